@@ -1,0 +1,27 @@
+# Every target does its own set-up (.ci/bootstrap), as often as you like. ARGS goes to the command behind it:
+#   make demo ARGS="--help"      make test ARGS="tests/test_spec.py -x"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo:  ## stream the bundled recording through rtsr and write out/demo.wav and out/demo.png
+	@.ci/bootstrap demo
+	@.venv/bin/rtsr demo $(ARGS)
+
+test:  ## lint, check the types and run the tests
+	@.ci/test $(ARGS)
+
+lint:  ## only ruff and mypy
+	@.ci/bootstrap test
+	@.ci/lint
+
+bench:  ## time the path and the backends, and print one row each
+	@.ci/bootstrap test
+	@.venv/bin/python -m bench $(ARGS)
+
+clean:  ## remove out/, caches and build leftovers (.venv and the training runs in runs/ stay)
+	rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,37 @@
+"""rtsr: real-time speech super-resolution. Narrowband voice in, wideband voice out, a few milliseconds later."""
+
+from .backend import Backend, load
+from .enhance import enhance
+from .errors import (
+    BackendFailed,
+    CorruptWeights,
+    InvalidAudio,
+    InvalidSetting,
+    MissingDependency,
+    OutputExists,
+    RtsrError,
+    UnknownName,
+)
+from .io.reblock import Reblock
+from .spec import Spec
+from .stream import Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "BackendFailed",
+    "CorruptWeights",
+    "InvalidAudio",
+    "InvalidSetting",
+    "MissingDependency",
+    "OutputExists",
+    "Reblock",
+    "RtsrError",
+    "Spec",
+    "Stream",
+    "UnknownName",
+    "__version__",
+    "enhance",
+    "load",
+]

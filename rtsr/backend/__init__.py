@@ -1,0 +1,48 @@
+"""Ways to run the network, one file each, and how a model is opened."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from ..errors import MissingDependency, UnknownName
+from ..net.weights import Weights
+from .base import Backend
+from .null import NullBackend
+
+__all__ = ["BACKENDS", "Backend", "load"]
+
+BACKENDS = ("ort", "eager", "null")
+PACKAGE = {"ort": "onnxruntime", "eager": "torch"}
+
+
+def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads: int = 1) -> Backend:
+    """Open a shipped model by name, or one by the path of its manifest, on a backend.
+
+    `auto` takes the first there is of ort and eager. Raises `UnknownName` for a name that does not exist,
+    `CorruptWeights` where a file does not match its hash, `MissingDependency` where a package is not installed.
+    """
+    if backend == "auto":
+        backend = _first_installed()
+    if backend not in BACKENDS:
+        raise UnknownName("backend", backend, ("auto", *BACKENDS))
+    weights = Weights.find(name_or_path)
+    if backend == "null":
+        return NullBackend(weights.spec, weights.name)
+    if importlib.util.find_spec(PACKAGE[backend]) is None:
+        extra = {"ort": "cpu", "eager": "train"}[backend]
+        raise MissingDependency(PACKAGE[backend], extra, f"the {backend} backend")
+    if backend == "ort":
+        from .ort import OrtBackend
+
+        return OrtBackend(weights, threads)
+    from .eager import EagerBackend
+
+    return EagerBackend(weights, threads)
+
+
+def _first_installed() -> str:
+    for name, package in PACKAGE.items():
+        if importlib.util.find_spec(package) is not None:
+            return name
+    raise MissingDependency("onnxruntime", "cpu", "running a model")

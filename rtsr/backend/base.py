@@ -1,0 +1,37 @@
+"""What every way to run the network promises."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..dsp.windows import FloatArray
+from ..spec import Spec
+
+BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+
+class Backend(Protocol):
+    """An opened model: immutable, shared by any number of streams; a state belongs to whoever made it."""
+
+    name: str
+    model: str
+    spec: Spec
+
+    def new_state(self, rows: int = 1) -> Any:
+        """Return the state of `rows` streams that have heard nothing yet."""
+
+    def step(
+        self,
+        spectrum: FloatArray,
+        cutoff: FloatArray,
+        state: Any,
+        out: FloatArray,
+        active: BoolArray | None = None,
+    ) -> None:
+        """Advance every active row by one frame and write what it generates to `out`.
+
+        spectrum (rows, bins_in, 2), cutoff (rows,) in Hz, out (rows, bins_out, 2), all float32; active (rows,),
+        all rows where it is None. A row that is not active keeps its state and gets zeros. One thread a state.
+        """

@@ -1,0 +1,39 @@
+"""The network in plain torch: the reference that every other backend is compared with."""
+
+from __future__ import annotations
+
+import torch
+
+from ..dsp.windows import FloatArray
+from ..net.model import BandNet, State
+from ..net.weights import Weights
+from .base import BoolArray
+
+
+class EagerBackend:
+    """Runs `BandNet.forward` frame by frame on the CPU."""
+
+    name = "eager"
+
+    def __init__(self, weights: Weights, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        self.spec, self.model = weights.spec, weights.name
+        self.net = weights.network().eval().requires_grad_(False)
+
+    def new_state(self, rows: int = 1) -> State:
+        """Return zeros for every layer's memory."""
+        return self.net.new_state(rows)
+
+    @torch.inference_mode()
+    def step(
+        self, spectrum: FloatArray, cutoff: FloatArray, state: State, out: FloatArray, active: BoolArray | None = None
+    ) -> None:
+        """Advance the active rows by one frame; replaces the tensors in `state`."""
+        frames = torch.from_numpy(spectrum).unsqueeze(1)
+        generated, new = self.net(frames, torch.from_numpy(cutoff).unsqueeze(1), state)
+        out[:] = generated[:, 0].numpy()
+        if active is not None:
+            out[~active] = 0
+            rows = torch.from_numpy(active).view(-1, 1, 1)
+            new = {name: torch.where(rows, new[name], old) for name, old in state.items()}
+        state.update(new)

@@ -1,0 +1,26 @@
+"""The backend that generates nothing: the plain narrowband path, for measuring and as a last resort."""
+
+from __future__ import annotations
+
+from ..dsp.windows import FloatArray
+from ..spec import Spec
+from .base import BoolArray
+
+
+class NullBackend:
+    """Writes silence: a stream over it is a resampler with the model's latency."""
+
+    name = "null"
+
+    def __init__(self, spec: Spec, model: str = "null") -> None:
+        self.spec, self.model = spec, model
+
+    def new_state(self, rows: int = 1) -> int:
+        """Return the number of rows, all the state there is."""
+        return rows
+
+    def step(
+        self, spectrum: FloatArray, cutoff: FloatArray, state: int, out: FloatArray, active: BoolArray | None = None
+    ) -> None:
+        """Write zeros."""
+        out[:] = 0

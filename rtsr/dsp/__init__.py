@@ -1,0 +1,1 @@
+"""Signal processing in numpy and numba: no threads, no torch, no files."""

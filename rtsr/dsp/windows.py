@@ -1,0 +1,28 @@
+"""The two windows of the path: long and lopsided to look back, short and symmetric to write."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..spec import Spec
+
+FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+def analysis_window(spec: Spec, rate: int) -> FloatArray:
+    """Return the analysis window sampled at `rate`: a slow sine rise, then a cosine fall over the newest hop.
+
+    Shape (spec.history_at(rate),), float32. It is one function of time, so frames taken at 8 kHz and at 16 kHz
+    have the same spectrum up to a scale (which `Frames` removes).
+    """
+    fall = spec.hop_at(rate)
+    rise = spec.history_at(rate) - fall
+    up = np.sin(0.5 * np.pi * np.arange(rise) / rise)
+    down = np.cos(0.5 * np.pi * np.arange(fall) / fall)
+    return np.concatenate([up, down]).astype(np.float32)
+
+
+def synthesis_window(spec: Spec) -> FloatArray:
+    """Return the square-root Hann synthesis window, shape (spec.synthesis,), float32."""
+    n = np.arange(spec.synthesis)
+    return np.sin(np.pi * (n + 0.5) / spec.synthesis).astype(np.float32)

@@ -1,0 +1,104 @@
+"""Weight files: a manifest, the tensors and the ONNX export, each named and checked by its content's hash.
+
+No pickle anywhere, and no torch until `network` is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CorruptWeights, UnknownName
+from ..spec import Spec
+
+if TYPE_CHECKING:
+    from .model import BandNet
+
+SHIPPED = Path(__file__).parent / "weights"
+FORMAT = 1
+HASH_IN_NAME = 12
+
+
+def shipped() -> list[str]:
+    """Return the names of the models in the package."""
+    return sorted(p.stem for p in SHIPPED.glob("*.json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model on disk: `manifest` as read, `folder` with the files it names."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def find(cls, name_or_path: str | Path) -> Weights:
+        """Open the manifest of a shipped model by name, or any by its path; raises `UnknownName`, `CorruptWeights`."""
+        path = Path(name_or_path)
+        if path.suffix != ".json":
+            path = SHIPPED / f"{name_or_path}.json"
+        if not path.is_file():
+            raise UnknownName("model", str(name_or_path), shipped())
+        try:
+            manifest = json.loads(path.read_text())
+            if manifest["format"] != FORMAT:
+                raise CorruptWeights(f"{path}: expected format {FORMAT}, got {manifest['format']}")
+            return cls(manifest["name"], path.parent, manifest)
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptWeights(f"{path} is no manifest of a model: {error!r}") from error
+
+    @property
+    def spec(self) -> Spec:
+        """Sizes and rates of the model."""
+        return Spec(**self.manifest["net"]["spec"])
+
+    @property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of every state."""
+        return {name: tuple(shape) for name, shape in self.manifest["states"].items()}
+
+    def onnx_bytes(self) -> bytes:
+        """Read the ONNX export, checked."""
+        return self._read("onnx")
+
+    def network(self) -> BandNet:
+        """Build the torch network with these weights, checked."""
+        from safetensors.torch import load
+
+        from .model import BandNet, NetConfig
+
+        net = BandNet(NetConfig.from_dict(self.manifest["net"]))
+        net.load_state_dict(load(self._read("safetensors")))
+        return net
+
+    def _read(self, kind: str) -> bytes:
+        entry = self.manifest["files"][kind]
+        path = self.folder / Path(entry["file"]).name
+        if not path.is_file():
+            raise CorruptWeights(f"{self.name}: {path} is missing; install rtsr again")
+        content = path.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != entry["sha256"]:
+            raise CorruptWeights(
+                f"{path} does not match its manifest: expected sha256 {entry['sha256']}, got {found}; install rtsr again"
+            )
+        return content
+
+
+def write(name: str, folder: Path, contents: dict[str, bytes], manifest: dict[str, Any]) -> Path:
+    """Write each content as NAME-HASH.KIND and the manifest that ties them together; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for kind, content in contents.items():
+        digest = hashlib.sha256(content).hexdigest()
+        file = f"{name}-{digest[:HASH_IN_NAME]}.{kind}"
+        (folder / file).write_bytes(content)
+        files[kind] = {"file": file, "sha256": digest}
+    path = folder / f"{name}.json"
+    whole = {"format": FORMAT, "name": name, "files": files, **manifest}
+    path.write_text(json.dumps(whole, indent=2) + "\n")
+    return path

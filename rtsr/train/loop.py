@@ -1,0 +1,172 @@
+"""The training loop: seeded, resumable at any step, the same on a CPU and on CUDA."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from ..errors import InvalidSetting
+from ..net.model import BandNet, NetConfig
+from ..net.signal import analyse, synthesise
+from .corpus import Corpus, read_manifest, select
+from .loss import LossWeights, log_spectral_distance, loss, spectra
+from .pairs import PairMaker, Pairs
+
+CHECKPOINT = "checkpoint.pt"
+VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything a run depends on; written beside its checkpoints."""
+
+    steps: int = 15_000
+    rows: int = 16
+    frames: int = 208
+    rate: float = 1e-3
+    warm_up: int = 300
+    decay: float = 0.35  # the last part of the run in which the rate falls to nothing
+    average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
+    seed: int = 1
+    net: NetConfig = field(default_factory=NetConfig)
+    weights: LossWeights = field(default_factory=LossWeights)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Warm up, stay, then fall in a straight line: a run can be shortened or prolonged while it stays."""
+    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
+    return recipe.rate * min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
+
+
+class Run:
+    """One training run: network, average, optimiser, and the step they are at."""
+
+    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder, self.device = recipe, folder, device
+        self.net = BandNet(recipe.net).to(device)
+        self.average = BandNet(recipe.net).to(device).requires_grad_(False)
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, betas=(0.8, 0.99), weight_decay=0.01)
+        self.step = 0
+
+    def save(self) -> None:
+        """Write a checkpoint under a temporary name, then rename it, so that a crash leaves the last one whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / (CHECKPOINT + ".new")
+        state = {
+            "step": self.step,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        torch.save(state, temporary)
+        temporary.rename(self.folder / CHECKPOINT)
+        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=2))
+
+    def resume(self) -> None:
+        """Go on from the folder's checkpoint; raises `InvalidSetting` where the network has another shape."""
+        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        try:
+            self.net.load_state_dict(state["net"])
+            self.average.load_state_dict(state["average"])
+        except RuntimeError as error:
+            raise InvalidSetting(f"{self.folder} holds a checkpoint of another network: {error}") from error
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+    def advance(self, pairs: Pairs) -> dict[str, float]:
+        """Take one optimiser step; returns the parts of the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step)
+        generated = generate(self.net, pairs.received, pairs.cutoff)
+        total, parts = loss(generated, pairs, self.recipe.weights)
+        self.optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0).item()
+        self.optimiser.step()
+        self.step += 1
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
+        return parts
+
+
+def generate(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
+    """Run the network over whole signals under bf16 autocast; (rows, samples) to the generated band."""
+    spectrum = analyse(received, net.config.spec)
+    told = cutoff.unsqueeze(1).expand(-1, spectrum.shape[1])
+    with torch.autocast(received.device.type, torch.bfloat16):
+        generated, _ = net(spectrum, told, net.new_state(len(received)))
+    return synthesise(generated.float(), net.config.spec)
+
+
+def validation_set(corpus: Corpus, length: int, rows: int, rate: int) -> Pairs:
+    """Return fixed stretches of the valid split at each cutoff, narrowed as the evaluation does."""
+    from ..eval.narrow import narrow
+
+    truth = corpus.crops(np.random.default_rng(0), rows, length)
+    received = [narrow(t, rate, c) for c in VALID_CUTOFFS for t in truth]
+    cutoff = torch.tensor([c for c in VALID_CUTOFFS for _ in truth])
+    target = torch.from_numpy(np.tile(truth, (len(VALID_CUTOFFS), 1)))
+    return Pairs(torch.from_numpy(np.stack(received)), target, cutoff)
+
+
+@torch.no_grad()
+def validate(run: Run, pairs: Pairs, log: SummaryWriter) -> dict[str, float]:
+    """Score the averaged weights on the validation set, and leave a snapshot to hear and see."""
+    run.average.eval()
+    scores = {}
+    for cutoff in VALID_CUTOFFS:
+        rows = pairs.cutoff == cutoff
+        output = pairs.received[rows] + generate(run.average, pairs.received[rows], pairs.cutoff[rows])
+        estimate, truth = spectra(output, 2048), spectra(pairs.target[rows], 2048)
+        scores[f"valid/lsd_{cutoff:.0f}"] = log_spectral_distance(estimate, truth, 2048).item()
+        error = output - pairs.target[rows]
+        scores[f"valid/snr_{cutoff:.0f}"] = 10 * torch.log10(pairs.target[rows].square().sum() / error.square().sum()).item()
+        log.add_audio(f"restored_{cutoff:.0f}", output[0], run.step, run.recipe.net.spec.rate)
+        picture = torch.cat([estimate[0], truth[0]], dim=1).abs().add(1e-4).log10().flip(0)
+        log.add_image(f"restored_true_{cutoff:.0f}", (picture.unsqueeze(0) + 4) / 6, run.step)
+    for name, value in scores.items():
+        log.add_scalar(name, value, run.step)
+    return scores
+
+
+def train(recipe: Recipe, speech: Path, folder: Path, device: torch.device, *, fresh: bool, every: int = 500) -> Run:
+    """Train until `recipe.steps`, going on from the folder's checkpoint if there is one and not `fresh`."""
+    run = Run(recipe, folder, device)
+    if not fresh and (folder / CHECKPOINT).exists():
+        run.resume()
+    rate = recipe.net.spec.rate
+    recordings = read_manifest(speech)
+    corpus = Corpus.packed(select(recordings, "train", rate), rate, folder.parent / "packed")
+    valid = Corpus.packed([r for r in select(recordings, "valid", rate) if r.rate == rate], rate, folder.parent / "packed")
+    maker = PairMaker(corpus, recipe.net.spec, recipe.frames, recipe.seed)
+    held_out = validation_set(valid, 32_000, 16, rate)
+    held_out = Pairs(*(t.to(device) for t in (held_out.received, held_out.target, held_out.cutoff)))
+    log = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("training", total=recipe.steps, completed=run.step)
+        began, first = time.monotonic(), run.step
+        while run.step < recipe.steps:
+            parts = run.advance(maker.batch(run.step, recipe.rows, device))
+            progress.update(bar, completed=run.step, description=f"loss {parts['log_spectral']:.3f}")
+            if run.step % 50 == 0:
+                for name, value in parts.items():
+                    log.add_scalar(f"train/{name}", value, run.step)
+            if run.step % every == 0 or run.step == recipe.steps:
+                run.save()
+                scores = validate(run, held_out, log)
+                speed = (run.step - first) / (time.monotonic() - began)
+                shown = "  ".join(f"{k.removeprefix('valid/')} {v:.3f}" for k, v in scores.items())
+                progress.console.print(f"step {run.step}  {speed:.2f} steps/s  {shown}")
+    log.close()
+    return run

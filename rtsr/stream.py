@@ -90,7 +90,9 @@ class Stream:
             self._fixed = None
             return
         if isinstance(cutoff, str) or not self.spec.cutoff_min_hz <= cutoff <= self.spec.rate:
-            raise InvalidSetting(f"expected a cutoff of {self.spec.cutoff_min_hz:.0f} Hz or more or 'auto', got {cutoff}")
+            raise InvalidSetting(
+                f"expected a cutoff of {self.spec.cutoff_min_hz:.0f} Hz or more or 'auto', got {cutoff}"
+            )
         self._fixed = float(cutoff)
 
     def set_gain(self, gain_db: float) -> None:

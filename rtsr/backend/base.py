@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..dsp.windows import FloatArray
 from ..spec import Spec
 
-BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+BoolArray = NDArray[np.bool_]
 
 
 class Backend(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..dsp.windows import FloatArray
-from ..net.model import BandNet, State
+from ..net.model import State
 from ..net.weights import Weights
 from .base import BoolArray
 

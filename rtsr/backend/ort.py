@@ -73,7 +73,12 @@ class OrtBackend:
         return state
 
     def step(
-        self, spectrum: FloatArray, cutoff: FloatArray, state: OrtState, out: FloatArray, active: BoolArray | None = None
+        self,
+        spectrum: FloatArray,
+        cutoff: FloatArray,
+        state: OrtState,
+        out: FloatArray,
+        active: BoolArray | None = None,
     ) -> None:
         """Advance the active rows by one frame."""
         state.spectrum[:] = spectrum

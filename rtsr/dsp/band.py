@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from ..spec import Spec
 from .windows import FloatArray
+
+DoubleArray = NDArray[np.float64]
 
 BAND_HZ = 100.0
 ACTIVE_DB = -65.0  # frames quieter than this, or 40 dB under the loudest of late, say nothing about the band
@@ -22,7 +25,7 @@ LOUDEST, CANDIDATE, STANDING, CUTOFF = range(4)
 
 
 @njit(nogil=True, cache=True)
-def _find_edge(held: FloatArray, bands: int, floor: float) -> int:
+def _find_edge(held: DoubleArray, bands: int, floor: float) -> int:
     """Return how many bands hold something, or -1 where they end in no cliff."""
     edge = bands
     while edge > 0 and held[edge - 1] <= floor:
@@ -46,9 +49,9 @@ def _track(
     spectrum: FloatArray,
     bands: int,
     per_band: int,
-    smoothed: FloatArray,
-    held: FloatArray,
-    state: FloatArray,
+    smoothed: DoubleArray,
+    held: DoubleArray,
+    state: DoubleArray,
     frames_per_s: float,
     full_scale: float,
 ) -> None:

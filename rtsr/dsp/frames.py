@@ -39,7 +39,7 @@ class Frames:
     def push(self, hop: FloatArray) -> FloatArray:
         """Take one hop, shape (hop,), and return the spectrum (bins_in, 2), valid until the next call."""
         _slide(self.history, hop, self.window, self.frame)
-        np.fft.rfft(self.frame, out=self.bins)
+        np.fft.rfft(self.frame, out=self.bins)  # type: ignore[arg-type]  # numpy's stubs know only doubles
         self.spectrum[: self.common] = self.bins.view(np.float32).reshape(-1, 2)[: self.common]
         return self.spectrum
 

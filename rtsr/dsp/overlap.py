@@ -28,7 +28,7 @@ class OverlapAdd:
 
     def push(self, generated: FloatArray) -> FloatArray:
         """Take a spectrum (bins_out, 2) and return the completed hop (hop,), valid until the next call."""
-        np.fft.irfft(generated.view(np.complex64)[:, 0], n=len(self.frame), out=self.frame)
+        np.fft.irfft(generated.view(np.complex64)[:, 0], n=len(self.frame), out=self.frame)  # type: ignore[arg-type]  # numpy's stubs know only doubles
         _add(self.frame, self.window, self.held, self.hop)
         return self.hop
 

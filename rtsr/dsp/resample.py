@@ -6,6 +6,7 @@ from math import gcd
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from ..errors import InvalidSetting
 from .windows import FloatArray
@@ -13,7 +14,7 @@ from .windows import FloatArray
 STOP_DB = 80.0
 
 
-def lowpass(centre: int, stop_width: float, cutoff: float) -> FloatArray:
+def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64]:
     """Return a Kaiser-windowed sinc, 2 * centre + 1 taps with unit gain at 0 Hz (Kaiser 1974).
 
     `cutoff` is the -6 dB point in cycles a sample; `stop_width` from pass to stop is what the length allows.
@@ -93,7 +94,7 @@ class Resampler:
             cutoff = self.rate_in / 2 / finest
             if self.down > self.up:
                 cutoff = self.rate_out / 2 / finest - stop_width / 2
-            prototype = self.up * lowpass(centre, stop_width, cutoff)
+            prototype = float(self.up) * lowpass(centre, stop_width, cutoff)
         taps = -(-len(prototype) // self.up)
         padded = np.zeros(taps * self.up)
         padded[: len(prototype)] = prototype

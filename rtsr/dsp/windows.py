@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..spec import Spec
 
-FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+FloatArray = NDArray[np.float32]
 
 
 def analysis_window(spec: Spec, rate: int) -> FloatArray:

@@ -41,9 +41,7 @@ class Scores:
     stoi: float | None
 
 
-def lsd(
-    truth: ArrayLike, estimate: ArrayLike, rate: float = 16000, band: tuple[float, float] | None = None
-) -> float:
+def lsd(truth: ArrayLike, estimate: ArrayLike, rate: float = 16000, band: tuple[float, float] | None = None) -> float:
     """Return the log-spectral distance: 0 for equal spectra, 1 where every bin is off by 10 dB.
 
     Root of the mean over frequency of the squared difference of log10 power, then mean over time. `band` is
@@ -114,9 +112,7 @@ def stoi(truth: ArrayLike, estimate: ArrayLike, rate: int) -> float | None:
             return None
 
 
-def score(
-    truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float, perceptual: bool = True
-) -> Scores:
+def score(truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float, perceptual: bool = True) -> Scores:
     """Return every figure of one signal whose received band ended at `cutoff_hz`.
 
     `lsd_lf` covers the bins below the cutoff, `lsd_hf` the rest up to and with half the rate. PESQ and STOI

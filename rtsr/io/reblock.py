@@ -49,7 +49,9 @@ class Reblock:
         self.stream = Stream(model, *rates, cutoff=cutoff, gain_db=gain_db)
         self._enter = self._make_enter()
         self._leave, self._path = self._make_leave()
-        waiting = self.stream.hop_out + (2 if self._enter or self._leave else 0)  # odd rates come a sample early or late
+        waiting = self.stream.hop_out + (
+            2 if self._enter or self._leave else 0
+        )  # odd rates come a sample early or late
         self._silence = -(-waiting * self.rate_out // self.stream.rate_out)
         self.latency = self._path + self._silence
         self._pending = Ring(2 * self.stream.hop + 2 * INNER_RATE // LEAST_RATE)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
@@ -22,7 +22,8 @@ WRITTEN, READ = 0, 8  # places in `marks`: 64 bytes apart
 MARKS = 16
 ALIGN = 8
 
-IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+IntArray = NDArray[np.int64]
+intrinsic: Any = extending.intrinsic  # its type hints say that what it decorates never returns
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:

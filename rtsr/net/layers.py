@@ -60,17 +60,29 @@ class Block(nn.Module):
 
 
 class Memory(nn.Module):
-    """A residual GRU: what the voice and the line sounded like over the last second and more."""
+    """A residual minimal GRU (Feng et al. 2024, arXiv 2410.01201): what voice and line sounded like of late.
 
-    def __init__(self, channels: int) -> None:
+    Gate and candidate depend on the input alone, so only the blend of old and new runs frame after frame.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.gru = nn.GRU(channels, channels, batch_first=True)
+        self.enter = nn.Linear(channels, 2 * hidden)
+        self.leave = nn.Linear(hidden, channels)
+        with torch.no_grad():  # time constants from one frame to about a second, as in a leaky integrator
+            self.enter.bias[:hidden] = torch.linspace(0, -5, hidden)
 
     def state_shape(self) -> tuple[int, ...]:
-        """Shape of one row's state: (1, channels)."""
-        return (1, self.gru.hidden_size)
+        """Shape of one row's state: (1, hidden)."""
+        return (1, self.leave.in_features)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        y, last = self.gru(self.norm(x), state.transpose(0, 1).contiguous())
-        return x + y, last.transpose(0, 1)
+        gate, candidate = self.enter(self.norm(x)).float().chunk(2, dim=-1)
+        gate = torch.sigmoid(gate)
+        kept, added = 1 - gate, gate * candidate
+        heard = []
+        for k, a in zip(kept.split(1, dim=1), added.split(1, dim=1), strict=True):
+            state = k * state + a
+            heard.append(state)
+        return x + self.leave(torch.cat(heard, dim=1)), state

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ class NetConfig:
     dilations: tuple[int, ...] = (1, 2, 4)
     expansion: float = 2.0
     bottleneck_blocks: int = 2
+    memory: int = 256
     spec: Spec = field(default_factory=Spec)
 
     def as_dict(self) -> dict[str, object]:
@@ -61,12 +64,12 @@ class BandNet(nn.Module):
         self.enter = nn.Linear(3 * spec.bins_in + spec.bins_out, widths[0])
         outer = list(zip(widths[:-1], config.dilations[:-1], strict=True))
         self.encoder = nn.ModuleList(Block(w, config.kernel, d, config.expansion) for w, d in outer)
-        self.down = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.bottleneck = nn.ModuleList(
             Block(widths[-1], config.kernel, config.dilations[-1] * 2**i, config.expansion)
             for i in range(config.bottleneck_blocks)
         )
-        self.memory = Memory(widths[-1])
+        self.memory = Memory(widths[-1], config.memory)
         self.up = nn.ModuleList(nn.Linear(a + b, b) for a, b in zip(widths[1:], widths[:-1], strict=True))
         self.decoder = nn.ModuleList(Block(w, config.kernel, d, config.expansion) for w, d in outer)
         self.norm = nn.LayerNorm(widths[0])
@@ -76,10 +79,11 @@ class BandNet(nn.Module):
 
     def stateful(self) -> dict[str, Block | Memory]:
         """Return the layers that carry state, by the state's name, in the order of the path."""
-        layers: dict[str, Block | Memory] = {f"encoder{i}": b for i, b in enumerate(self.encoder)}  # type: ignore[misc]
-        layers |= {f"bottleneck{i}": b for i, b in enumerate(self.bottleneck)}  # type: ignore[misc]
+        layers = {f"encoder{i}": b for i, b in enumerate(self.encoder)}
+        layers |= {f"bottleneck{i}": b for i, b in enumerate(self.bottleneck)}
         layers["memory"] = self.memory
-        return layers | {f"decoder{i}": b for i, b in enumerate(self.decoder)}  # type: ignore[misc]
+        layers |= {f"decoder{i}": b for i, b in enumerate(self.decoder)}
+        return cast(dict[str, Block | Memory], layers)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of one row of every state."""

@@ -72,7 +72,11 @@ class Weights:
         from .model import BandNet, NetConfig
 
         net = BandNet(NetConfig.from_dict(self.manifest["net"]))
-        net.load_state_dict(load(self._read("safetensors")))
+        tensors = load(self._read("safetensors"))
+        try:
+            net.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise CorruptWeights(f"{self.name}: the weights are not those of the network in its manifest") from error
         return net
 
     def _read(self, kind: str) -> bytes:
@@ -84,7 +88,8 @@ class Weights:
         found = hashlib.sha256(content).hexdigest()
         if found != entry["sha256"]:
             raise CorruptWeights(
-                f"{path} does not match its manifest: expected sha256 {entry['sha256']}, got {found}; install rtsr again"
+                f"{path} does not match its manifest: expected sha256 {entry['sha256']}, got {found}; "
+                "install rtsr again"
             )
         return content
 

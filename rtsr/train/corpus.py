@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +44,7 @@ def read_manifest(root: Path) -> list[Recording]:
 def select(recordings: Iterable[Recording], split: str, rate: int, share_alike: bool = False) -> list[Recording]:
     """Return the recordings of a split that were made at `rate` or above, without share-alike ones unless asked."""
     return [
-        r
-        for r in recordings
-        if r.split == split and r.rate >= rate and (share_alike or SHARE_ALIKE not in r.licence)
+        r for r in recordings if r.split == split and r.rate >= rate and (share_alike or SHARE_ALIKE not in r.licence)
     ]
 
 
@@ -89,12 +87,18 @@ class Corpus:
     def crops(self, rng: np.random.Generator, rows: int, length: int) -> FloatArray:
         """Draw `rows` stretches of `length` samples, anywhere; shape (rows, length), float32 in [-1, 1)."""
         starts = rng.integers(0, len(self) - length, rows)
-        return np.stack([self.samples[s : s + length] for s in starts]).astype(np.float32) / 32768
+        return np.stack([self.samples[s : s + length] for s in starts]).astype(np.float32) / np.float32(32768)
 
-    def recordings(self) -> Iterator[FloatArray]:
-        """Yield every recording whole, float32."""
-        for start, end in zip([0, *self.ends[:-1]], self.ends, strict=True):
-            yield self.samples[start:end].astype(np.float32) / 32768
+
+def describe(recordings: list[Recording], corpus: Corpus, rate: int) -> list[dict[str, object]]:
+    """Return what the packed `recordings` are, a row a corpus and licence, for a run's record and a model's card."""
+    lengths: dict[tuple[str, str], list[float]] = {}
+    for recording, samples in zip(recordings, np.diff(corpus.ends, prepend=0), strict=True):
+        lengths.setdefault((recording.corpus, recording.licence), []).append(float(samples) / rate)
+    return [
+        {"corpus": corpus_name, "licence": licence, "recordings": len(each), "seconds": round(sum(each))}
+        for (corpus_name, licence), each in lengths.items()
+    ]
 
 
 def _pack(recordings: list[Recording], rate: int, data: Path, index: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,11 +17,12 @@ from torch.utils.tensorboard import SummaryWriter
 from ..errors import InvalidSetting
 from ..net.model import BandNet, NetConfig
 from ..net.signal import analyse, synthesise
-from .corpus import Corpus, read_manifest, select
+from .corpus import Corpus, Recording, describe, read_manifest, select
 from .loss import LossWeights, log_spectral_distance, loss, spectra
 from .pairs import PairMaker, Pairs
 
 CHECKPOINT = "checkpoint.pt"
+RECORD = "run.json"
 VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 
 
@@ -57,6 +59,7 @@ class Run:
         self.average.load_state_dict(self.net.state_dict())
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, betas=(0.8, 0.99), weight_decay=0.01)
         self.step = 0
+        self.seconds = 0.0  # of training, over all resumptions
 
     def save(self) -> None:
         """Write a checkpoint under a temporary name, then rename it, so that a crash leaves the last one whole."""
@@ -64,13 +67,13 @@ class Run:
         temporary = self.folder / (CHECKPOINT + ".new")
         state = {
             "step": self.step,
+            "seconds": self.seconds,
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
         torch.save(state, temporary)
         temporary.rename(self.folder / CHECKPOINT)
-        (self.folder / "recipe.json").write_text(json.dumps(asdict(self.recipe), indent=2))
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises `InvalidSetting` where the network has another shape."""
@@ -81,22 +84,35 @@ class Run:
         except RuntimeError as error:
             raise InvalidSetting(f"{self.folder} holds a checkpoint of another network: {error}") from error
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
 
     def advance(self, pairs: Pairs) -> dict[str, float]:
         """Take one optimiser step; returns the parts of the loss."""
+        began = time.monotonic()
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step)
         generated = generate(self.net, pairs.received, pairs.cutoff)
         total, parts = loss(generated, pairs, self.recipe.weights)
         self.optimiser.zero_grad()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0).item()
         self.optimiser.step()
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
+        self.seconds += time.monotonic() - began
         return parts
+
+
+def write_record(run: Run, recordings: list[Recording], corpus: Corpus) -> None:
+    """Write what the run depends on beside its checkpoints: recipe, data with licences, machine and versions."""
+    record = {
+        "recipe": asdict(run.recipe),
+        "data": describe(recordings, corpus, run.recipe.net.spec.rate),
+        "machine": f"{run.device.type}, {os.cpu_count()} cores, torch {torch.__version__}",
+    }
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
 def generate(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
@@ -130,9 +146,11 @@ def validate(run: Run, pairs: Pairs, log: SummaryWriter) -> dict[str, float]:
         estimate, truth = spectra(output, 2048), spectra(pairs.target[rows], 2048)
         scores[f"valid/lsd_{cutoff:.0f}"] = log_spectral_distance(estimate, truth, 2048).item()
         error = output - pairs.target[rows]
-        scores[f"valid/snr_{cutoff:.0f}"] = 10 * torch.log10(pairs.target[rows].square().sum() / error.square().sum()).item()
+        scores[f"valid/snr_{cutoff:.0f}"] = (
+            10 * torch.log10(pairs.target[rows].square().sum() / error.square().sum()).item()
+        )
         log.add_audio(f"restored_{cutoff:.0f}", output[0], run.step, run.recipe.net.spec.rate)
-        picture = torch.cat([estimate[0], truth[0]], dim=1).abs().add(1e-4).log10().flip(0)
+        picture = torch.cat([estimate[0], truth[0]], dim=1).square().sum(-1).add(1e-8).log10().flip(0) / 2
         log.add_image(f"restored_true_{cutoff:.0f}", (picture.unsqueeze(0) + 4) / 6, run.step)
     for name, value in scores.items():
         log.add_scalar(name, value, run.step)
@@ -146,13 +164,23 @@ def train(recipe: Recipe, speech: Path, folder: Path, device: torch.device, *, f
         run.resume()
     rate = recipe.net.spec.rate
     recordings = read_manifest(speech)
-    corpus = Corpus.packed(select(recordings, "train", rate), rate, folder.parent / "packed")
-    valid = Corpus.packed([r for r in select(recordings, "valid", rate) if r.rate == rate], rate, folder.parent / "packed")
+    chosen = select(recordings, "train", rate)
+    corpus = Corpus.packed(chosen, rate, folder.parent / "packed")
+    write_record(run, chosen, corpus)
+    valid = Corpus.packed(
+        [r for r in select(recordings, "valid", rate) if r.rate == rate], rate, folder.parent / "packed"
+    )
     maker = PairMaker(corpus, recipe.net.spec, recipe.frames, recipe.seed)
     held_out = validation_set(valid, 32_000, 16, rate)
     held_out = Pairs(*(t.to(device) for t in (held_out.received, held_out.target, held_out.cutoff)))
-    log = SummaryWriter(folder)  # type: ignore[no-untyped-call]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    log = SummaryWriter(folder)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         bar = progress.add_task("training", total=recipe.steps, completed=run.step)
         began, first = time.monotonic(), run.step

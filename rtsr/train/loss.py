@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .pairs import Pairs
 
-SIZES = (256, 512, 1024, 2048)
+SIZES = (256, 1024, 2048)
+COMPLEX_SIZE = 1024
 CLAMP = 1e-8  # of the power at size 2048, as in the metric; smaller sizes in proportion
 
 
@@ -18,26 +19,26 @@ class LossWeights:
     """How much each term counts."""
 
     log_spectral: float = 1.0
-    complex: float = 0.5
+    complex: float = 0.25
 
 
 def spectra(x: Tensor, size: int) -> Tensor:
-    """Return the STFT (Hann, quarter hop, centred) of (rows, samples) as (rows, bins, frames)."""
+    """Return the STFT (Hann, quarter hop) of (rows, samples) as (rows, bins, frames, 2), real and imaginary."""
     window = torch.hann_window(size, device=x.device)
-    return torch.stft(x, size, size // 4, window=window, return_complex=True)
+    return torch.view_as_real(torch.stft(x, size, size // 4, window=window, center=False, return_complex=True))
 
 
 def log_spectral_distance(estimate: Tensor, truth: Tensor, size: int) -> Tensor:
     """Mean over frames of the root-mean-square over bins of the difference in log10 power."""
     clamp = CLAMP * size / 2048
-    difference = torch.log10((estimate.abs().square() + clamp) / (truth.abs().square() + clamp))
+    difference = torch.log10(estimate.square().sum(-1) + clamp) - torch.log10(truth.square().sum(-1) + clamp)
     return difference.square().mean(1).add(1e-6).sqrt().mean()
 
 
 def complex_error(estimate: Tensor, truth: Tensor, received: Tensor) -> Tensor:
     """|estimate - truth| over |truth - received| row by row: 1 for generating nothing, less for phases that fit."""
-    wrong = (estimate - truth).abs().mean((1, 2))
-    missing = (truth - received).abs().mean((1, 2))
+    wrong = (estimate - truth).abs().mean((1, 2, 3))
+    missing = (truth - received).abs().mean((1, 2, 3))
     return (wrong / (missing + 1e-4)).clamp(max=4).mean()
 
 
@@ -48,7 +49,7 @@ def loss(generated: Tensor, pairs: Pairs, weights: LossWeights) -> tuple[Tensor,
     for size in SIZES:
         estimate, truth = spectra(output, size), spectra(pairs.target, size)
         distances.append(log_spectral_distance(estimate, truth, size))
-        if size == 512:
+        if size == COMPLEX_SIZE:
             error = complex_error(estimate, truth, spectra(pairs.received, size))
     distance = torch.stack(distances).mean()
     total = weights.log_spectral * distance + weights.complex * error

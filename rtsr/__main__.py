@@ -1,0 +1,5 @@
+"""`python -m rtsr` is `rtsr`."""
+
+from .cli import main
+
+main()

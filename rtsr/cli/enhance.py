@@ -1,0 +1,115 @@
+"""`rtsr enhance`: a file, a folder, or raw samples on a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import numpy as np
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ..backend import Backend, load
+from ..dsp.windows import FloatArray
+from ..enhance import Settings, enhance_blocks, enhance_file
+from ..errors import InvalidSetting, RtsrError
+from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff
+
+PIPE = "-"
+PIPE_BLOCK_MS = 10
+FULL_SCALE = 32768
+
+
+@app.command()
+def enhance(
+    source: Annotated[str, typer.Argument(metavar="IN", help="An audio file, a folder, or - for raw PCM on stdin.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, or - for raw PCM on stdout.")],
+    rate: Annotated[int | None, typer.Option(help="Rate of the output in Hz; the model's if not given.")] = None,
+    cutoff: CutoffText = "auto",
+    gain: Annotated[float, typer.Option(help="Level of the generated band in dB; -inf leaves it out.")] = 0.0,
+    model: Model = "voice-16k",
+    backend: BackendName = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what exists.")] = False,
+    input_rate: Annotated[int, typer.Option(help="Rate of raw PCM on stdin in Hz.")] = 8000,
+    channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of raw PCM on stdin.")] = 1,
+) -> None:
+    """Restore the missing band of recordings; the output is time-aligned with the input and as long.
+
+    Raw PCM is signed 16 bit, little endian, interleaved.
+
+    Examples:
+
+        rtsr enhance call.wav call-wide.wav
+
+        rtsr enhance calls/ wide/ --cutoff 3400
+
+        arecord -t raw -f S16_LE -r 8000 | rtsr enhance - - | aplay -t raw -f S16_LE -r 16000
+    """
+    opened = load(model, backend)
+    settings = Settings(rate, parse_cutoff(cutoff), gain)
+    if PIPE in (source, target):
+        if (source, target) != (PIPE, PIPE):
+            raise InvalidSetting(f"expected - for both IN and OUT or for neither, got {source} and {target}")
+        _pipe(sys.stdin.buffer, sys.stdout.buffer, opened, input_rate, channels, settings)
+        return
+    jobs = _jobs(Path(source), Path(target))
+    failed = _enhance_all(jobs, opened, settings, force)
+    if failed:
+        fail(f"{failed} of {len(jobs)} files failed")
+        raise typer.Exit(1)
+
+
+def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Return what to read and what to write; a folder keeps its shape."""
+    from ..io.file import find_audio
+
+    if not source.is_dir():
+        return [(source, target / source.name if target.is_dir() else target)]
+    if target.is_file():
+        raise InvalidSetting(f"{source} is a folder, so expected a folder to write to, got the file {target}")
+    return [(path, target / path.relative_to(source)) for path in find_audio(source)]
+
+
+def _enhance_all(jobs: list[tuple[Path, Path]], model: Backend, settings: Settings, force: bool) -> int:
+    """Enhance file after file; a bad one is reported and the rest goes on. Returns how many failed."""
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as progress:
+        for number, (source, target) in enumerate(jobs, 1):
+            task = progress.add_task(f"{number}/{len(jobs)} {source.name}")
+            try:
+                enhance_file(
+                    source,
+                    target,
+                    model,
+                    settings,
+                    force=force,
+                    progress=lambda done, total, task=task: progress.update(task, completed=done, total=total),  # type: ignore[misc]
+                )
+            except RtsrError as error:
+                fail(str(error))
+                failed += 1
+            if len(jobs) > 1:
+                progress.remove_task(task)
+    return failed
+
+
+def _pipe(stdin: BinaryIO, stdout: BinaryIO, model: Backend, rate: int, channels: int, settings: Settings) -> None:
+    """Move raw PCM through the stream as it comes; ends quietly when the reader goes away."""
+    try:
+        for block in enhance_blocks(_raw_blocks(stdin, rate, channels), model, rate, channels, settings):
+            stdout.write(np.clip(block * FULL_SCALE, -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
+            stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()  # the interpreter would complain of the closed pipe once more on its way out
+
+
+def _raw_blocks(stdin: BinaryIO, rate: int, channels: int) -> Iterator[FloatArray]:
+    """Yield blocks (samples, channels); a last, torn sample is dropped."""
+    width = 2 * channels
+    wanted = max(1, rate * PIPE_BLOCK_MS // 1000) * width
+    while raw := stdin.read(wanted):
+        whole = raw[: len(raw) // width * width]
+        yield np.frombuffer(whole, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(FULL_SCALE)

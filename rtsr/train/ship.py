@@ -1,0 +1,93 @@
+"""From a training run to a model that ships: weight files, manifest and model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InvalidSetting
+from ..net.export import export
+from ..net.model import BandNet, NetConfig
+from .loop import CHECKPOINT, RECORD
+
+
+def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path:
+    """Export a run's averaged weights to `folder`; returns the manifest's path.
+
+    `scores`, a file that `rtsr evaluate --json` wrote, goes into the card. Raises `InvalidSetting` where `run`
+    is no training run.
+    """
+    if not (run / CHECKPOINT).is_file() or not (run / RECORD).is_file():
+        raise InvalidSetting(f"expected the folder of a training run with {CHECKPOINT} and {RECORD}, got {run}")
+    record = json.loads((run / RECORD).read_text())
+    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    net = BandNet(NetConfig.from_dict(record["recipe"]["net"]))
+    net.load_state_dict(state["average"])
+    card = {
+        "trained": f"{state['step']} steps, seed {record['recipe']['seed']}",
+        "steps": state["step"],
+        "minutes": round(state["seconds"] / 60),
+        "recipe": {k: v for k, v in record["recipe"].items() if k != "net"},
+        "data": record["data"],
+        "machine": record["machine"],
+        "scores": _means(scores),
+    }
+    path = export(net, name, folder, card)
+    path.with_suffix(".md").write_text(card_text(name, json.loads(path.read_text())))
+    return path
+
+
+def _means(scores: Path | None) -> list[dict[str, Any]]:
+    if scores is None:
+        return []
+    told = json.loads(scores.read_text())
+    return [{"split": told["split"], **row} for row in told["rows"] if row["file"] is None]
+
+
+def card_text(name: str, manifest: dict[str, Any]) -> str:
+    """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) from a manifest."""
+    card, spec = manifest["card"], manifest["net"]["spec"]
+    recipe = card["recipe"]
+    data = "\n".join(
+        f"| {d['corpus']} | {d['recordings']} | {d['seconds'] / 3600:.2f} | {d['licence']} |" for d in card["data"]
+    )
+    scores = "\n".join(
+        f"| {r['split']} | {r['cutoff_hz']:.0f} | {r['system']} | "
+        + " | ".join("-" if v is None else f"{v:.3f}" for v in r["scores"].values())
+        + " |"
+        for r in card["scores"]
+    )
+    return f"""# {name}
+
+Adds the band above the cutoff to speech at {spec["rate"]} Hz: {manifest["parameters"] / 1e6:.2f} M parameters,
+{manifest["macs_per_s"] / 1e9:.2f} GMAC/s, {1000 * spec["synthesis"] // spec["rate"]} ms of algorithmic latency.
+Licence: Apache-2.0.
+
+## Meant for
+Speech of one person at a time from telephone-like lines with a band that ends between {spec["cutoff_min_hz"]:.0f}
+and {spec["cutoff_max_hz"]:.0f} Hz. What it adds is a likely guess, not what was said: do not use it as evidence, to
+identify a person, or to transcribe what cannot be heard. Music is not what it was trained on.
+
+## Training
+{card["steps"]} steps of {recipe["rows"]} stretches of {recipe["frames"] * spec["hop"] / spec["rate"]:.2f} s, seed
+{recipe["seed"]}, {card["minutes"]} minutes on {card["machine"]}. The command:
+
+    rtsr train SPEECH --steps {recipe["steps"]} --rows {recipe["rows"]} --seed {recipe["seed"]}
+
+| corpus | recordings | hours | licence |
+|---|---|---|---|
+{data}
+
+## Scores
+Through the stream; what each figure means is defined in `rtsr/eval/metrics.py`.
+
+| split | cutoff | system | LSD | LSD-LF | LSD-HF | SNR | SI-SDR | PESQ-WB | STOI |
+|---|---|---|---|---|---|---|---|---|---|
+{scores}
+
+## Files
+{chr(10).join(f"- `{f['file']}`, sha256 `{f['sha256']}`" for f in manifest["files"].values())}
+"""

@@ -1,0 +1,45 @@
+"""Every backend generates what the reference in plain torch generates."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from conftest import open_backend
+from signals import noise, voice_like
+
+from rtsr.backend import BACKENDS
+
+BOUND = 1e-4
+OTHERS = [b for b in BACKENDS if b not in ("eager", "null")]
+
+
+def difference(model: object, name: str, rate: int, cutoff: float, x: np.ndarray) -> tuple[float, float]:
+    """Largest difference from eager over the largest magnitude, and the same for root mean squares."""
+    eager, other = open_backend(model, "eager"), open_backend(model, name)
+    heard = oracle.spectra(x, eager.spec, rate)
+    told = np.full(len(heard), cutoff, np.float32)
+    expected = oracle.generate(eager, heard, told)
+    error = oracle.generate(other, heard, told) - expected
+    assert np.abs(expected).max() > 1e-3
+    return np.abs(error).max() / np.abs(expected).max(), np.sqrt(np.square(error).mean() / np.square(expected).mean())
+
+
+@pytest.mark.parametrize("cutoff", [1333.0, 2000.0, 4000.0, 7000.0])
+@pytest.mark.parametrize("name", OTHERS)
+def test_backends_agree_with_eager(model_path, name, cutoff):
+    x = voice_like(3.0) + noise(48000, 1, 1e-3)
+    assert max(difference(model_path, name, 16000, cutoff, x)) <= BOUND
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+@pytest.mark.parametrize("name", OTHERS)
+def test_backends_agree_with_eager_on_the_shipped_model(name, rate):
+    x = voice_like(2.0, rate) + noise(2 * rate, 1, 1e-3)
+    assert max(difference("voice-16k", name, rate, 4000.0, x)) <= BOUND
+
+
+@pytest.mark.needs_speech
+@pytest.mark.parametrize("name", OTHERS)
+def test_backends_agree_with_eager_on_recorded_speech(model_path, name, speech):
+    assert max(difference(model_path, name, 16000, 4000.0, speech(6.0, which=3))) <= BOUND

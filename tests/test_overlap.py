@@ -1,0 +1,56 @@
+"""Overlap-add gives back what windowed frames say, one hop after the frame began."""
+
+from __future__ import annotations
+
+import numpy as np
+from signals import noise
+
+from rtsr.dsp.overlap import OverlapAdd
+from rtsr.dsp.windows import synthesis_window
+from rtsr.spec import Spec
+
+SPEC = Spec()
+
+
+def spectrum(frame: np.ndarray) -> np.ndarray:
+    bins = np.fft.rfft(frame.astype(np.float32))
+    return np.stack([bins.real, bins.imag], axis=-1).astype(np.float32)
+
+
+def added(frames: np.ndarray) -> np.ndarray:
+    overlap = OverlapAdd(SPEC)
+    return np.concatenate([overlap.push(spectrum(frame)).copy() for frame in frames])
+
+
+def test_squared_windows_of_neighbouring_frames_sum_to_one():
+    window = synthesis_window(SPEC).astype(np.float64)
+    np.testing.assert_allclose(window[: SPEC.hop] ** 2 + window[SPEC.hop :] ** 2, 1, atol=1e-6)
+
+
+def test_constant_frames_sum_to_the_two_windows():
+    window = synthesis_window(SPEC)
+    out = added(np.ones((5, SPEC.synthesis)))
+    np.testing.assert_allclose(out[: SPEC.hop], window[: SPEC.hop], atol=1e-6)
+    expected = np.tile(window[: SPEC.hop] + window[SPEC.hop :], 4)
+    np.testing.assert_allclose(out[SPEC.hop :], expected, atol=1e-6)
+
+
+def test_frames_that_were_windowed_before_give_the_signal_back():
+    x = noise(SPEC.hop * 20, 1)
+    frames = np.lib.stride_tricks.sliding_window_view(x, SPEC.synthesis)[:: SPEC.hop] * synthesis_window(SPEC)
+    out = added(frames)
+    np.testing.assert_allclose(out[SPEC.hop :], x[SPEC.hop : len(out)], atol=1e-6)
+
+
+def test_a_frame_is_heard_for_two_hops_and_no_longer():
+    frames = np.zeros((5, SPEC.synthesis))
+    frames[1] = 1
+    hops = added(frames).reshape(-1, SPEC.hop)
+    assert hops.any(axis=1).tolist() == [False, True, True, False, False]
+
+
+def test_reset_drops_the_half_frame_that_is_held():
+    overlap = OverlapAdd(SPEC)
+    overlap.push(spectrum(np.ones(SPEC.synthesis)))
+    overlap.reset()
+    assert not overlap.push(np.zeros((SPEC.bins_out, 2), np.float32)).any()

@@ -63,6 +63,8 @@ class Stream:
         self._lifted = np.zeros(self.hop_out, np.float32)
         self._generated = np.zeros((1, self.spec.bins_out, 2), np.float32)
         self._told = np.zeros(1, np.float32)
+        self.process(np.zeros(self.hop, np.float32))  # compiles and loads what the first hop would have to wait for
+        self.reset()
 
     def _make_lift(self) -> Resampler | None:
         if self.rate_out == self.spec.rate:

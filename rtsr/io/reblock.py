@@ -59,6 +59,8 @@ class Reblock:
         self._hop = np.zeros(self.stream.hop, np.float32)
         self._hop_out = np.zeros(self.stream.hop_out, np.float32)
         self._prefill()
+        self.process(np.zeros(2 * self.stream.hop, np.float32))  # compiles what the first block would have to wait for
+        self.reset()
 
     def _make_enter(self) -> Resampler | None:
         """Return the resampler from an odd input rate, its delay a whole number of samples on both sides."""

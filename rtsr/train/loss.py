@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .pairs import Pairs
 
-SIZES = (256, 1024, 2048)
-COMPLEX_SIZE = 1024
+SIZES = (64, 256, 2048)
+COMPLEX_SIZE = 256
 CLAMP = 1e-8  # of the power at size 2048, as in the metric; smaller sizes in proportion
 
 
@@ -19,7 +19,7 @@ class LossWeights:
     """How much each term counts."""
 
     log_spectral: float = 1.0
-    complex: float = 0.25
+    complex: float = 0.1
 
 
 def spectra(x: Tensor, size: int) -> Tensor:

@@ -29,7 +29,7 @@ class Stream:
 
     `process` takes exactly `hop` samples at `rate` and gives exactly `hop_out` at `rate_out`, both float32 in
     [-1, 1]. Output sample i belongs to input time i - `delay`; with the hop that has to be collected first, a
-    sample leaves `latency` output samples after it arrived. Used by one thread; allocates nothing per hop.
+    sample leaves `latency` output samples after it arrived. Used by one thread; its memory never grows.
     """
 
     def __init__(

@@ -11,12 +11,11 @@ from .base import BoolArray
 
 
 class EagerBackend:
-    """Runs `BandNet.forward` frame by frame on the CPU."""
+    """Runs `BandNet.forward` frame by frame on the CPU, on as many threads as torch is set to."""
 
     name = "eager"
 
-    def __init__(self, weights: Weights, threads: int = 1) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, weights: Weights) -> None:
         self.spec, self.model = weights.spec, weights.name
         self.net = weights.network().eval().requires_grad_(False)
 

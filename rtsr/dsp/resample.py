@@ -27,39 +27,28 @@ def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _polyphase(
-    history: FloatArray, block: FloatArray, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
+    heard: FloatArray, new: int, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
 ) -> int:
-    """Write the outputs that `block` completes; `start` is the first one's place on the fine grid."""
-    past = len(history)
+    """Write the outputs that the `new` samples after the history complete, then make their end the history.
+
+    `start` is the first output's place on the fine grid. History and block lie in one array, so that a sum is
+    taken in the same order, and to the same bits, wherever a block begins.
+    """
     taps = branches.shape[1]
     count = 0
     place = start
-    while place < len(block) * up:
-        newest = place // up
+    while place < new * up:
         branch = branches[place % up]
+        first = place // up
         total = np.float32(0)
-        if newest >= taps - 1:
-            first = newest - taps + 1
-            for k in range(taps):
-                total += branch[k] * block[first + k]
-        else:
-            for k in range(taps):
-                at = newest - taps + 1 + k
-                total += branch[k] * (block[at] if at >= 0 else history[past + at])
+        for k in range(taps):
+            total += branch[k] * heard[first + k]
         out[count] = total
         count += 1
         place += down
+    for k in range(taps - 1):
+        heard[k] = heard[new + k]
     return count
-
-
-@njit(nogil=True, cache=True)
-def _remember(history: FloatArray, block: FloatArray) -> None:
-    past, new = len(history), len(block)
-    kept = max(past - new, 0)
-    for i in range(kept):
-        history[i] = history[i + new]
-    for i in range(past - kept):
-        history[kept + i] = block[new - past + kept + i]
 
 
 class Resampler:
@@ -80,7 +69,8 @@ class Resampler:
             raise InvalidSetting(f"expected a delay of at least one step on the grid of 1/{self.down}, got {delay}")
         self.rate_in, self.rate_out, self.delay = rate_in, rate_out, delay
         self.branches = self._branches(centre)
-        self.history = np.zeros(self.branches.shape[1] - 1, np.float32)
+        self.past = self.branches.shape[1] - 1
+        self.heard = np.zeros(self.past, np.float32)  # the history, and room for a block after it
         self.place = 0
 
     def _branches(self, centre: int) -> FloatArray:
@@ -108,12 +98,15 @@ class Resampler:
         """Take any number of samples and return those that are complete, in `out` if it is given and fits."""
         if out is None:
             out = np.empty(self.count(len(block)), np.float32)
-        count = _polyphase(self.history, block, self.branches, self.up, self.down, self.place, out)
+        end = self.past + len(block)
+        if end > len(self.heard):
+            self.heard = np.concatenate([self.heard[: self.past], np.zeros(len(block), np.float32)])
+        self.heard[self.past : end] = block
+        count = _polyphase(self.heard, len(block), self.branches, self.up, self.down, self.place, out)
         self.place += count * self.down - len(block) * self.up
-        _remember(self.history, block)
         return out[:count]
 
     def reset(self) -> None:
         """Forget everything heard."""
-        self.history[:] = 0
+        self.heard[:] = 0
         self.place = 0

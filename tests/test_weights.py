@@ -180,7 +180,7 @@ def test_a_manifest_cannot_reach_out_of_its_folder(copy, elsewhere):
 
 @pytest.mark.parametrize("name", ["voice-16", "nothing", "../../spec", "", "no/such/file.json", "voice-16k.onnx"])
 def test_an_unknown_model_lists_those_there_are(name):
-    with pytest.raises(UnknownName, match="There are: .*voice-16k") as caught:
+    with pytest.raises(UnknownName, match=r"There are: .*voice-16k") as caught:
         load(name)
     assert caught.value.known == shipped()
 

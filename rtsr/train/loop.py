@@ -30,7 +30,7 @@ VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
-    steps: int = 6_500
+    steps: int = 6_000
     rows: int = 16
     frames: int = 208
     rate: float = 1e-3

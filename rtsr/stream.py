@@ -43,8 +43,8 @@ class Stream:
     ) -> None:
         self.model = model
         self.spec: Spec = model.spec
-        self.rate = rate or self.spec.rate
-        self.rate_out = rate_out or self.spec.rate
+        self.rate = self.spec.rate if rate is None else rate
+        self.rate_out = self.spec.rate if rate_out is None else rate_out
         if self.rate_out < self.spec.rate:
             raise InvalidSetting(f"expected an output rate of at least {self.spec.rate} Hz, got {self.rate_out} Hz")
         self.hop, self.hop_out = self.spec.hop_at(self.rate), self.spec.hop_at(self.rate_out)
@@ -108,10 +108,14 @@ class Stream:
 
         Raises `InvalidAudio` for another shape. What is no number counts as silence; beyond full scale is clipped.
         """
-        if block.shape != (self.hop,):
-            raise InvalidAudio(f"expected one hop of {self.hop} samples, got shape {block.shape}")
+        if block.shape != (self.hop,) or block.dtype.kind != "f":
+            raise InvalidAudio(
+                f"expected one hop of {self.hop} floating point samples, got {block.dtype} of shape {block.shape}"
+            )
         if out is None:
             out = np.empty(self.hop_out, np.float32)
+        elif out.shape != (self.hop_out,) or out.dtype != np.float32:
+            raise InvalidAudio(f"expected room for {self.hop_out} float32, got {out.dtype} of shape {out.shape}")
         clean(block, self._hop)
         received = self._dry.process(self._hop, self._received)
         generated = self._generate()

@@ -44,8 +44,9 @@ class OrtBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        content = weights.onnx_bytes()
         try:
-            self.session = ort.InferenceSession(weights.onnx_bytes(), options, providers=["CPUExecutionProvider"])
+            self.session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own classes, which share no base but Exception
             raise BackendFailed(f"ONNX Runtime cannot open {weights.name}: {error}") from error
 

@@ -12,6 +12,7 @@ from ..errors import InvalidSetting
 from .windows import FloatArray
 
 STOP_DB = 80.0
+MOST_PHASES = 20_000  # a filter has so many branches; rates without a common divisor would take gigabytes
 
 
 def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64]:
@@ -64,6 +65,8 @@ class Resampler:
             raise InvalidSetting(f"expected positive rates, got {rate_in} and {rate_out}")
         shared = gcd(rate_in, rate_out)
         self.up, self.down = rate_out // shared, rate_in // shared
+        if max(self.up, self.down) > MOST_PHASES:
+            raise InvalidSetting(f"expected rates that are in a simpler ratio, got {rate_in} and {rate_out} Hz")
         centre = round(delay * self.down)
         if centre < 1 or abs(centre - delay * self.down) > 1e-6:
             raise InvalidSetting(f"expected a delay of at least one step on the grid of 1/{self.down}, got {delay}")

@@ -70,7 +70,8 @@ def test_a_manifest_says_what_the_model_is(model_path):
 
 
 def test_files_are_named_by_their_content(tmp_path):
-    path = write("some", tmp_path / "deep" / "folder", {"onnx": b"abc"}, {"net": {"spec": {}}, "states": {"memory": [1, 2]}})
+    manifest = {"net": {"spec": {}}, "states": {"memory": [1, 2]}}
+    path = write("some", tmp_path / "deep" / "folder", {"onnx": b"abc"}, manifest)
     assert path == tmp_path / "deep" / "folder" / "some.json"
     digest = hashlib.sha256(b"abc").hexdigest()
     assert (path.parent / f"some-{digest[:12]}.onnx").read_bytes() == b"abc"

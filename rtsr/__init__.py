@@ -9,10 +9,12 @@ from .errors import (
     InvalidSetting,
     MissingDependency,
     OutputExists,
+    PoolFull,
     RtsrError,
     UnknownName,
 )
 from .io.reblock import Reblock
+from .pool import Pool
 from .spec import Spec
 from .stream import Stream
 
@@ -26,6 +28,8 @@ __all__ = [
     "InvalidSetting",
     "MissingDependency",
     "OutputExists",
+    "Pool",
+    "PoolFull",
     "Reblock",
     "RtsrError",
     "Spec",

@@ -45,7 +45,7 @@ def _find_edge(held: DoubleArray, bands: int, floor: float) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _track(
+def track(
     spectrum: FloatArray,
     bands: int,
     per_band: int,
@@ -109,7 +109,7 @@ class CutoffTracker:
 
     def push(self, spectrum: FloatArray) -> float:
         """Take one spectrum (bins_in, 2) and return the cutoff in Hz."""
-        _track(
+        track(
             spectrum,
             self.bands,
             self.per_band,

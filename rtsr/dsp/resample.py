@@ -26,7 +26,7 @@ def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _polyphase(
+def polyphase(
     history: FloatArray, block: FloatArray, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
 ) -> int:
     """Write the outputs that `block` completes; `start` is the first one's place on the fine grid."""
@@ -53,7 +53,8 @@ def _polyphase(
 
 
 @njit(nogil=True, cache=True)
-def _remember(history: FloatArray, block: FloatArray) -> None:
+def remember(history: FloatArray, block: FloatArray) -> None:
+    """Move the history on by a block."""
     past, new = len(history), len(block)
     kept = max(past - new, 0)
     for i in range(kept):
@@ -108,9 +109,9 @@ class Resampler:
         """Take any number of samples and return those that are complete, in `out` if it is given and fits."""
         if out is None:
             out = np.empty(self.count(len(block)), np.float32)
-        count = _polyphase(self.history, block, self.branches, self.up, self.down, self.place, out)
+        count = polyphase(self.history, block, self.branches, self.up, self.down, self.place, out)
         self.place += count * self.down - len(block) * self.up
-        _remember(self.history, block)
+        remember(self.history, block)
         return out[:count]
 
     def reset(self) -> None:

@@ -1,0 +1,129 @@
+"""Who sits where in a lane: a ring for every voice, and rows without gaps so that a batch stays small."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .backend.base import BoolArray
+from .dsp.windows import FloatArray
+from .io.ring import MARKS, READ, WRITTEN, IntArray, read, write
+from .lane import AnyLane
+
+ROOM_HOPS = 8  # a ring's room; a voice that is in time uses one or two
+
+
+def buckets(most: int) -> list[int]:
+    """Return the batch sizes that are run: powers of two and, from 16 on, the ones half way; the last is `most`."""
+    sizes, size = [], 1
+    while size < most:
+        sizes.append(size)
+        if size >= 16 and size * 3 // 2 < most:
+            sizes.append(size * 3 // 2)
+        size *= 2
+    return [*sizes, most]
+
+
+@njit(nogil=True, cache=True)
+def _gather(
+    samples: FloatArray,
+    marks: IntArray,
+    seat_at: IntArray,
+    taken: int,
+    rows: int,
+    blocks: FloatArray,
+    active: BoolArray,
+) -> int:
+    """Read a hop of every seated row that has one; says which did in `active`, and returns how many."""
+    hops = 0
+    for slot in range(rows):
+        active[slot] = False
+        if slot < taken:
+            seat = seat_at[slot]
+            if marks[seat, WRITTEN] - marks[seat, READ] >= blocks.shape[1]:
+                read(samples[seat], marks[seat], blocks[slot])
+                active[slot] = True
+                hops += 1
+    return hops
+
+
+class Seats:
+    """The voices of one lane. A seat is a voice's for as long as it stays; its row in the batch may move.
+
+    `write` may be called by one other thread a seat; everything else by the ticking thread.
+    """
+
+    def __init__(self, lane: AnyLane, rows: int) -> None:
+        self.lane = lane
+        self.buckets = buckets(rows)
+        self.hops = 0  # that the last tick moved
+        self._samples = np.zeros((rows, ROOM_HOPS * lane.blocks.shape[1]), np.float32)
+        self._marks = np.zeros((rows, MARKS), np.int64)
+        self._seat_at: NDArray[np.int64] = np.zeros(rows, np.int64)
+        self._slot_of: NDArray[np.int64] = np.zeros(rows, np.int64)
+        self._free = list(range(rows - 1, -1, -1))
+        self._taken = 0
+        for rows_run in self.buckets:  # with nobody active: compiles, binds and captures, and moves nothing
+            lane.tick(rows_run)
+
+    def __len__(self) -> int:
+        return self._taken
+
+    def take(self, cutoff_hz: float, gain: float) -> int:
+        """Seat a new voice and return its seat; there has to be one."""
+        seat, slot = self._free.pop(), self._taken
+        self._taken += 1
+        self._seat_at[slot], self._slot_of[seat] = seat, slot
+        self._marks[seat] = 0
+        self.lane.active[slot] = False
+        self.lane.set(slot, cutoff_hz, gain)
+        self.lane.clear(slot)
+        return seat
+
+    def leave(self, seat: int) -> None:
+        """Free a seat; the last row takes its place in the batch."""
+        slot, last = int(self._slot_of[seat]), self._taken - 1
+        lane = self.lane
+        if slot != last:
+            lane.move(last, slot)
+            lane.active[slot] = lane.active[last]
+            lane.out[slot] = lane.out[last]
+            moved = self._seat_at[last]
+            self._seat_at[slot], self._slot_of[moved] = moved, slot
+        self._taken = last
+        self._free.append(seat)
+
+    def reset(self, seat: int) -> None:
+        """Forget what a voice said, heard or waiting."""
+        self._marks[seat] = 0
+        self.lane.clear(int(self._slot_of[seat]))
+
+    def set(self, seat: int, cutoff_hz: float, gain: float) -> None:
+        """Set a voice's cutoff in Hz, NaN to detect it, and its linear gain."""
+        self.lane.set(int(self._slot_of[seat]), cutoff_hz, gain)
+
+    def write(self, seat: int, block: FloatArray) -> int:
+        """Append as much of a block as a voice's ring has room for; returns how much."""
+        return write(self._samples[seat], self._marks[seat], block)
+
+    def tick(self) -> None:
+        """Move every voice that has a hop by one hop."""
+        self.hops = 0
+        if self._taken:
+            rows = self.buckets[bisect_left(self.buckets, self._taken)]
+            self.hops = _gather(
+                self._samples, self._marks, self._seat_at, self._taken, rows, self.lane.blocks, self.lane.active
+            )
+        if self.hops:
+            self.lane.tick(rows)
+
+    def moved(self, seat: int) -> bool:
+        """Whether the last tick moved this voice."""
+        return bool(self.lane.active[self._slot_of[seat]])
+
+    def hop_of(self, seat: int) -> FloatArray:
+        """Return the hop that the last tick gave this voice."""
+        return self.lane.out[self._slot_of[seat]]

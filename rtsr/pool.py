@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .backend.base import Backend
+from .backend.base import Backend, BoolArray
 from .dsp.windows import FloatArray
 from .errors import InvalidAudio, InvalidSetting, PoolFull
+from .io.ring import IntArray
 from .lane import AnyLane, Lane
 from .seats import Seats
 from .stream import fixed_cutoff, linear_gain
@@ -99,6 +100,9 @@ class Pool:
         self._per_shard = -(-limit // len(self._shards))
         self._voices: dict[int, Voice] = {}
         self._free = list(range(limit - 1, -1, -1))
+        self._lanes: list[Seats] = []
+        self._lane_of = np.full(limit, -1, np.int64)
+        self._seat_of = np.zeros(limit, np.int64)
         self._outputs = Outputs(self._voices)
         self._workers = ThreadPoolExecutor(len(self._shards) - 1, "rtsr shard") if len(self._shards) > 1 else None
 
@@ -135,10 +139,12 @@ class Pool:
         shard = min(self._shards, key=lambda lanes: sum(len(seats) for seats in lanes.values()))
         if rates not in shard:
             shard[rates] = Seats(self._lane(*rates), self._per_shard)
+            self._lanes.append(shard[rates])
         voice = Voice(shard[rates], -1, cutoff, gain_db, bypass)
         voice.seat = voice.seats.take(*self._heard_as(voice))
         row = self._free.pop()
         self._voices[row] = voice
+        self._lane_of[row], self._seat_of[row] = self._lanes.index(voice.seats), voice.seat
         return row
 
     def _lane(self, rate: int, rate_out: int) -> AnyLane:
@@ -188,6 +194,32 @@ class Pool:
         self.counters.overruns += len(block) - count
         return count
 
+    def push_hops(self, rows: IntArray, hops: FloatArray) -> int:
+        """Append one hop, of the (n, hop), to each of n open rows of one input rate; `push` for thousands of rows.
+
+        Returns how many samples fitted; the rest is counted. rows int64, hops float32. Raises `InvalidAudio` where
+        a row is not open or its hop has another length.
+        """
+        fits = [i for i, seats in enumerate(self._lanes) if hops.ndim == 2 and seats.hop == hops.shape[1]]
+        if hops.shape[:1] != rows.shape or not np.isin(self._lane_of[rows], fits).all():
+            raise InvalidAudio(
+                f"expected a hop of its length for each of {len(rows)} open rows, got shape {hops.shape}"
+            )
+        count = sum(self._lanes[i].deposit(i, self._lane_of, self._seat_of, rows, hops) for i in fits)
+        self.counters.overruns += hops.size - count
+        return count
+
+    def take_hops(self, rows: IntArray, out: FloatArray, moved: BoolArray) -> None:
+        """Copy the last tick's hops of n rows of one output rate to `out` (n, hop_out); `moved` says which had one.
+
+        Rows that stalled leave theirs as it is. Raises `InvalidAudio` where a row is not open or has another rate.
+        """
+        fits = [i for i, seats in enumerate(self._lanes) if out.ndim == 2 and seats.lane.out.shape[1] == out.shape[1]]
+        if out.shape[:1] != rows.shape or not np.isin(self._lane_of[rows], fits).all():
+            raise InvalidAudio(f"expected room for a hop of each of {len(rows)} open rows, got shape {out.shape}")
+        for i in fits:
+            self._lanes[i].collect(i, self._lane_of, self._seat_of, rows, out, moved)
+
     def tick(self) -> Outputs:
         """Move every row that has a hop by one hop, and return the hops by row; raises what the model raises."""
         began = time.perf_counter()
@@ -198,10 +230,9 @@ class Pool:
             self._tick_shard(self._shards[0])
             for other in others:
                 other.result()
-        for shard in self._shards:
-            for seats in shard.values():
-                self.counters.hops += seats.hops
-                self.counters.stalls += len(seats) - seats.hops
+        for seats in self._lanes:
+            self.counters.hops += seats.hops
+            self.counters.stalls += len(seats) - seats.hops
         self.counters.failures = len(self.failures)
         self.counters.count(time.perf_counter() - began, self.deadline_s)
         return self._outputs
@@ -220,14 +251,15 @@ class Pool:
         voice = self._voice(row)
         voice.seats.leave(voice.seat)
         del self._voices[row]
+        self._lane_of[row] = -1
         self._free.append(row)
 
     @property
     def failures(self) -> list[Exception]:
-        """What made lanes go on with the spare, oldest lane first."""
-        return [error for shard in self._shards for seats in shard.values() for error in seats.lane.failures]
+        """What made lanes go on with the spare, lane by lane."""
+        return [error for seats in self._lanes for error in seats.lane.failures]
 
     @property
     def running_on(self) -> list[str]:
         """The names of the backends that carry voices now."""
-        return sorted({seats.lane.name for shard in self._shards for seats in shard.values()})
+        return sorted({seats.lane.name for seats in self._lanes})

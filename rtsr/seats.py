@@ -50,6 +50,46 @@ def _gather(
     return hops
 
 
+@njit(nogil=True, cache=True)
+def _deposit(
+    samples: FloatArray,
+    marks: IntArray,
+    lane: int,
+    lane_of: IntArray,
+    seat_of: IntArray,
+    rows: IntArray,
+    hops: FloatArray,
+) -> int:
+    """Write the hops of those rows that sit in this lane to their rings; returns how many samples fitted."""
+    fitted = 0
+    for i in range(len(rows)):
+        if lane_of[rows[i]] == lane:
+            seat = seat_of[rows[i]]
+            fitted += write(samples[seat], marks[seat], hops[i])
+    return fitted
+
+
+@njit(nogil=True, cache=True)
+def _collect(
+    lane_out: FloatArray,
+    active: BoolArray,
+    slot_of: IntArray,
+    lane: int,
+    lane_of: IntArray,
+    seat_of: IntArray,
+    rows: IntArray,
+    out: FloatArray,
+    moved: BoolArray,
+) -> None:
+    """Copy the hops of those rows that sit in this lane and moved."""
+    for i in range(len(rows)):
+        if lane_of[rows[i]] == lane:
+            slot = slot_of[seat_of[rows[i]]]
+            moved[i] = active[slot]
+            if moved[i]:
+                out[i] = lane_out[slot]
+
+
 class Seats:
     """The voices of one lane. A seat is a voice's for as long as it stays; its row in the batch may move.
 
@@ -57,10 +97,10 @@ class Seats:
     """
 
     def __init__(self, lane: AnyLane, rows: int) -> None:
-        self.lane = lane
+        self.lane, self.hop = lane, lane.blocks.shape[1]
         self.buckets = buckets(rows)
         self.hops = 0  # that the last tick moved
-        self._samples = np.zeros((rows, ROOM_HOPS * lane.blocks.shape[1]), np.float32)
+        self._samples = np.zeros((rows, ROOM_HOPS * self.hop), np.float32)
         self._marks = np.zeros((rows, MARKS), np.int64)
         self._seat_at: NDArray[np.int64] = np.zeros(rows, np.int64)
         self._slot_of: NDArray[np.int64] = np.zeros(rows, np.int64)
@@ -108,6 +148,16 @@ class Seats:
     def write(self, seat: int, block: FloatArray) -> int:
         """Append as much of a block as a voice's ring has room for; returns how much."""
         return write(self._samples[seat], self._marks[seat], block)
+
+    def deposit(self, lane: int, lane_of: IntArray, seat_of: IntArray, rows: IntArray, hops: FloatArray) -> int:
+        """Append hops (n, hop) to the rings of those rows (n,) that sit here; returns how many samples fitted."""
+        return _deposit(self._samples, self._marks, lane, lane_of, seat_of, rows, hops)
+
+    def collect(
+        self, lane: int, lane_of: IntArray, seat_of: IntArray, rows: IntArray, out: FloatArray, moved: BoolArray
+    ) -> None:
+        """Copy the last hops of those rows (n,) that sit here and moved to `out` (n, hop_out), and mark them."""
+        _collect(self.lane.out, self.lane.active, self._slot_of, lane, lane_of, seat_of, rows, out, moved)
 
     def tick(self) -> None:
         """Move every voice that has a hop by one hop."""

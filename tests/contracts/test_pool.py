@@ -209,3 +209,31 @@ def test_a_late_tick_is_counted(null):
         pool.tick()
     assert pool.counters.late == 3
     assert pool.counters.percentiles_ms(50)[0] > 6
+
+
+def test_hops_of_many_rows_go_in_and_out_at_once(generating):
+    with Pool(generating, limit=7, threads=2) as one, Pool(generating, limit=7, threads=2) as many:
+        for pool in (one, many):
+            for i in range(6):
+                pool.open(8000 if i % 3 else 16000, cutoff=1500.0 + 500 * i)
+        rows = np.array([5, 1, 4])  # of 8 kHz
+        out, moved = np.zeros((3, 80), np.float32), np.zeros(3, np.bool_)
+        for i in range(20):
+            hops = np.stack([voice_like(0.005, 8000, i + 20 * int(r)) for r in rows])
+            speaking = rows if i % 2 else rows[:2]
+            assert many.push_hops(speaking, hops[: len(speaking)]) == hops[: len(speaking)].size
+            for row, hop in zip(speaking, hops, strict=False):
+                one.push(row, hop)
+            many.tick()
+            many.take_hops(rows, out, moved)
+            outputs = one.tick()
+            np.testing.assert_array_equal(moved, [r in outputs for r in rows])
+            for row, hop in zip(speaking, out, strict=False):
+                np.testing.assert_array_equal(hop, outputs[row])
+        assert np.abs(out).max() > 0.01
+        with pytest.raises(InvalidAudio, match="3 open rows"):
+            many.push_hops(np.array([5, 1, 6]), hops)
+        with pytest.raises(InvalidAudio, match="3 open rows"):
+            many.push_hops(np.array([5, 1, 0]), hops)
+        with pytest.raises(InvalidAudio, match="3 open rows"):
+            many.take_hops(rows, np.zeros((3, 40), np.float32), moved)

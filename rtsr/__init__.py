@@ -10,6 +10,7 @@ from .errors import (
     MissingDependency,
     OutputExists,
     PoolFull,
+    Regression,
     RtsrError,
     UnknownName,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Pool",
     "PoolFull",
     "Reblock",
+    "Regression",
     "RtsrError",
     "Spec",
     "Stream",

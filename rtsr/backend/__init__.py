@@ -10,7 +10,7 @@ from ..net.weights import Weights
 from .base import Backend
 from .null import NullBackend
 
-__all__ = ["BACKENDS", "Backend", "load"]
+__all__ = ["BACKENDS", "Backend", "installed", "load"]
 
 BACKENDS = ("ort", "eager", "null")
 PACKAGE = {"ort": "onnxruntime", "eager": "torch"}
@@ -41,8 +41,13 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
     return EagerBackend(weights, threads)
 
 
+def installed() -> list[str]:
+    """Return the backends whose packages are installed."""
+    return [name for name in BACKENDS if name not in PACKAGE or importlib.util.find_spec(PACKAGE[name]) is not None]
+
+
 def _first_installed() -> str:
-    for name, package in PACKAGE.items():
-        if importlib.util.find_spec(package) is not None:
+    for name in installed():
+        if name in PACKAGE:
             return name
     raise MissingDependency("onnxruntime", "cpu", "running a model")

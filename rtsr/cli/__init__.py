@@ -27,7 +27,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; exit code 1 where something failed, 2 where it was called wrongly, 130 on Ctrl-C."""
-    from . import commands, enhance, evaluate, train  # noqa: F401  each registers its commands
+    from . import bench, commands, enhance, evaluate, train  # noqa: F401  each registers its commands
 
     try:
         app()

@@ -34,6 +34,9 @@ class AnyLane(Protocol):
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
         """Set where a row's received band ends (NaN: detect it) and the linear gain of what is added."""
 
+    def settings(self, slot: int) -> tuple[float, float]:
+        """Return a row's cutoff and gain as they were set."""
+
     def clear(self, slot: int) -> None:
         """Make a row that of a new stream with the settings it has."""
 
@@ -90,11 +93,19 @@ class Lane:
         except Exception as lost:  # a device that is gone takes its memory along
             error.add_note(f"and what its rows remembered is lost: {lost}")
             self.state = self.model.new_state(len(self.active))
-            self.path.memory.gain_now[:] = 0
+            self.fade_in()
+
+    def fade_in(self) -> None:
+        """Let every row's generated band rise from nothing over its next hop."""
+        self.path.memory.gain_now[:] = 0
 
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
         """Set a row's cutoff in Hz, NaN to detect it, and its gain."""
         self.path.fixed[slot], self.path.gain[slot] = cutoff_hz, gain
+
+    def settings(self, slot: int) -> tuple[float, float]:
+        """Return a row's cutoff and gain as they were set."""
+        return float(self.path.fixed[slot]), float(self.path.gain[slot])
 
     def clear(self, slot: int) -> None:
         """Make a row that of a new stream with the settings it has."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from .backend.base import Backend, BoolArray
 from .dsp.windows import FloatArray
 from .errors import InvalidAudio, InvalidSetting, PoolFull
 from .io.ring import IntArray
-from .lane import AnyLane, Lane
+from .lane import Lane
 from .seats import Seats
 from .stream import fixed_cutoff, linear_gain
+
+if TYPE_CHECKING:
+    from .backend.graph import GraphBackend
 
 KEPT = 4096  # ticks of which the time is kept for the percentiles
 
@@ -138,7 +142,7 @@ class Pool:
         rates = (rate or self.spec.rate, rate_out or self.spec.rate)
         shard = min(self._shards, key=lambda lanes: sum(len(seats) for seats in lanes.values()))
         if rates not in shard:
-            shard[rates] = Seats(self._lane(*rates), self._per_shard)
+            shard[rates] = self._seats(*rates)
             self._lanes.append(shard[rates])
         voice = Voice(shard[rates], -1, cutoff, gain_db, bypass)
         voice.seat = voice.seats.take(*self._heard_as(voice))
@@ -147,8 +151,15 @@ class Pool:
         self._lane_of[row], self._seat_of[row] = self._lanes.index(voice.seats), voice.seat
         return row
 
-    def _lane(self, rate: int, rate_out: int) -> AnyLane:
-        return Lane(self.model, rate, rate_out, self._per_shard, self.spare)
+    def _seats(self, rate: int, rate_out: int) -> Seats:
+        """Make the lane of a pair of rates where the model wants it: on the host, or on its device."""
+        rows, spare = self._per_shard, self.spare
+        if not getattr(self.model, "runs_whole_path", False):
+            return Seats(Lane(self.model, rate, rate_out, rows, spare), rows)
+        from .device_lane import DeviceLane  # here, as it loads torch
+
+        lane = DeviceLane(cast("GraphBackend", self.model), rate, rate_out, rows)
+        return Seats(lane, rows, (lambda: Lane(spare, rate, rate_out, rows)) if spare else None)
 
     def _heard_as(self, voice: Voice) -> tuple[float, float]:
         """Return a voice's cutoff in Hz, NaN to detect it, and its linear gain; raises `InvalidSetting`."""

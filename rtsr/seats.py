@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 from numba import njit
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from .backend.base import BoolArray
 from .dsp.windows import FloatArray
 from .io.ring import MARKS, READ, WRITTEN, IntArray, read, write
-from .lane import AnyLane
+from .lane import AnyLane, Lane
 
-ROOM_HOPS = 8  # a ring's room; a voice that is in time uses one or two
+ROOM_HOPS = 16  # a ring's room; a voice that is in time uses one or two, the rest is its past
+REPEATED_HOPS = 7  # of the past: what the analysis window and the filters reach back, and the hop that overlaps
 
 
 def buckets(most: int) -> list[int]:
@@ -48,6 +50,22 @@ def _gather(
                 active[slot] = True
                 hops += 1
     return hops
+
+
+@njit(nogil=True, cache=True)
+def _rewind(
+    samples: FloatArray, marks: IntArray, seat_at: IntArray, hops_ago: int, blocks: FloatArray, active: BoolArray
+) -> None:
+    """Copy the hop that every row read so long before its last one, where its ring still has it."""
+    hop, room = blocks.shape[1], samples.shape[1]
+    active[:] = False
+    for slot in range(len(seat_at)):
+        seat = seat_at[slot]
+        start = marks[seat, READ] - (hops_ago + 1) * hop
+        if start >= 0 and marks[seat, WRITTEN] - start <= room:
+            for i in range(hop):
+                blocks[slot, i] = samples[seat, (start + i) % room]
+            active[slot] = True
 
 
 @njit(nogil=True, cache=True)
@@ -96,8 +114,8 @@ class Seats:
     `write` may be called by one other thread a seat; everything else by the ticking thread.
     """
 
-    def __init__(self, lane: AnyLane, rows: int) -> None:
-        self.lane, self.hop = lane, lane.blocks.shape[1]
+    def __init__(self, lane: AnyLane, rows: int, spare: Callable[[], Lane] | None = None) -> None:
+        self.lane, self.hop, self.spare = lane, lane.blocks.shape[1], spare
         self.buckets = buckets(rows)
         self.hops = 0  # that the last tick moved
         self._samples = np.zeros((rows, ROOM_HOPS * self.hop), np.float32)
@@ -168,7 +186,30 @@ class Seats:
                 self._samples, self._marks, self._seat_at, self._taken, rows, self.lane.blocks, self.lane.active
             )
         if self.hops:
-            self.lane.tick(rows)
+            try:
+                self.lane.tick(rows)
+            except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
+                if self.spare is None:
+                    raise
+                self._fall_back(self.spare(), error, rows)
+
+    def _fall_back(self, lane: Lane, error: Exception, rows: int) -> None:
+        """Go on with another lane when this one's device is gone, and with it all that rows remembered.
+
+        What the rings still hold of the past is said to the new lane first, enough for the received band to go on
+        without a seam; the generated band fades in.
+        """
+        failed, self.lane, self.spare = self.lane, lane, None
+        lane.failures += [*failed.failures, error]
+        for slot in range(self._taken):
+            lane.set(slot, *failed.settings(slot))
+            lane.clear(slot)
+        for hops_ago in range(REPEATED_HOPS, 0, -1):
+            _rewind(self._samples, self._marks, self._seat_at[: self._taken], hops_ago, lane.blocks, lane.active[:rows])
+            lane.tick(rows)
+        lane.fade_in()
+        lane.blocks[:rows], lane.active[:rows] = failed.blocks[:rows], failed.active[:rows]
+        lane.tick(rows)
 
     def moved(self, seat: int) -> bool:
         """Whether the last tick moved this voice."""

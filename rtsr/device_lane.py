@@ -20,6 +20,7 @@ class DeviceLane:
         spec, self.model = model.spec, model
         self.name = model.name
         self.failures: list[Exception] = []
+        self._to_clear: dict[int, float] = {}  # slot: gain at that time
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
         self._path = DeviceRows(spec, *filters(spec, rate, rate_out), rows, NOTHING_MISSING * spec.rate, model.device)
         self._state: GraphState = model.new_state(rows)
@@ -37,6 +38,8 @@ class DeviceLane:
             self.active[:rows] = False
             self._replays.record(rows)
             self.active[:rows] = wanted
+        if self._to_clear:
+            self._clear()
         self._replays.run(rows)
 
     def _work(self, rows: int) -> None:
@@ -57,23 +60,25 @@ class DeviceLane:
         """Return a row's cutoff and gain as they were set."""
         return float(self._fixed[slot]), float(self._gain[slot])
 
-    @torch.inference_mode()
     def clear(self, slot: int) -> None:
-        """Make a row that of a new stream with the settings it has."""
-        self._path.clear(slot, float(self._gain[slot]))
-        self.model.write_row(self._state, slot)
-        self._wait()
+        """Make a row that of a new stream with the settings it has: with the next tick, all that are due at once."""
+        self._to_clear[slot] = float(self._gain[slot])
+
+    @torch.inference_mode()
+    def _clear(self) -> None:
+        """Clear those rows that were to be."""
+        rows = torch.tensor(list(self._to_clear), device=self.model.device)
+        gains = torch.tensor(list(self._to_clear.values()), dtype=torch.float64, device=self.model.device)
+        self._path.clear(rows, gains)
+        self.model.clear_rows(self._state, rows)
+        self._to_clear.clear()
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""
+        if self._to_clear:
+            self._clear()
         state = self._state
         for whole in (*self._path.remembered(), *state.rings.values(), state.memory, state.heard):
             whole[target] = whole[source]
         self._fixed[target], self._gain[target] = self._fixed[source], self._gain[source]
-        self._wait()
-
-    def _wait(self) -> None:
-        """Let what was asked of the default stream end before the lane's own goes on."""
-        if self.model.device.type == "cuda":
-            torch.cuda.current_stream().synchronize()

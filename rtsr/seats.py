@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .backend.base import BoolArray
 from .dsp.windows import FloatArray
+from .errors import BackendFailed
 from .io.ring import MARKS, READ, WRITTEN, IntArray, read, write
 from .lane import AnyLane, Lane
 
@@ -54,14 +55,20 @@ def _gather(
 
 @njit(nogil=True, cache=True)
 def _rewind(
-    samples: FloatArray, marks: IntArray, seat_at: IntArray, hops_ago: int, blocks: FloatArray, active: BoolArray
+    samples: FloatArray,
+    marks: IntArray,
+    seat_at: IntArray,
+    unheard: BoolArray,
+    hops_ago: int,
+    blocks: FloatArray,
+    active: BoolArray,
 ) -> None:
-    """Copy the hop that every row read so long before its last one, where its ring still has it."""
+    """Copy the hop that every row heard so long ago, where its ring still has it; `unheard` ones have read one more."""
     hop, room = blocks.shape[1], samples.shape[1]
     active[:] = False
     for slot in range(len(seat_at)):
         seat = seat_at[slot]
-        start = marks[seat, READ] - (hops_ago + 1) * hop
+        start = marks[seat, READ] - (hops_ago + unheard[slot]) * hop
         if start >= 0 and marks[seat, WRITTEN] - start <= room:
             for i in range(hop):
                 blocks[slot, i] = samples[seat, (start + i) % room]
@@ -144,15 +151,24 @@ class Seats:
     def leave(self, seat: int) -> None:
         """Free a seat; the last row takes its place in the batch."""
         slot, last = int(self._slot_of[seat]), self._taken - 1
-        lane = self.lane
         if slot != last:
-            lane.move(last, slot)
-            lane.active[slot] = lane.active[last]
-            lane.out[slot] = lane.out[last]
+            self._move(last, slot)
             moved = self._seat_at[last]
             self._seat_at[slot], self._slot_of[moved] = moved, slot
         self._taken = last
         self._free.append(seat)
+
+    def _move(self, source: int, target: int) -> None:
+        """Copy a row over another, with what the last tick gave it."""
+        failed = self.lane
+        try:
+            failed.move(source, target)
+        except Exception as error:  # as in a tick, but every row has heard what it read
+            self._fall_back(error, np.zeros_like(failed.active))
+            self.lane.active[:], self.lane.out[:] = failed.active, failed.out
+            self.lane.move(source, target)
+        self.lane.active[target] = self.lane.active[source]
+        self.lane.out[target] = self.lane.out[source]
 
     def reset(self, seat: int) -> None:
         """Forget what a voice said, heard or waiting."""
@@ -188,28 +204,35 @@ class Seats:
         if self.hops:
             try:
                 self.lane.tick(rows)
+            except BackendFailed:
+                raise  # a lane on the host has tried its own spare
             except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-                if self.spare is None:
-                    raise
-                self._fall_back(self.spare(), error, rows)
+                failed = self.lane
+                self._fall_back(error, failed.active)
+                self.lane.blocks[:rows], self.lane.active[:rows] = failed.blocks[:rows], failed.active[:rows]
+                self.lane.tick(rows)
 
-    def _fall_back(self, lane: Lane, error: Exception, rows: int) -> None:
+    def _fall_back(self, error: Exception, unheard: BoolArray) -> None:
         """Go on with another lane when this one's device is gone, and with it all that rows remembered.
 
         What the rings still hold of the past is said to the new lane first, enough for the received band to go on
-        without a seam; the generated band fades in.
+        without a seam; the generated band fades in. Raises `BackendFailed` where there is no other lane.
         """
-        failed, self.lane, self.spare = self.lane, lane, None
+        if self.spare is None:
+            raise BackendFailed(
+                f"{self.lane.name} failed and there is no other backend to go on with: {error}"
+            ) from error
+        lane, failed = self.spare(), self.lane
+        self.lane, self.spare = lane, None
         lane.failures += [*failed.failures, error]
         for slot in range(self._taken):
             lane.set(slot, *failed.settings(slot))
             lane.clear(slot)
         for hops_ago in range(REPEATED_HOPS, 0, -1):
-            _rewind(self._samples, self._marks, self._seat_at[: self._taken], hops_ago, lane.blocks, lane.active[:rows])
-            lane.tick(rows)
+            seats, active = self._seat_at[: self._taken], lane.active[: self._taken]
+            _rewind(self._samples, self._marks, seats, unheard, hops_ago, lane.blocks, active)
+            lane.tick(self._taken)
         lane.fade_in()
-        lane.blocks[:rows], lane.active[:rows] = failed.blocks[:rows], failed.active[:rows]
-        lane.tick(rows)
 
     def moved(self, seat: int) -> bool:
         """Whether the last tick moved this voice."""

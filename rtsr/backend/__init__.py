@@ -11,7 +11,7 @@ from .base import Backend
 from .choose import fastest, has_nvidia
 from .null import NullBackend
 
-__all__ = ["BACKENDS", "GPU_BACKENDS", "Backend", "installed", "load"]
+__all__ = ["BACKENDS", "GPU_BACKENDS", "Backend", "has_nvidia", "installed", "load"]
 
 BACKENDS = ("ort", "eager", "null")
 GPU_BACKENDS = ("graph", "graph-tf32", "graph-bfloat16", "graph-float16", "ort-cuda", "ort-tensorrt")

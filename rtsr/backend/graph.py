@@ -60,6 +60,7 @@ class Replays:
         """Record `work(rows)`, running it a few times before: call it while no row is active."""
         if self._stream is None:
             return
+        self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             for _ in range(WARM_UPS):
                 self.work(rows)
@@ -72,10 +73,11 @@ class Replays:
 
     @torch.inference_mode()
     def run(self, rows: int) -> None:
-        """Do the work and return when its results are on the host."""
+        """Do the work, after what was asked of the default stream, and return when its results are on the host."""
         if self._stream is None:
             self.work(rows)
             return
+        self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             self._graphs[rows].replay()
         self._stream.synchronize()
@@ -256,12 +258,16 @@ class GraphBackend:
     @torch.inference_mode()
     def write_row(self, state: GraphState, row: int, memory: dict[str, FloatArray] | None = None) -> None:
         """Put memory into one row, or clear it."""
-        state.heard[row] = 0
-        state.memory[row] = torch.from_numpy(memory[MEMORY]).to(self.device) if memory else 0
-        for name in self._pasts:
-            state.rings[name][row] = 0
-            if memory:  # as if just as many frames had been heard as each ring remembers, from before its start
+        self.clear_rows(state, torch.tensor([row], device=self.device))
+        if memory:  # as if just as many frames had been heard as each ring remembers, from before its start
+            state.memory[row] = torch.from_numpy(memory[MEMORY]).to(self.device)
+            for name in self._pasts:
                 state.rings[name][row, 1:] = torch.from_numpy(memory[name]).to(self.device)
+
+    def clear_rows(self, state: GraphState, rows: Tensor) -> None:
+        """Make rows (n,), on the device, forget everything."""
+        for whole in (state.heard, state.memory, *state.rings.values()):
+            whole[rows] = 0
 
 
 class Tf32(AbstractContextManager[None]):

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ..backend import Backend, installed, load
-from ..errors import Regression
+from ..backend import GPU_BACKENDS, Backend, has_nvidia, installed, load
+from ..errors import BackendFailed, MissingDependency, Regression
 from ..net.weights import Weights
 from . import Model, app, errors
 
@@ -32,7 +32,7 @@ Check = Annotated[bool, typer.Option("--check", help="Fail where a stored figure
 Results = Annotated[Path, typer.Option(help="Folder of the stored rows.")]
 Out = Annotated[Path, typer.Option(help="Folder for pictures and the page.")]
 Seconds = Annotated[float, typer.Option(min=0.2, help="Of audio in each latency run.")]
-Most = Annotated[int, typer.Option(min=1, help="Voices to try at most.")]
+Most = Annotated[int | None, typer.Option(min=1, help="Voices to try at most; 512 on a CPU, 65536 on a GPU.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Times that every system is measured in turn.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads at most; as many as there are cores if not given.")]
 
@@ -53,7 +53,7 @@ def everything(
     model: Model = "voice-16k",
     backend: Backends = None,
     seconds: Seconds = 5.0,
-    most: Most = 256,
+    most: Most = None,
     save: Save = True,
     check: Check = False,
     results: Results = RESULTS,
@@ -102,7 +102,7 @@ def latency(
 def throughput(
     model: Model = "voice-16k",
     backend: Backends = None,
-    most: Most = 512,
+    most: Most = None,
     threads: Threads = None,
     save: Save = True,
     check: Check = False,
@@ -145,7 +145,16 @@ def compare(
 
 
 def _models(model: str, names: list[str] | None) -> list[Backend]:
-    return [load(model, name) for name in names or installed()]
+    """Open the backends that were named, or all that this machine has."""
+    if names:
+        return [load(model, name) for name in names]
+    found = [load(model, name) for name in installed()]
+    for name in GPU_BACKENDS if has_nvidia() else ():
+        try:
+            found.append(load(model, name))
+        except (BackendFailed, MissingDependency) as error:
+            errors.print(f"without {name}: {error}", markup=False, soft_wrap=True)
+    return found
 
 
 @contextmanager
@@ -172,18 +181,20 @@ def _latency(findings: Findings, model: str, backend: list[str] | None, seconds:
 
 
 def _throughput(
-    findings: Findings, model: str, backend: list[str] | None, most: int, threads: int | None, *, only_all: bool
+    findings: Findings, model: str, backend: list[str] | None, most: int | None, threads: int | None, *, only_all: bool
 ) -> None:
     from ..eval.bench import throughput as climbing
     from ..eval.bench.record import cores
 
     models = [m for m in _models(model, backend) if backend or m.name not in ("null", "eager")]
     counts = range(1, (threads or cores()) + 1)
-    runs = [(m, n) for m in models for n in (counts if not only_all else counts[-1:])]
+    runs = [(m, n, most or climbing.MOST[m.name in GPU_BACKENDS]) for m in models for n in counts]
+    if only_all:
+        runs = [run for run in runs if run[1] == counts[-1]]
     rows = []
-    with _progress("many voices", len(runs) * (len(climbing.ladder(most)) + 2)) as advance:
-        for opened, n in runs:
-            points = climbing.climb(opened, n, most, progress=lambda _: advance())
+    with _progress("many voices", sum(len(climbing.ladder(top)) + 2 for _, _, top in runs)) as advance:
+        for opened, n, top in runs:
+            points = climbing.climb(opened, n, top, progress=lambda _: advance())
             rows.append(climbing.row(opened, n, points))
             rows[-1]["bytes_per_row"] = climbing.memory_per_row(opened)
     findings.rows["throughput"] = rows

@@ -95,11 +95,11 @@ class Tracking:
         ends = (edge == self.bands) | ((edge >= 2 * band.CLIFF_BANDS) & cliff)
         return torch.where(ends, edge * band.BAND_HZ, standing)
 
-    def clear(self, row: int) -> None:
-        """Forget what one row heard."""
-        self.smoothed[row] = 0
-        self.held[row] = 0
-        self.known[row] = self.known.new_tensor((0, self.nyquist, 0, self.nyquist))
+    def clear(self, rows: Tensor) -> None:
+        """Forget what rows (n,) heard."""
+        self.smoothed[rows] = 0
+        self.held[rows] = 0
+        self.known[rows] = self.known.new_tensor((0, self.nyquist, 0, self.nyquist))
 
 
 class DeviceRows:
@@ -162,9 +162,9 @@ class DeviceRows:
         own = [self.dry.past, self.history, self.held, self.gain_now]
         return [*own, tracking.smoothed, tracking.held, tracking.known, *([self.lift.past] if self.lift else [])]
 
-    def clear(self, row: int, gain: float) -> None:
-        """Make a row that of a new stream with this gain."""
+    def clear(self, rows: Tensor, gain: Tensor) -> None:
+        """Make rows (n,) those of new streams with these gains (n,)."""
         for whole in self.remembered():
-            whole[row] = 0
-        self.tracking.clear(row)
-        self.gain_now[row] = gain
+            whole[rows] = 0
+        self.tracking.clear(rows)
+        self.gain_now[rows] = gain

@@ -124,8 +124,7 @@ def test_cutoffs_are_tracked_as_by_the_streams_tracker(graph, eager):
     trackers = [CutoffTracker(spec, 16000) for _ in voices]
     tracking = Tracking(spec, 16000, len(voices), graph.device)
     found = set()
-    for row in range(len(voices)):
-        tracking.clear(row)
+    tracking.clear(torch.arange(len(voices), device=graph.device))
     for spectrum in heard:
         expected = [t.push(np.ascontiguousarray(s)) for t, s in zip(trackers, spectrum, strict=True)]
         there = torch.ones(len(voices), 1, dtype=torch.bool, device=graph.device)
@@ -169,6 +168,39 @@ def test_when_the_device_is_lost_the_received_band_goes_on(graph, eager, null, g
         assert added[at : at + 3].max() < 0.05 * usual[at - 20 * hop :].max()  # it fades in, over what was received
         assert added[at + hop :].max() > 0.3 * usual[at + hop :].max()
         assert np.isfinite(with_fault).all()
+
+
+def test_a_voice_can_leave_a_lost_device(graph, eager, null):
+    pools = [Pool(m, limit=3, spare=s) for m, s in ((graph, eager), (null, None))]
+    voices = [voice_like(0.3, 8000, r) for r in range(3)]
+    for pool in pools:
+        for _ in voices:
+            pool.open(8000, cutoff=2000.0)
+    for i in range(60):
+        if i == 30:
+            pools[0]._lanes[0].lane.move = lambda source, target: lose(0)
+            assert not len(pools[0].tick())  # nobody said anything: all stall and stand still
+            for pool in pools:
+                pool.close(0)
+        outputs = []
+        for pool in pools:
+            for row in (0, 1, 2) if i < 30 else (1, 2):
+                pool.push(row, voices[row][40 * i :][:40])
+            outputs.append(pool.tick())
+        if i == 30:
+            assert pools[0].running_on == ["eager"]
+            for row in (1, 2):  # the received band has no seam; what is added begins at nothing
+                assert np.abs(outputs[0][row][:3] - outputs[1][row][:3]).max() < 0.02
+    assert np.abs(outputs[0][1] - outputs[1][1]).max() > 0.01
+
+
+def test_a_lost_device_without_a_spare_says_so(graph):
+    pool = Pool(graph, limit=1)
+    row = pool.open(8000)
+    pool._lanes[0].lane._replays.run = lose
+    pool.push(row, noise(40))
+    with pytest.raises(BackendFailed, match=r"graph failed and there is no other backend.*fell off the bus"):
+        pool.tick()
 
 
 def lose(rows: int) -> None:

@@ -100,8 +100,7 @@ class Platform:
         self.compared += 1
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("threads", "seed"), [(1, 0), (3, 1)])
 def test_rows_give_what_they_give_alone_in_a_stream(opened, seed, threads):
     with Pool(opened, limit=19, threads=threads) as pool:
         platform = Platform(pool, seed)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...backend import Backend
 from ...dsp.windows import FloatArray
+from ...io.reblock import Reblock
 from ...stream import Stream
 from .record import Row, cores
 from .signal import hops
@@ -150,6 +151,7 @@ def row(model: Backend, mode: str, measured: Measured) -> Row:
         "hops": len(ms),
         "hop_ms": spec.hop_ms,
         "algorithmic_ms": 1000 * spec.latency / spec.rate,
+        "buffers_ms": Reblock(model, RATE_IN).latency_ms - 1000 * spec.latency / spec.rate,
         "real_time_factor": float(ms.sum() / (len(ms) * spec.hop_ms)),
         "p50_ms": p50,
         "p99_ms": p99,

@@ -64,8 +64,15 @@ def about() -> Row:
         "machine": machine(),
         "python": platform.python_version(),
         "versions": installed,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(sys.argv),
     }
+
+
+def command(argv: list[str]) -> str:
+    """Return what was called, without the folders of the machine that it was called on."""
+    program = Path(argv[0])
+    name = f"python -m bench.{program.stem}" if program.parent.name == "bench" else "rtsr"
+    return f"{name} {shlex.join(Path(a).name if a.startswith('/') else a for a in argv[1:])}".strip()
 
 
 def _installed(distribution: str) -> bool:

@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from ...backend import Backend
+from ...backend import GPU_BACKENDS, Backend
 from ...pool import Pool
 from ...seats import buckets
 from .record import Row
@@ -21,6 +21,7 @@ RATE_IN = 8_000
 WARM_UP_TICKS = 20
 LEAST_TICKS = 60
 SKIPPED = (2, 4)
+MOST = {False: 512, True: 65_536}  # voices that are tried: on a CPU, on a GPU
 RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -54,7 +55,7 @@ def measure(model: Backend, rows: int, threads: int, seconds: float) -> Point:
             pool.push_hops(open_rows, said)
             pool.tick()
             times.append(time.perf_counter() - began)
-        watts = meter.watts()
+        watts = gpu_watts() if model.name in GPU_BACKENDS else meter.watts()
     p50, p99 = np.percentile(times[WARM_UP_TICKS:], (50, 99)) * 1000
     return Point(rows, float(p50), float(p99), watts)
 

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from rtsr import BackendFailed, capacity
 from rtsr.backend.null import NullBackend
 from rtsr.cli import main
 from rtsr.eval.bench import compare, latency, record, report, throughput
@@ -71,7 +72,7 @@ def test_a_paced_run_takes_as_long_as_the_voice(clock):
 
 
 def test_a_climb_ends_where_a_tick_takes_longer_than_a_hop(clock):
-    points = throughput.climb(Slow(0.0005, 0.0002), threads=1, most=64, seconds=0.05)
+    points = capacity.climb(Slow(0.0005, 0.0002), threads=1, most=64, seconds=0.05)
     row = throughput.row(Slow(0), 1, points)
     assert row["capacity"] == 22  # 0.5 ms and 0.2 a row
     assert row["us_alone"] == pytest.approx(700, abs=10)
@@ -82,9 +83,16 @@ def test_a_climb_ends_where_a_tick_takes_longer_than_a_hop(clock):
 
 
 def test_capacity_stops_at_the_first_late_batch():
-    points = [throughput.Point(r, 1, p99) for r, p99 in [(1, 1.0), (8, 2.0), (16, 9.0), (24, 3.0)]]
-    assert throughput.capacity(points, 5) == 8
-    assert throughput.capacity(points[2:], 5) == 0
+    points = [capacity.Point(r, 1, p99) for r, p99 in [(1, 1.0), (8, 2.0), (16, 9.0), (24, 3.0)]]
+    assert capacity.carried(points, 5) == 8
+    assert capacity.carried(points[2:], 5) == 0
+
+
+def test_a_pool_admits_four_fifths_of_what_was_carried(clock):
+    assert capacity.admission_limit(Slow(0.0005, 0.0002), most=64) == 17  # of 22
+    assert capacity.admission_limit(Slow(0.002), most=10) == 8
+    with pytest.raises(BackendFailed, match=r"slow takes 6\.0 ms"):
+        capacity.admission_limit(Slow(0.006), most=10)
 
 
 def test_systems_are_measured_in_turn(clock):

@@ -183,20 +183,21 @@ def _latency(findings: Findings, model: str, backend: list[str] | None, seconds:
 def _throughput(
     findings: Findings, model: str, backend: list[str] | None, most: int | None, threads: int | None, *, only_all: bool
 ) -> None:
-    from ..eval.bench import throughput as climbing
+    from .. import capacity
+    from ..eval.bench import throughput
     from ..eval.bench.record import cores
 
     models = [m for m in _models(model, backend) if backend or m.name not in ("null", "eager")]
     counts = range(1, (threads or cores()) + 1)
-    runs = [(m, n, most or climbing.MOST[m.name in GPU_BACKENDS]) for m in models for n in counts]
+    runs = [(m, n, most or capacity.MOST[m.name in GPU_BACKENDS]) for m in models for n in counts]
     if only_all:
         runs = [run for run in runs if run[1] == counts[-1]]
     rows = []
-    with _progress("many voices", sum(len(climbing.ladder(top)) + 2 for _, _, top in runs)) as advance:
+    with _progress("many voices", sum(len(capacity.ladder(top)) + 2 for _, _, top in runs)) as advance:
         for opened, n, top in runs:
-            points = climbing.climb(opened, n, top, progress=lambda _: advance())
-            rows.append(climbing.row(opened, n, points))
-            rows[-1]["bytes_per_row"] = climbing.memory_per_row(opened)
+            points = capacity.climb(opened, n, top, progress=advance)
+            rows.append(throughput.row(opened, n, points))
+            rows[-1]["bytes_per_row"] = throughput.memory_per_row(opened)
     findings.rows["throughput"] = rows
     table = Table("backend", "threads", "voices", "µs a voice", "alone", "audio s/s", "kB a voice", title="many voices")
     for row in rows:

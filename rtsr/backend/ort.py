@@ -104,7 +104,7 @@ class OrtBackend:
         """Return what ONNX Runtime wants to know of the first rows of a buffer."""
         if isinstance(buffer, np.ndarray):
             return name, "cpu", 0, buffer.dtype.type, (rows, *buffer.shape[1:]), buffer.ctypes.data
-        return name, "cuda", 0, np.float32, (rows, *buffer.shape()[1:]), buffer.data_ptr()
+        return name, buffer.device_name(), 0, np.float32, (rows, *buffer.shape()[1:]), buffer.data_ptr()
 
     def step(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import oracle
 import pytest
@@ -16,7 +18,7 @@ from rtsr.net.weights import Weights
 
 torch = pytest.importorskip("torch")
 
-from rtsr.backend.graph import GraphBackend  # noqa: E402
+from rtsr.backend.graph import GraphBackend, Replays  # noqa: E402
 from rtsr.net.rows import Tracking  # noqa: E402
 
 BOUND = 1e-5
@@ -221,6 +223,72 @@ def test_a_tick_leaves_no_memory_behind(graph):
 
     grown, _ = growth(lambda: ticks(20), lambda: ticks(200))
     assert grown < 4000
+
+
+class FakeCuda:
+    """Stands in for the stream and the graphs of torch.cuda: a replay does the work again, as a graph's would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.recorded: list[int] = []
+        self.pools: list[object] = []
+        fake = self
+
+        class Graph:
+            def __init__(self) -> None:
+                self.replay = None
+
+            def pool(self) -> str:
+                return "the lane's pool"
+
+        @contextmanager
+        def record(graph, pool, stream, capture_error_mode):
+            fake.open, before = graph, len(fake.recorded)
+            yield
+            fake.pools.append(pool)
+            assert len(fake.recorded) == before + 1
+            assert capture_error_mode == "thread_local"
+
+        self.open: Graph | None = None
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "graph", record)
+        monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: fake)
+        made = Replays.__init__
+
+        def make(replays: Replays, device: torch.device, work: object) -> None:
+            def noted(rows: int) -> None:
+                if fake.open is not None:
+                    fake.open.replay, fake.open = lambda: work(rows), None
+                    fake.recorded.append(rows)
+                work(rows)
+
+            made(replays, device, noted)
+            replays._stream = fake
+
+        monkeypatch.setattr(Replays, "__init__", make)
+
+    def wait_stream(self, other: object) -> None:
+        assert other is self
+
+    def synchronize(self) -> None:
+        pass
+
+
+def test_recording_moves_nothing_and_happens_once_a_batch_size(model_path, eager, monkeypatch):
+    cuda, model = FakeCuda(monkeypatch), GraphBackend(Weights.find(model_path), "cpu")
+    with Pool(model, limit=5) as pool:
+        platform = Platform(pool, 4, [(8000, 16000)])
+        platform.reference = eager
+        for _ in range(60):
+            platform.tick()
+    assert cuda.recorded == [1, 2, 4, 5]
+    assert cuda.pools == [None, *3 * ["the lane's pool"]]
+    assert platform.compared > 50
+    assert platform.worst <= BOUND
+    heard, cutoff = frames(eager, 3)
+    active = np.random.default_rng(2).random((FRAMES, 3)) < 0.6
+    close(run(model, heard, cutoff, active), run(eager, heard, cutoff, active), 1e-4)
+    assert cuda.recorded == [1, 2, 4, 5, 3]
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device, so asking for one is no mistake")

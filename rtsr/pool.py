@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -239,7 +239,10 @@ class Pool:
             self._tick_shard(self._shards[0])
         else:
             others = [self._workers.submit(self._tick_shard, shard) for shard in self._shards[1:]]
-            self._tick_shard(self._shards[0])
+            try:
+                self._tick_shard(self._shards[0])
+            finally:
+                wait(others)  # no shard is left running when one fails
             for other in others:
                 other.result()
         for seats in self._lanes:

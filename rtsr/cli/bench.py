@@ -229,16 +229,11 @@ def _start(findings: Findings, model: str, backend: list[str] | None) -> None:
 
 
 def _conclude(findings: Findings, save: bool, check: bool, results: Path, out: Path) -> None:
-    """Draw, tell, compare with what is stored if asked to, and store."""
+    """Say it in words, store it, draw it, and compare it with what was stored before if asked to."""
     from ..eval.bench import record, report
 
-    rows = [row for name in findings.rows for row in findings.rows[name]]
-    words = report.verdict(findings.rows.get("latency", []), findings.rows.get("throughput", []))
-    pictures = _draw(findings, out)
-    if pictures:
-        report.page(out / "bench.html", words, pictures, rows)
-        console.print(f"see {out / 'bench.html'}")
-        console.print(f"[bold]{words[0].upper()}{words[1:]}[/]", soft_wrap=True)
+    latency, throughput = findings.rows.get("latency", []), findings.rows.get("throughput", [])
+    words = report.verdict(latency, throughput)
     lost: list[str] = []
     compared = 0
     for name, found in findings.rows.items():
@@ -247,6 +242,12 @@ def _conclude(findings: Findings, save: bool, check: bool, results: Path, out: P
             lost, compared = lost + losses, compared + count
         if save:
             record.store(results, name, found)
+    if latency or throughput:
+        console.print(f"[bold]{words[0].upper()}{words[1:]}[/]", soft_wrap=True)
+        report.page(
+            out / "bench.html", words, _draw(findings, out), [row for rows in findings.rows.values() for row in rows]
+        )
+        console.print(f"see {out / 'bench.html'}")
     if lost:
         raise Regression("slower than stored for this kind of machine: " + "; ".join(lost))
     if check:

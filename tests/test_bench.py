@@ -68,7 +68,7 @@ def test_the_networks_time_is_the_networks(clock):
 def test_a_paced_run_takes_as_long_as_the_voice(clock):
     began = clock.now
     latency.measure(Slow(0), 0.5, "paced")
-    assert 0.495 < clock.now - began < 0.51
+    assert 0.74 < clock.now - began < 0.77  # and half of it again, to time the stages
 
 
 def test_a_climb_ends_where_a_tick_takes_longer_than_a_hop(clock):

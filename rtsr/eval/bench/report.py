@@ -59,7 +59,7 @@ def budget(rows: list[Row], path: Path) -> None:
             left += width
         axis.set_xlabel("ms")
         axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    figure.suptitle("latency budget: all of it, and the median of computing", y=1.12)
+    figure.suptitle("latency budget: all of it, and the median of each stage of computing", y=1.12)
     _save(figure, path)
 
 
@@ -89,7 +89,7 @@ def histogram(times: dict[str, Times], deadline_ms: float, path: Path) -> None:
         axis.hist(each, np.geomspace(low, high, 100), histtype="step", label=name)
     axis.axvline(deadline_ms, color="black", linestyle=":", label="a hop lasts")
     axis.set(xscale="log", yscale="log", xlabel="ms to compute one hop", ylabel="hops")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
 
 

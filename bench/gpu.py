@@ -43,7 +43,8 @@ class Card:
         self.cuda = self.device.type == "cuda"
         self.found: list[Row] = []
         self.wrong: list[str] = []
-        self.bandwidth = self.rate = float("nan")
+        self.bandwidth = float("nan")  # bytes a second, as measured
+        self.rates: dict[str, float] = {}  # operations a second of a matrix product, by precision
 
     def seconds(self, work: Callable[[], Any], repeats: int = 20) -> float:
         """Median seconds of work on the device, by events on a card and by the clock elsewhere."""
@@ -81,15 +82,12 @@ def ceilings(card: Card) -> None:
     buffers = torch.randn(2, size, device=card.device)
     card.bandwidth = 8 * size / card.seconds(lambda: buffers[0].copy_(buffers[1]))
     n = 8192 if card.cuda else 256
-    rates = {}
     for name, dtype in PRECISIONS.items():
         a, b = (torch.randn(n, n, device=card.device).to(dtype) for _ in range(2))
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-        rates[name] = 2.0 * n**3 / card.seconds(lambda a=a, b=b: a @ b, 5)
+        card.rates[name] = 2.0 * n**3 / card.seconds(lambda a=a, b=b: a @ b, 5)
     torch.backends.cuda.matmul.allow_tf32 = False
-    card.rate = rates["float32"]
-    card.rates = rates
-    card.note("ceilings", {}, bytes_per_s=card.bandwidth, **{f"flop_per_s_{n}": r for n, r in rates.items()})
+    card.note("ceilings", {}, bytes_per_s=card.bandwidth, **{f"flop_per_s_{n}": r for n, r in card.rates.items()})
 
 
 def step_error(model: GraphBackend, reference: Any, rows: int) -> float:

@@ -64,7 +64,7 @@ def stream(model: str, backend: str) -> Row:
     }
 
 
-def enhance(model: str, seconds: float = 30.0) -> Row:
+def enhance(model: str, seconds: float = 10.0) -> Row:
     """Enhance a file of `seconds` with `rtsr enhance` in a new process; returns its peak resident memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.wav", Path(folder) / "out.wav"

@@ -56,7 +56,7 @@ def _is_full(held: DoubleArray, edge: int, floor: float) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _track(
+def track(
     spectrum: FloatArray,
     bands: int,
     per_band: int,
@@ -125,7 +125,8 @@ class CutoffTracker:
         self.frames_per_s = float(spec.frames_per_s)
         self.smoothed = np.zeros(self.bands, np.float64)
         self.held = np.zeros(self.bands, np.float64)
-        self.state = np.zeros(5, np.float64)
+        self.first = (0, self.nyquist, 0, self.nyquist, 0)
+        self.state = np.zeros(len(self.first), np.float64)
         self.reset()
 
     @property
@@ -135,7 +136,7 @@ class CutoffTracker:
 
     def push(self, spectrum: FloatArray) -> float:
         """Take one spectrum (bins_in, 2) and return the cutoff in Hz."""
-        _track(
+        track(
             spectrum,
             self.bands,
             self.per_band,
@@ -153,7 +154,7 @@ class CutoffTracker:
         """Forget everything heard."""
         self.smoothed[:] = 0
         self.held[:] = 0
-        self.state[:] = (0, self.nyquist, 0, self.nyquist, 0)
+        self.state[:] = self.first
 
 
 @njit(nogil=True, cache=True)

@@ -27,15 +27,17 @@ def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _polyphase(
-    heard: FloatArray, new: int, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
+def polyphase(
+    heard: FloatArray, block: FloatArray, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
 ) -> int:
-    """Write the outputs that the `new` samples after the history complete, then make their end the history.
+    """Write the outputs that a block completes and return how many; `start` is the first one's place on the fine grid.
 
-    `start` is the first output's place on the fine grid. History and block lie in one array, so that a sum is
-    taken in the same order, and to the same bits, wherever a block begins.
+    `heard` begins with the history, one sample less than taps, and has room for the block after it: in one array a
+    sum is taken in the same order, and to the same bits, wherever a block begins. Moves the history on.
     """
-    taps = branches.shape[1]
+    taps, new = branches.shape[1], len(block)
+    for i in range(new):
+        heard[taps - 1 + i] = block[i]
     count = 0
     place = start
     while place < new * up:
@@ -104,8 +106,7 @@ class Resampler:
         end = self.past + len(block)
         if end > len(self.heard):
             self.heard = np.concatenate([self.heard[: self.past], np.zeros(len(block), np.float32)])
-        self.heard[self.past : end] = block
-        count = _polyphase(self.heard, len(block), self.branches, self.up, self.down, self.place, out)
+        count = polyphase(self.heard, block, self.branches, self.up, self.down, self.place, out)
         self.place += count * self.down - len(block) * self.up
         return out[:count]
 

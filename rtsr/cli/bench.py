@@ -183,9 +183,9 @@ def _latency(findings: Findings, model: str, backend: list[str] | None, seconds:
 def _throughput(
     findings: Findings, model: str, backend: list[str] | None, most: int | None, threads: int | None, *, only_all: bool
 ) -> None:
-    from ..pool import capacity
     from ..eval.bench import throughput
     from ..eval.bench.record import cores
+    from ..pool import capacity
 
     models = [m for m in _models(model, backend) if backend or m.name not in ("null", "eager")]
     counts = range(1, (threads or cores()) + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 
@@ -10,7 +9,7 @@ import numpy as np
 from rich.progress import track
 
 from rtsr import Stream, load
-from rtsr.backend import BACKENDS, PACKAGE
+from rtsr.backend import installed
 
 RATE_IN = 8_000
 WARM_UP_HOPS = 200
@@ -31,8 +30,7 @@ def measure(model: str, seconds: float) -> list[dict[str, object]]:
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     try:
-        installed = [b for b in BACKENDS if b not in PACKAGE or importlib.util.find_spec(PACKAGE[b])]
-        return [_measure_one(model, backend, seconds) for backend in installed]
+        return [_measure_one(model, backend, seconds) for backend in installed()]
     finally:
         os.sched_setaffinity(0, cores)
 

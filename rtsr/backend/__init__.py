@@ -20,8 +20,8 @@ PACKAGE = {"ort": "onnxruntime", "eager": "torch"}
 def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads: int = 1) -> Backend:
     """Open a shipped model by name, or one by the path of its manifest, on a backend.
 
-    `auto` takes the first there is of native, ort and eager; `threads` is for ort, torch has a setting of its own. Raises
-    `UnknownName` for a name that does not exist, `CorruptWeights` where a file does not match its hash,
+    `auto` takes the first there is of native, ort and eager; `threads` is for ort, torch has a setting of its own.
+    Raises `UnknownName` for a name that does not exist, `CorruptWeights` where a file does not match its hash,
     `MissingDependency` where a package is not installed.
     """
     if backend == "auto":

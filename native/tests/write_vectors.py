@@ -3,7 +3,8 @@
     python native/tests/write_vectors.py FOLDER
 
 writes FOLDER/random and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in` and `LAYER.out`
-of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and `stream.RATE.RATE_OUT.CUTOFF.in` and `.out`.
+of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and `stream.RATE.RATE_OUT.CUTOFF.in` and
+`.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from rtsr import Stream, load
+from rtsr import Reblock, Stream, load
 from rtsr.dsp.frames import Frames
 from rtsr.net.export import export
 from rtsr.net.layers import Block, Memory
@@ -38,6 +39,7 @@ STREAMS = [
     (16000, 48000, 2500.0),
     (11000, 32000, 2500.0),
 ]
+REBLOCKS = [(44100, 44100), (16000, 16000), (22050, 48000), (8000, 44100), (44100, 16000)]
 
 
 def random_model(folder: Path) -> Path:
@@ -108,6 +110,17 @@ def streams(path: Path) -> dict[str, np.ndarray]:
     return out
 
 
+def reblocks(path: Path) -> dict[str, np.ndarray]:
+    """Return the same for any blocks, at rates without a whole hop; the block sizes do not matter."""
+    out = {}
+    for rate, rate_out in REBLOCKS:
+        x = voice_like(SECONDS, rate) + noise(round(SECONDS * rate), 1, 1e-3)
+        name, reblock = f"reblock.{rate}.{rate_out}", Reblock(load(path, "eager"), rate, rate_out, cutoff=3000.0)
+        out[f"{name}.in"], out[f"{name}.out"] = x, reblock.process(x)
+        out[f"{name}.latency"] = np.array([reblock.latency], np.float32)
+    return out
+
+
 def main(folder: Path) -> None:
     """Write both models anew."""
     torch.set_num_threads(1)
@@ -115,7 +128,7 @@ def main(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
         path = make(folder / name)
         net = Weights.find(path).network().eval()
-        save_file({**layers(net), **streams(path)}, folder / name / "vectors.safetensors")
+        save_file({**layers(net), **streams(path), **reblocks(path)}, folder / name / "vectors.safetensors")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ def main(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
         path = make(folder / name)
         net = Weights.find(path).network().eval()
-        save_file({**layers(net), **streams(path), **reblocks(path)}, folder / name / "vectors.safetensors")
+        blocks = reblocks(path) if name == "random" else {}
+        save_file({**layers(net), **streams(path), **blocks}, folder / name / "vectors.safetensors")
 
 
 if __name__ == "__main__":

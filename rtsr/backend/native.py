@@ -77,9 +77,7 @@ class NativeBackend:
         self._shapes = weights.state_shapes  # in the order of the path, which is the library's
         self._lib = _open_library(path)
         self._handle = c_void_p()
-        opened = self._lib.rtsr_model_open(
-            os.fsencode(weights.path), PRECISIONS.index(precision), byref(self._handle)
-        )
+        opened = self._lib.rtsr_model_open(os.fsencode(weights.path), PRECISIONS.index(precision), byref(self._handle))
         self._refuse(opened)
         self._close = weakref.finalize(self, self._lib.rtsr_model_close, self._handle)
 

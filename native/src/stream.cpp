@@ -24,17 +24,27 @@ int checked_rate_out(const Spec &spec, int rate_out) {
     return rate_out;
 }
 
+std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *bytes, size_t size, bool half,
+                                   const Kernels &kernels) {
+    try {
+        const Tensors tensors(bytes, size);
+        return std::shared_ptr<const Model>(new Model{Net(manifest.net, {tensors, half, kernels}), kernels});
+    } catch (const Error &error) {
+        throw Error(error.status, manifest.name + ": the weights are not those of the network in the manifest: " +
+                                      error.what());
+    }
+}
+
 }  // namespace
 
 std::shared_ptr<const Model> Model::open(const std::string &path, bool half, const Kernels &kernels) {
     const Weights weights = Weights::open(path);
-    try {
-        const Tensors tensors(weights.file->bytes(), weights.file->size());
-        return std::shared_ptr<const Model>(new Model{Net(weights.manifest.net, {tensors, half, kernels}), kernels});
-    } catch (const Error &error) {
-        throw Error(error.status, weights.manifest.name + ": the weights are not those of the network in the "
-                                                          "manifest: " + error.what());
-    }
+    return build(weights.manifest, weights.file->bytes(), weights.file->size(), half, kernels);
+}
+
+std::shared_ptr<const Model> Model::read(std::string_view manifest, const uint8_t *tensors, size_t size,
+                                         const Kernels &kernels) {
+    return build(Manifest::parse(manifest), tensors, size, false, kernels);
 }
 
 Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)

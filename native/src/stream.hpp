@@ -25,7 +25,10 @@ struct Model {
     const Kernels &kernels;
 
     const Spec &spec() const { return net.config().spec; }
+    /// Of the files that a manifest ties together, or of their contents.
     static std::shared_ptr<const Model> open(const std::string &path, bool half, const Kernels &kernels);
+    static std::shared_ptr<const Model> read(std::string_view manifest, const uint8_t *tensors, size_t size,
+                                             const Kernels &kernels);
 };
 
 class Stream {

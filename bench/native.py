@@ -7,6 +7,7 @@ is long enough that each finds its weights in the cache, as it would alone.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Annotated
@@ -94,7 +95,8 @@ def main(
     for row in rows:
         print(*(f"{name}={v:.4f}" if isinstance(v, float) else f"{name}={v}" for name, v in row.items()))
     if save:
-        store("native", rows)
+        command = "python -m bench.native " + " ".join(sys.argv[1:])
+        store("native", [{**row, "command": command} for row in rows])
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ void bench(const std::shared_ptr<const rtsr::Model> &model, int rate, int rate_o
     for (double t : times) total += t;
     std::sort(times.begin(), times.end());
     const double hop_s = double(stream.hop) / stream.rate;
-    std::printf("{\"rates\": [%d, %d], \"hops\": %zu, \"kernels\": \"%s\", \"real_time_factor\": %.5f, \"p50_ms\": %.4f, "
-                "\"p99_ms\": %.4f, \"p999_ms\": %.4f, \"max_ms\": %.4f}\n",
+    std::printf("{\"rates\": [%d, %d], \"hops\": %zu, \"kernels\": \"%s\", \"real_time_factor\": %.5f, "
+                "\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"p999_ms\": %.4f, \"max_ms\": %.4f}\n",
                 stream.rate, stream.rate_out, times.size(), model->kernels.name, total / (double(times.size()) * hop_s),
                 1e3 * percentile(times, 0.5), 1e3 * percentile(times, 0.99), 1e3 * percentile(times, 0.999),
                 1e3 * times.back());
@@ -71,5 +71,6 @@ void bench_voices(const std::shared_ptr<const rtsr::Model> &model, int voices, i
         });
     for (auto &thread : running) thread.join();
     const double elapsed = since(began);
-    std::printf("{\"voices\": %d, \"threads\": %d, \"network_of_real_time\": %.3f}\n", voices, threads, elapsed / seconds);
+    std::printf("{\"voices\": %d, \"threads\": %d, \"network_of_real_time\": %.3f}\n", voices, threads,
+                elapsed / seconds);
 }

@@ -47,7 +47,7 @@ protected:
     const char *getMaker() const override { return "rtsr"; }
     const char *getLicense() const override { return "Apache-2.0"; }
     uint32_t getVersion() const override { return d_version(0, 1, 0); }
-    int64_t getUniqueId() const override { return CHANNELS == 1 ? d_cconst('r', 't', 's', 'M') : d_cconst('r', 't', 's', 'S'); }
+    int64_t getUniqueId() const override { return d_cconst('r', 't', 's', CHANNELS == 1 ? 'M' : 'S'); }
 
     void initParameter(uint32_t index, Parameter &parameter) override {
         parameter.hints = kParameterIsAutomatable;

@@ -77,7 +77,8 @@ std::optional<Resampler> Reblock::make_leave(const Kernels &kernels) {
     const int64_t whole = int64_t(1000) * stream_.rate_out;  // fractions of an output sample, so that sums are exact
     const int64_t delay = int64_t(inner) * rate_out * 1000;
     path_ = divide_up(delay + int64_t(OUTER_DELAY_MS) * rate_out * stream_.rate_out, whole);
-    return Resampler(stream_.rate_out, rate_out, double(path_ * whole - delay) / double(whole), stream_.hop_out, kernels);
+    const double rest = double(path_ * whole - delay) / double(whole);
+    return Resampler(stream_.rate_out, rate_out, rest, stream_.hop_out, kernels);
 }
 
 void Reblock::process(const float *block, int samples, float *out) noexcept {

@@ -63,7 +63,8 @@ TEST(an_impulse_leaves_when_it_was_promised) {
         const int place = rate / 10;
         in[size_t(place)] = 0.9f;
         const auto out = run(path, in, 500, true);
-        const auto most = std::max_element(out.begin(), out.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+        const auto quieter = [](float a, float b) { return std::fabs(a) < std::fabs(b); };
+        const auto most = std::max_element(out.begin(), out.end(), quieter);
         CHECK(most - out.begin() == int64_t(place) * rate_out / rate + path.latency());
     }
 }

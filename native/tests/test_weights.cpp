@@ -40,7 +40,8 @@ struct Copy {
     }
     /// Puts other tensors behind the manifest, with a hash that fits.
     void swap(const std::string &content) const {
-        edit(Manifest::parse(read(path)).sha256, sha256(reinterpret_cast<const uint8_t *>(content.data()), content.size()));
+        const auto *bytes = reinterpret_cast<const uint8_t *>(content.data());
+        edit(Manifest::parse(read(path)).sha256, sha256(bytes, content.size()));
         write(file, content);
     }
     std::string refused(rtsr_status status = RTSR_CORRUPT) const {

@@ -7,9 +7,9 @@ is long enough that each finds its weights in the cache, as it would alone.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -17,10 +17,11 @@ import typer
 
 from rtsr import Backend, Stream, load
 from rtsr.dsp.frames import Frames
+from rtsr.eval.bench.record import store
+from rtsr.eval.bench.signal import voice
 
-from .hop import RATE_IN, voice
-from .record import store
-
+RESULTS = Path(__file__).parent / "results"
+RATE_IN = 8_000
 BACKENDS = ("native", "ort")
 TURN = 50  # hops
 WARM_UP_TURNS = 4
@@ -95,8 +96,7 @@ def main(
     for row in rows:
         print(*(f"{name}={v:.4f}" if isinstance(v, float) else f"{name}={v}" for name, v in row.items()))
     if save:
-        command = "python -m bench.native " + " ".join(sys.argv[1:])
-        store("native", [{**row, "command": command} for row in rows])
+        store(RESULTS, "native", rows)
 
 
 if __name__ == "__main__":

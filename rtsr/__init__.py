@@ -9,10 +9,13 @@ from .errors import (
     InvalidSetting,
     MissingDependency,
     OutputExists,
+    PoolFull,
+    Regression,
     RtsrError,
     UnknownName,
 )
 from .io.reblock import Reblock
+from .pool import Pool
 from .spec import Spec
 from .stream import Stream
 
@@ -26,7 +29,10 @@ __all__ = [
     "InvalidSetting",
     "MissingDependency",
     "OutputExists",
+    "Pool",
+    "PoolFull",
     "Reblock",
+    "Regression",
     "RtsrError",
     "Spec",
     "Stream",

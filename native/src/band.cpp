@@ -12,9 +12,9 @@ constexpr double BAND_HZ = 100.0;
 constexpr double ACTIVE_DB = -65.0;
 constexpr double EMPTY_DB = -55.0;
 constexpr double EMPTY_BELOW_DBFS = -95.0;
-constexpr double CLIFF_DB = 10.0;
+constexpr double CLIFF_DB = 13.0;
 constexpr int LEAK_BANDS = 8;
-constexpr int LEAST_BANDS = 8;
+constexpr double OCCUPIED = 0.75;
 constexpr double RELEASE_DB_PER_S = 10.0;
 constexpr double SETTLE_S = 0.15;
 constexpr double WIDEN_S = 0.3, NARROW_S = 1.0;
@@ -27,6 +27,7 @@ double power_of(double db) { return std::pow(10.0, db / 10); }
 CutoffTracker::CutoffTracker(const Spec &spec, int rate)
     : nyquist_(std::min(rate, spec.rate) / 2.0),
       full_scale_(double(spec.history) * spec.history / 16),
+      least_hz_(spec.cutoff_min_hz),
       most_hz_(spec.cutoff_max_hz),
       frames_per_s_(spec.frames_per_s()),
       per_band_(int(std::nearbyint(BAND_HZ * spec.history / spec.rate))),
@@ -46,8 +47,12 @@ double CutoffTracker::push(const float *spectrum) {
     const double strongest = hold(forget);
     const double floor = std::max(strongest * power_of(EMPTY_DB), power_of(EMPTY_BELOW_DBFS));
     const int edge = find_edge(floor);
-    const double found = edge < 0 ? cutoff_ : edge * BAND_HZ;
-    consider(found > most_hz_ ? bands_ * BAND_HZ : found);
+    const double found = edge * BAND_HZ;
+    if (edge <= 0) {
+        if (-found > cutoff_ + SAME_HZ) consider(bands_ * BAND_HZ);  // no cliff, and something above the cutoff
+    } else if (found >= least_hz_ && is_full(edge, floor)) {
+        consider(found > most_hz_ ? bands_ * BAND_HZ : found);
+    }
     return cutoff_;
 }
 
@@ -77,20 +82,25 @@ double CutoffTracker::hold(double forget) {
     return strongest;
 }
 
-/// How many bands were received, or -1 where the held spectrum ends in no cliff: the steepest drop over two bands just
-/// below the highest band above the floor.
+/// How many bands were received, or minus the highest one where the held spectrum ends in no cliff: the steepest drop
+/// over two bands just below the highest band above the floor.
 int CutoffTracker::find_edge(double floor) const {
     int top = bands_;
     while (top > 0 && held_[size_t(top - 1)] <= floor) --top;
     if (top == bands_) return top;
-    if (top < LEAST_BANDS) return -1;
-    int edge = -1;
+    int edge = -top;
     double steepest = power_of(CLIFF_DB);
     for (int b = std::max(top - LEAK_BANDS, 1); b <= top; ++b) {
         const double drop = held_[size_t(b - 1)] / (held_[size_t(std::min(b + 1, bands_ - 1))] + 1e-20);
         if (drop > steepest) edge = b, steepest = drop;
     }
     return edge;
+}
+
+/// Whether a band looks like a voice's, which fills it; a tone does not.
+bool CutoffTracker::is_full(int edge, double floor) const {
+    const auto occupied = std::count_if(held_.begin(), held_.begin() + edge, [&](double b) { return b > floor; });
+    return double(occupied) >= OCCUPIED * edge;
 }
 
 /// Moves the cutoff when another has stood long enough.

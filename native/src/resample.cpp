@@ -12,6 +12,7 @@ namespace {
 
 constexpr double PI = 3.14159265358979323846;
 constexpr double STOP_DB = 80.0;
+constexpr int MOST_PHASES = 20'000;  // rates without a common divisor would take gigabytes
 
 /// The modified Bessel function of the first kind and order 0, by its series.
 double bessel0(double x) {
@@ -47,6 +48,9 @@ Resampler::Resampler(int rate_in, int rate_out, double delay, int most, const Ke
     const int shared = std::gcd(rate_in, rate_out);
     up_ = rate_out / shared;
     down_ = rate_in / shared;
+    if (std::max(up_, down_) > MOST_PHASES)
+        invalid("expected rates that are in a simpler ratio, got " + std::to_string(rate_in) + " and " +
+                std::to_string(rate_out) + " Hz");
     const double centre = std::round(delay * down_);
     if (centre < 1 || std::abs(centre - delay * down_) > 1e-6)
         invalid("expected a delay of at least one step on the grid of 1/" + std::to_string(down_) + ", got " +

@@ -56,6 +56,20 @@ TEST(a_stream_gives_what_the_reference_gives) {
     every_rate_pair("shipped", kernels_count() - 1);
 }
 
+TEST(the_tracker_finds_what_the_reference_finds) {
+    const Vectors vectors("random");
+    const Spec spec = opened()->spec();
+    for (const char *name : {"wider", "narrower", "tone", "fading", "thin", "high"}) {
+        const std::string prefix = std::string("tracker.") + name;
+        const auto spectra = vectors.read(prefix + ".spectrum"), expected = vectors.read(prefix + ".cutoff");
+        CutoffTracker tracker(spec, spec.rate);
+        size_t others = 0;  // a sum's last bit may decide otherwise, and then a frame earlier or later
+        for (size_t f = 0; f < expected.size(); ++f)
+            others += float(tracker.push(spectra.data() + f * size_t(spec.bins_in()) * 2)) != expected[f];
+        CHECK(others <= 2);
+    }
+}
+
 TEST(reset_gives_the_same_bits) {
     for (int rate_out : {16000, 48000}) {
         Stream stream(opened(), 16000, rate_out);

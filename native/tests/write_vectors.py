@@ -4,7 +4,8 @@
 
 writes FOLDER/random and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in` and `LAYER.out`
 of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and `stream.RATE.RATE_OUT.CUTOFF.in` and
-`.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`.
+`.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
+`.cutoff` too.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from rtsr import Reblock, Stream, load
+from rtsr.dsp.band import CutoffTracker
 from rtsr.dsp.frames import Frames
 from rtsr.net.export import export
 from rtsr.net.layers import Block, Memory
 from rtsr.net.model import BandNet, NetConfig
 from rtsr.net.weights import SHIPPED, Weights
+from rtsr.spec import Spec
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from signals import narrowed, noise, voice_like
@@ -110,6 +113,29 @@ def streams(path: Path) -> dict[str, np.ndarray]:
     return out
 
 
+def trackers(spec: Spec) -> dict[str, np.ndarray]:
+    """Return spectra and the cutoff that is found after each, for what leads the tracker through all its branches."""
+    rate, time = spec.rate, np.arange(2 * spec.rate) / spec.rate
+    voice, hiss, hum = voice_like(2.0), noise(len(time), 1), 0.3 * np.sin(2 * np.pi * 1500 * time)
+    fading = np.cumsum(hiss).astype(np.float32) * 0.02
+    heard = {
+        "wider": (narrowed(voice, rate, 3000), narrowed(voice, rate, 5500), voice),
+        "narrower": (narrowed(hiss, rate, 6000), narrowed(hiss, rate, 3400), narrowed(hiss, rate, 2000)),
+        "tone": (narrowed(voice, rate, 3400), hum.astype(np.float32)),
+        "fading": (narrowed(voice, rate, 3400), fading, 1e-5 * hiss),
+        "thin": (narrowed(hiss, rate, 700), narrowed(hiss, rate, 4000)),
+        "high": (narrowed(voice, rate, 3400), narrowed(voice + 0.05 * hiss, rate, 7500)),
+    }
+    out = {}
+    for name, parts in heard.items():
+        frames, tracker = Frames(spec, rate), CutoffTracker(spec, rate)
+        spectra = np.stack([frames.push(hop).copy() for hop in np.concatenate(parts).reshape(-1, spec.hop)])
+        out[f"tracker.{name}.spectrum"] = spectra
+        out[f"tracker.{name}.cutoff"] = np.array([tracker.push(spectrum) for spectrum in spectra], np.float32)
+        assert len(np.unique(out[f"tracker.{name}.cutoff"])) > 1, f"{name}: nothing was found: this compares nothing"
+    return out
+
+
 def reblocks(path: Path) -> dict[str, np.ndarray]:
     """Return the same for any blocks, at rates without a whole hop; the block sizes do not matter."""
     out = {}
@@ -128,8 +154,8 @@ def main(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
         path = make(folder / name)
         net = Weights.find(path).network().eval()
-        blocks = reblocks(path) if name == "random" else {}
-        save_file({**layers(net), **streams(path), **blocks}, folder / name / "vectors.safetensors")
+        once = {**reblocks(path), **trackers(net.config.spec)} if name == "random" else {}
+        save_file({**layers(net), **streams(path), **once}, folder / name / "vectors.safetensors")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,16 @@ def open_to_read(path: Path) -> Iterator[soundfile.SoundFile]:
             yield opened
     except soundfile.LibsndfileError as error:
         raise InvalidAudio(f"{path}: cannot be read as audio ({error.error_string.rstrip('.')})") from error
+    except TypeError as error:  # what soundfile raises for raw samples without a header
+        raise InvalidAudio(f"{path}: cannot be read as audio (it has no header)") from error
+
+
+def read_blocks(opened: soundfile.SoundFile, size: int) -> Iterator[FloatArray]:
+    """Yield blocks (samples, channels), float32; raises `InvalidAudio` where the file breaks off."""
+    try:
+        yield from opened.blocks(size, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise InvalidAudio(f"{opened.name}: cannot be read to its end ({error.error_string.rstrip('.')})") from error
 
 
 @contextmanager
@@ -52,17 +62,27 @@ def open_to_write(path: Path, rate: int, channels: int, like: str, *, force: boo
         subtype = "OPUS"
     temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with soundfile.SoundFile(temporary, "w", rate, channels, subtype, format=kind) as opened:
+        with _say_why(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            opened = soundfile.SoundFile(temporary, "w", rate, channels, subtype, format=kind)
+        with opened:
             yield opened
-        temporary.replace(path)
+        with _say_why(path):
+            temporary.replace(path)
     except soundfile.LibsndfileError as error:
         raise InvalidAudio(f"{path}: cannot be written ({error.error_string.rstrip('.')})") from error
-    except OSError as error:
-        raise InvalidAudio(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         if temporary.is_file():
             temporary.unlink()
+
+
+@contextmanager
+def _say_why(path: Path) -> Iterator[None]:
+    """Turn the system's refusal into `InvalidAudio`."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidAudio(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def find_audio(folder: Path) -> list[Path]:

@@ -20,7 +20,10 @@ PUBLIC = [
     "InvalidSetting",
     "MissingDependency",
     "OutputExists",
+    "Pool",
+    "PoolFull",
     "Reblock",
+    "Regression",
     "RtsrError",
     "Spec",
     "Stream",
@@ -32,7 +35,7 @@ PUBLIC = [
 METHODS = {
     rtsr.Stream: ["cutoff_hz", "flush", "latency", "latency_ms", "process", "reset", "set_cutoff", "set_gain"],
     rtsr.Reblock: ["flush", "latency_ms", "process", "reset"],
-    rtsr.Backend: ["new_state", "step"],
+    rtsr.Backend: ["new_state", "read_row", "step", "write_row"],
 }
 
 

@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from rtsr import BackendFailed, capacity
+from rtsr import BackendFailed
 from rtsr.backend.null import NullBackend
 from rtsr.cli import main
 from rtsr.eval.bench import compare, latency, record, report, throughput
+from rtsr.pool import capacity
 from rtsr.spec import Spec
 
 SPEC = Spec()

@@ -1,0 +1,229 @@
+"""What two audio threads and a worker share in a live session, and all that the audio threads do with it.
+
+                 ┌────────────────────────── tape ──────────────────────────┐
+    capture ─► tape ─► worker ─► ring ─► play                               └─► play (the plain voice)
+
+The tape keeps the last seconds as they were heard; nobody empties it, each reader knows its place. The ring holds what
+the worker made of it. `play` takes from the ring; where the ring has run dry it goes on with the plain voice from the
+tape, delayed alike, and comes back when the ring holds its cushion again: at the same latency, and without a step.
+
+Everything lies in one block of memory, so that a native callback needs one pointer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ..dsp.windows import FloatArray
+from ..errors import InvalidSetting
+from .ring import IntArray, load_acquire, store_release, write
+
+TAPE_S = 2.0
+RING_S = 0.5
+SLACK_MS = 20  # by how much the ring may be over its cushion before it is trimmed back
+FADE_MS = 5  # the generated band comes back over this time, and a step is spread over it
+PATIENCE_MS = 30  # of plain voice while a worker that seems late may only have been seen at a bad moment
+METER_S = 0.3  # in which a level meter falls to a third
+
+# places in the head, int64; each thread writes to cache lines of its own
+HEARD = 0  # samples ever captured; capture's
+MADE, PLAYED = 8, 16  # samples ever written to and taken from the ring, laid out as a Ring's marks
+TAKEN, SHIFT, MUTED = 24, 25, 26  # the worker's: samples done with; place on the tape of sample 0 of the ring
+TAPE_SIZE, RING_SIZE, CUSHION, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40)  # fixed before the start
+CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
+PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
+UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
+HEARD_LATELY, HEARD_BEFORE, SINCE, WAITED = range(58, 62)
+CHANNELS_IN, CHANNELS_OUT = 62, 63  # fixed when a device is opened
+HEAD = 64
+
+# places among the levels, float32
+LAST, TAIL, MIX, PEAK_IN, PEAK_OUT = 0, 1, 2, 8, 9
+LEVELS = 16
+
+
+@njit(nogil=True, cache=True)
+def capture(head: IntArray, levels: FloatArray, tape: FloatArray, block: FloatArray) -> None:
+    """Append a block (samples, channels), mixed to one, to the tape. The capturing thread's."""
+    heard, size = head[HEARD], head[TAPE_SIZE]
+    channels = block.shape[1]
+    peak = levels[PEAK_IN] * np.float32(1 - len(block) / (METER_S * head[RATE] + len(block)))
+    for i in range(len(block)):
+        x = np.float32(0)
+        for c in range(channels):
+            x += block[i, c]
+        x /= channels
+        x = min(max(x, np.float32(-1)), np.float32(1)) if x == x else np.float32(0)
+        tape[(heard + i) % size] = x
+        peak = max(peak, abs(x))
+    levels[PEAK_IN] = peak
+    store_release(head, HEARD, heard + len(block))
+    head[CAPTURE_CALLS] += 1
+
+
+@njit(nogil=True, cache=True)
+def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
+    """Decide whether this block comes from the ring; returns the place in the ring, or -1 for the plain voice."""
+    cushion, slack = head[CUSHION], head[SLACK]
+    at = head[PLAYED]
+    if not head[FLOWING]:
+        at = max(at, head[PLACE] - head[SHIFT])  # what the plain voice has said already is not said again
+        if made - at - n < cushion:
+            return -1
+        head[FLOWING] = 1
+        head[WAITED] = 0
+        head[RESUMED] += 1
+        levels[MIX] = 0
+        levels[TAIL] = np.nan  # to be set by the first sample
+    over = made - at - n - cushion
+    if over > slack:
+        at += over
+        head[TRIMMED] += over
+        levels[TAIL] = np.nan
+    head[SPARE] = min(head[SPARE], made - at - n)
+    return at
+
+
+@njit(nogil=True, cache=True)
+def _worker_is_late(head: IntArray, heard: int, n: int) -> bool:
+    """Whether the worker owes a hop; for long, only where it owes one that was heard two hops ago."""
+    if head[SINCE] >= 2 * head[HOP]:
+        head[HEARD_BEFORE], head[HEARD_LATELY], head[SINCE] = head[HEARD_LATELY], heard, 0
+    head[SINCE] += n
+    owes = heard - head[TAKEN] >= head[HOP]
+    return owes and (head[WAITED] < head[PATIENCE] or head[HEARD_BEFORE] - head[TAKEN] >= head[HOP])
+
+
+@njit(nogil=True, cache=True)
+def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray, out: FloatArray) -> None:
+    """Fill a block (samples, channels) with what is due. The playing thread's; never waits.
+
+    The plain voice goes on only where the worker is late; where the input is, its place is kept, so that what comes
+    later is said later and the cushion fills again.
+    """
+    n = len(out)
+    heard, made = load_acquire(head, HEARD), load_acquire(head, MADE)
+    late = _worker_is_late(head, heard, n)
+    at = _begin(head, levels, made, n)
+    count = min(n, made - at) if at >= 0 else 0
+    place = at + head[SHIFT] if at >= 0 else head[PLACE]
+    oldest = heard - head[TAPE_SIZE] // 2
+    mix, tail, last = levels[MIX], levels[TAIL], levels[LAST]
+    slope = np.float32(1 / head[FADE])
+    peak = levels[PEAK_OUT] * np.float32(1 - n / (METER_S * head[RATE] + n))
+    for i in range(n):
+        if i == count and at >= 0:
+            tail = np.nan
+        plain = np.float32(0)
+        if oldest <= place < heard and not head[MUTED]:
+            plain = tape[place % head[TAPE_SIZE]]
+        if i < count:
+            mix = min(np.float32(1), mix + slope)
+            x = plain + mix * (ring[(at + i) % head[RING_SIZE]] - plain)
+            place += 1
+        else:
+            x = plain if late else np.float32(0)
+            place += late
+        if tail != tail:
+            tail = last - x
+        x += tail
+        tail -= tail * slope
+        last = min(max(x, np.float32(-1)), np.float32(1))
+        out[i, :] = last
+        peak = max(peak, abs(last))
+    levels[MIX], levels[TAIL], levels[LAST], levels[PEAK_OUT] = mix, tail, last, peak
+    head[PLACE] = place
+    if at >= 0:
+        store_release(head, PLAYED, at + count)
+        if count < n:
+            head[FLOWING] = 0
+            head[UNDERFLOWS if late else STARVED] += 1
+            head[MISSED] += n - count
+    if not head[FLOWING]:
+        head[WAITED] += n - count
+    head[PLAY_CALLS] += 1
+
+
+@njit(nogil=True, cache=True)
+def _copy(tape: FloatArray, size: int, place: int, out: FloatArray) -> None:
+    for i in range(len(out)):
+        out[i] = tape[(place + i) % size]
+
+
+class Wire:
+    """The shared memory of one live session at `rate` Hz; `cushion` is in samples, `hop` is the worker's block.
+
+    `capture` and `play` are called by one thread each (native callbacks take `address`), the rest by the worker.
+    """
+
+    def __init__(self, rate: int, hop: int, cushion: int, latency: int) -> None:
+        if min(rate, hop) < 1 or cushion < 0:
+            raise InvalidSetting(f"expected a positive rate and hop and a cushion, got {rate}, {hop} and {cushion}")
+        tape_size, ring_size = int(TAPE_S * rate), int(RING_S * rate)
+        levels_at = 2 * HEAD
+        floats = levels_at + LEVELS + tape_size + ring_size
+        self.memory = np.zeros(-(-floats // 2), np.int64)
+        self.head: IntArray = self.memory[:HEAD]
+        cells: FloatArray = self.memory.view(np.float32)
+        self.levels = cells[levels_at : levels_at + LEVELS]
+        self.tape = cells[levels_at + LEVELS :][:tape_size]
+        self.ring = cells[levels_at + LEVELS + tape_size :][:ring_size]
+        self.marks: IntArray = self.head[MADE : MADE + 16]
+        self.rate, self.hop, self.latency = rate, hop, latency
+        fixed = {
+            TAPE_SIZE: tape_size,
+            RING_SIZE: ring_size,
+            CUSHION: cushion,
+            SLACK: SLACK_MS * rate // 1000,
+            FADE: FADE_MS * rate // 1000,
+            HOP: hop,
+            RATE: rate,
+            SHIFT: -latency,
+            PLACE: -latency,
+            SPARE: ring_size,
+            PATIENCE: PATIENCE_MS * rate // 1000,
+            WAITED: ring_size,  # nothing was flowing yet: wait for the cushion
+        }
+        for place, value in fixed.items():
+            self.head[place] = value
+
+    @property
+    def address(self) -> int:
+        """Where the memory lies, for a native callback; the Wire must outlive it."""
+        return int(self.memory.ctypes.data)
+
+    def capture(self, block: FloatArray) -> None:
+        """Append a block (samples, channels) to the tape."""
+        capture(self.head, self.levels, self.tape, block)
+
+    def play(self, out: FloatArray) -> None:
+        """Fill a block (samples, channels)."""
+        play(self.head, self.levels, self.tape, self.ring, out)
+
+    @property
+    def waiting(self) -> int:
+        """Samples heard that the worker has not taken yet."""
+        return int(self.head[HEARD] - self.head[TAKEN])
+
+    @property
+    def ready(self) -> int:
+        """Samples in the ring."""
+        return int(self.head[MADE] - self.head[PLAYED])
+
+    def peek(self, out: FloatArray, back: int = 0) -> None:
+        """Copy len(out) samples of the tape, from `back` samples before the worker's place on."""
+        _copy(self.tape, len(self.tape), int(self.head[TAKEN]) - back, out)
+
+    def put(self, block: FloatArray, taken: int) -> int:
+        """Append what the worker made and say how many samples of the tape it is done with; returns what fitted."""
+        done = write(self.ring, self.marks, block)
+        self.head[SHIFT] = self.head[TAKEN] + taken - self.latency - self.head[MADE]
+        store(self.head, TAKEN, int(self.head[TAKEN]) + taken)
+        return int(done)
+
+
+@njit(nogil=True, cache=True)
+def store(head: IntArray, place: int, value: int) -> None:
+    """Publish one number of the head."""
+    store_release(head, place, value)

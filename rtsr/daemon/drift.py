@@ -9,9 +9,9 @@ from ..dsp.windows import FloatArray
 
 TAPS = 32  # of the interpolating filter, which delays by half of them
 PHASES = 512  # of which neighbours are interpolated linearly: errors below -100 dB
-SETTLE_S, LEARN_S = 1.0, 2.0  # of flow: let pass, and listened to, before the level is known that is to be kept
+SETTLE_S, LEARN_S = 2.0, 2.0  # of flow: let pass, and listened to, before the level is known that is to be kept
 SMOOTH_S = 1.0  # devices take blocks; the level is a saw
-CALM_S = 0.0005  # nearer than this to the level, nothing is corrected: equal clocks stay bit-exact
+CALM_S = 0.0025  # nearer than this to the level, which is a saw, nothing is corrected: equal clocks stay bit-exact
 OMEGA = 0.05  # rad/s of the loop, critically damped: heard by nobody, and in time for 500 ppm
 MOST = 1e-3
 
@@ -27,7 +27,7 @@ def _branches() -> FloatArray:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _stretch(cells: FloatArray, branches: FloatArray, place: float, ratio: float, out: FloatArray) -> tuple[int, float]:
-    """Read `cells` at `place`, `place + ratio` and so on, as far as they reach; returns the count and the next place."""
+    """Read `cells` at `place`, `place + ratio` and so on while they reach; returns count and next place."""
     phases, taps = len(branches) - 1, branches.shape[1]
     count = 0
     while place + taps <= len(cells) and count < len(out):

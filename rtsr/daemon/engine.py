@@ -110,6 +110,7 @@ class Engine:
             if removed:
                 self.tell("stale", f"removed {removed} virtual devices that a crash had left behind")
         self.plan = self._make_plan(list_devices())
+        self.worker.wire.settle()
         self.host.open(self.plan, self.worker.wire)
         self.worker.drift.relearn()
         self._calls, self._called = self._count_calls(), [time.monotonic()] * 2

@@ -1,4 +1,7 @@
-"""Asking for real-time scheduling, politely: directly where that is allowed, else through rtkit, else not at all."""
+"""Asking for real-time scheduling, politely: directly where that is allowed, else through rtkit, else not at all.
+
+Only the worker asks. PortAudio's threads may spin on a sound server's, and what spins must not have priority.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Worker:
         self.hop = self.voice.hop
         self.drift = Drift(rate, self.hop)
         self.latency = self.voice.path.latency + self.drift.delay
-        self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop)
+        self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop, burst)
         self.most_waiting = BEHIND_HOPS * self.hop + burst
         self.wishes, self.counters = Wishes(), Counters()
         self.next: Voice | None = None

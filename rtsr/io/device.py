@@ -66,11 +66,9 @@ class SoundDeviceHost:
         self.latency_s = (float(self.streams[0].latency), float(self.streams[1].latency))
 
     def _start(self, sd: Any, device: Device, plan: Plan, wire: Wire) -> Any:
-        from .callback import capture_callback, play_callback  # compiled, or read from the cache, when first needed
-
         follow = plan.follow_source if device.kind == "input" else plan.follow_sink
         point_server_at(device, follow)
-        native = capture_callback if device.kind == "input" else play_callback
+        native = w.capture_callback if device.kind == "input" else w.play_callback
         try:
             stream = sd._StreamBase(
                 kind=device.kind,

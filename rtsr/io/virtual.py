@@ -45,7 +45,7 @@ class Virtual:
 
         told = self.description.replace('"', "").replace("'", "").replace("\\", "")
         shown = f"{told} (feed)" if self.kind == "microphone" else told
-        feed = f"sink_name={self.sink} rate={rate} channels=1 norewinds=1 sink_properties={properties(shown)}"
+        feed = f"sink_name={self.sink} rate={rate} channels=1 norewinds=1 format=float32le sink_properties={properties(shown)}"
         made = [("module-null-sink", feed)]
         if self.kind == "microphone":
             source = f"source_name={self.name} master={self.sink}.monitor channels=1 remix=yes"

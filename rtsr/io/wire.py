@@ -12,8 +12,10 @@ Everything lies in one block of memory, so that a native callback needs one poin
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import carray, cfunc, njit, types  # type: ignore[attr-defined]  # carray is missing from its stubs
 
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
@@ -21,10 +23,16 @@ from .ring import IntArray, load_acquire, store_release, write
 
 TAPE_S = 2.0
 RING_S = 0.5
-SLACK_MS = 20  # by how much the ring may be over its cushion before it is trimmed back
+SLACK_MS = 20  # by how much the ring may be over what it started with before it is trimmed
+UNSETTLED_MS = 200  # after its start a device takes blocks as it likes
 FADE_MS = 5  # the generated band comes back over this time, and a step is spread over it
 PATIENCE_MS = 30  # of plain voice while a worker that seems late may only have been seen at a bad moment
 METER_S = 0.3  # in which a level meter falls to a third
+
+ULONG = types.uintc if np.dtype("L").itemsize == 4 else types.uint64
+SIGNATURE = types.int32(types.voidptr, types.voidptr, ULONG, types.voidptr, ULONG, types.voidptr)
+CONTINUE = 0
+INPUT_OVERFLOW, OUTPUT_UNDERFLOW = 2, 4
 
 # places in the head, int64; each thread writes to cache lines of its own
 HEARD = 0  # samples ever captured; capture's
@@ -34,9 +42,9 @@ TAPE_SIZE, RING_SIZE, CUSHION, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40) 
 CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
 PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
 UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
-HEARD_LATELY, HEARD_BEFORE, SINCE, WAITED = range(58, 62)
-CHANNELS_IN, CHANNELS_OUT = 62, 63  # fixed when a device is opened
-HEAD = 64
+HEARD_LATELY, HEARD_BEFORE, SINCE, WAITED, HELD, LEARNING, UNSETTLED = range(58, 65)
+START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
+HEAD = 80
 
 # places among the levels, float32
 LAST, TAIL, MIX, PEAK_IN, PEAK_OUT = 0, 1, 2, 8, 9
@@ -65,21 +73,26 @@ def capture(head: IntArray, levels: FloatArray, tape: FloatArray, block: FloatAr
 @njit(nogil=True, cache=True)
 def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
     """Decide whether this block comes from the ring; returns the place in the ring, or -1 for the plain voice."""
-    cushion, slack = head[CUSHION], head[SLACK]
     at = head[PLAYED]
     if not head[FLOWING]:
         at = max(at, head[PLACE] - head[SHIFT])  # what the plain voice has said already is not said again
-        if made - at - n < cushion:
+        head[UNSETTLED] = max(0, head[UNSETTLED] - n)
+        if head[UNSETTLED] or made - at - n < (head[START] if head[HELD] else head[CUSHION]):
             return -1
-        head[FLOWING] = 1
-        head[WAITED] = 0
+        if head[HELD]:
+            at = made - n - head[START]
+            head[SPARE], head[LEARNING] = made, head[RATE]
+        head[FLOWING], head[HELD], head[WAITED] = 1, 0, 0
         head[RESUMED] += 1
-        levels[MIX] = 0
-        levels[TAIL] = np.nan  # to be set by the first sample
-    over = made - at - n - cushion
-    if over > slack:
+        levels[MIX], levels[TAIL] = 0, np.nan  # the tail is to be set by the first sample
+    over = max(0, made - at - n - head[START] - head[SLACK])
+    if head[LEARNING]:
+        head[LEARNING] = max(0, head[LEARNING] - n)
+        over = max(over, head[SPARE] - head[CUSHION] if head[LEARNING] == 0 else 0)
+    if over:
         at += over
         head[TRIMMED] += over
+        head[SPARE] -= over
         levels[TAIL] = np.nan
     head[SPARE] = min(head[SPARE], made - at - n)
     return at
@@ -125,6 +138,7 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
         else:
             x = plain if late else np.float32(0)
             place += late
+            head[HELD] |= not late
         if tail != tail:
             tail = last - x
         x += tail
@@ -145,6 +159,37 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
     head[PLAY_CALLS] += 1
 
 
+# The two PortAudio callbacks. They stand in this file because numba's cache of a function looks only at its own file,
+# and the layout above is compiled into them.
+@cfunc(SIGNATURE, cache=True)
+def capture_callback(source: Any, _sink: Any, frames: Any, _time: Any, flags: Any, user: Any) -> int:
+    """Device to tape."""
+    head = carray(user, (HEAD,), np.int64)
+    tape_size, ring_size = head[TAPE_SIZE], head[RING_SIZE]
+    cells = carray(user, (2 * HEAD + LEVELS + tape_size + ring_size,), np.float32)
+    levels = cells[2 * HEAD : 2 * HEAD + LEVELS]
+    tape = cells[2 * HEAD + LEVELS : 2 * HEAD + LEVELS + tape_size]
+    capture(head, levels, tape, carray(source, (np.int64(frames), head[CHANNELS_IN]), np.float32))
+    if flags & INPUT_OVERFLOW:
+        head[CAPTURE_XRUNS] += 1
+    return CONTINUE
+
+
+@cfunc(SIGNATURE, cache=True)
+def play_callback(_source: Any, sink: Any, frames: Any, _time: Any, flags: Any, user: Any) -> int:
+    """Ring, or tape, to device."""
+    head = carray(user, (HEAD,), np.int64)
+    tape_size, ring_size = head[TAPE_SIZE], head[RING_SIZE]
+    start = 2 * HEAD + LEVELS
+    cells = carray(user, (start + tape_size + ring_size,), np.float32)
+    levels, tape = cells[2 * HEAD : start], cells[start : start + tape_size]
+    ring = cells[start + tape_size : start + tape_size + ring_size]
+    play(head, levels, tape, ring, carray(sink, (np.int64(frames), head[CHANNELS_OUT]), np.float32))
+    if flags & OUTPUT_UNDERFLOW:
+        head[PLAY_XRUNS] += 1
+    return CONTINUE
+
+
 @njit(nogil=True, cache=True)
 def _copy(tape: FloatArray, size: int, place: int, out: FloatArray) -> None:
     for i in range(len(out)):
@@ -152,12 +197,16 @@ def _copy(tape: FloatArray, size: int, place: int, out: FloatArray) -> None:
 
 
 class Wire:
-    """The shared memory of one live session at `rate` Hz; `cushion` is in samples, `hop` is the worker's block.
+    """The shared memory of one live session at `rate` Hz; `hop` is the worker's block, all sizes are in samples.
+
+    The ring starts with more than it needs; after a second of flow as much is left out as makes `cushion` the least
+    that ever remained in it. So the latency is what the devices' habits demand and no more, and constant from then.
+    `burst` is how much a device may take at once.
 
     `capture` and `play` are called by one thread each (native callbacks take `address`), the rest by the worker.
     """
 
-    def __init__(self, rate: int, hop: int, cushion: int, latency: int) -> None:
+    def __init__(self, rate: int, hop: int, cushion: int, latency: int, burst: int = 0) -> None:
         if min(rate, hop) < 1 or cushion < 0:
             raise InvalidSetting(f"expected a positive rate and hop and a cushion, got {rate}, {hop} and {cushion}")
         tape_size, ring_size = int(TAPE_S * rate), int(RING_S * rate)
@@ -183,7 +232,9 @@ class Wire:
             PLACE: -latency,
             SPARE: ring_size,
             PATIENCE: PATIENCE_MS * rate // 1000,
-            WAITED: ring_size,  # nothing was flowing yet: wait for the cushion
+            START: cushion + 2 * hop + burst,
+            UNSETTLED: UNSETTLED_MS * rate // 1000,
+            HELD: 1,
         }
         for place, value in fixed.items():
             self.head[place] = value
@@ -200,6 +251,11 @@ class Wire:
     def play(self, out: FloatArray) -> None:
         """Fill a block (samples, channels)."""
         play(self.head, self.levels, self.tape, self.ring, out)
+
+    def settle(self) -> None:
+        """Let freshly opened devices settle before the voice flows, and learn their habits anew."""
+        self.head[UNSETTLED] = UNSETTLED_MS * self.rate // 1000
+        self.head[HELD], self.head[FLOWING] = 1, 0
 
     @property
     def waiting(self) -> int:

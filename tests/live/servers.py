@@ -15,8 +15,8 @@ import numpy as np
 
 RATE = 48_000
 CONF = """load-module module-native-protocol-unix auth-anonymous=1
-load-module module-null-sink sink_name=A norewinds=1 rate=48000 channels=1
-load-module module-null-sink sink_name=B norewinds=1 rate=48000 channels=1
+load-module module-null-sink sink_name=A norewinds=1 format=float32le rate=48000 channels=1
+load-module module-null-sink sink_name=B norewinds=1 format=float32le rate=48000 channels=1
 set-default-sink B
 set-default-source A.monitor
 """
@@ -117,7 +117,7 @@ class Recorder:
     def __init__(self, server: Server, source: str) -> None:
         command = ["parec", "-d", source, "--format=float32le", f"--rate={RATE}", "--channels=1", "--latency-msec=5"]
         self.process = subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE)
-        self.parts: list[np.ndarray] = []
+        self.raw = bytearray()
         self.began = np.inf
         self.count = 0
         self.thread = threading.Thread(target=self._read)
@@ -128,16 +128,17 @@ class Recorder:
         fd = self.process.stdout.fileno()
         while raw := os.read(fd, 1 << 16):
             now = time.monotonic()
-            self.parts.append(np.frombuffer(raw[: len(raw) // 4 * 4], np.float32))
-            self.count += len(self.parts[-1])
-            self.began = min(self.began, now - self.count / RATE)  # the least delayed block tells
+            self.raw += raw
+            self.count = len(self.raw) // 4
+            if self.count > RATE:  # the first blocks come in bursts; of the later ones the least delayed tells
+                self.began = min(self.began, now - self.count / RATE)
 
     def stop(self) -> tuple[np.ndarray, float]:
         self.process.terminate()
         self.thread.join()
         self.process.wait()
         self.process.stdout.close()
-        return np.concatenate(self.parts), self.began
+        return np.frombuffer(bytes(self.raw[: self.count * 4]), np.float32), self.began
 
 
 def play(server: Server, sink: str, signal_: np.ndarray) -> subprocess.Popen[bytes]:

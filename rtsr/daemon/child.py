@@ -7,6 +7,7 @@ has nothing to do but this.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 from ..errors import RtsrError
 from .config import Settings
 from .engine import WATCH_S, Engine
+from .priority import be_less_nice
 
 SWITCH_S = 0.0002  # the worker never waits longer than this for a command's Python
 
@@ -76,8 +78,11 @@ class Child:
 def main() -> None:
     """Run one path; its settings are the first argument, as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent, which closes our stdin
+    be_less_nice()
     sys.setswitchinterval(SWITCH_S)
-    sys.exit(Child(Settings(**json.loads(sys.argv[1]))).run())
+    code = Child(Settings(**json.loads(sys.argv[1]))).run()
+    sys.stdout.flush()
+    os._exit(code)  # everything is closed; native libraries take their time to say goodbye
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Settings:
     host: str = "sounddevice"
     rate: int = 48_000
     block_ms: float = 2.5  # what a device hands over at a time
-    cushion_ms: float = 3.0  # the least that remains in the ring, so that a late worker is not heard
+    cushion_ms: float = 5.0  # the least that remains in the ring, so that a late worker is not heard
     cutoff: float | str = "auto"
     gain_db: float = 0.0
     sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps

@@ -5,12 +5,20 @@ Only the worker asks. PortAudio's threads may spin on a sound server's, and what
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
 
 PRIORITY = 10
+NICENESS = -11  # what PulseAudio gives itself
 BUDGET_US = 200_000  # of uninterrupted running, which rtkit demands
+
+
+def be_less_nice() -> None:
+    """Raise the whole process above others where that is allowed: who holds the interpreter lock must not wait."""
+    with contextlib.suppress(PermissionError):
+        os.nice(NICENESS)
 
 
 def ask_for_real_time() -> str:

@@ -43,13 +43,16 @@ class Voice:
         self.path = Reblock(self.gate, rate, rate, cutoff=cutoff)
         self.hop = rate // model.spec.frames_per_s
         self.place = 0  # on the tape, while it is warming up
-        self.level = 1.0
+        self.level = self.wanted = 1.0  # of the generated band, a factor
+        self.slope = 0.0
 
-    def set_level(self, level: float) -> None:
-        """Let the generated band slide to a level (a factor) within the next hop."""
-        if level != self.level:
-            self.path.stream.set_gain(20 * np.log10(level) if level > 0 else -np.inf)
-            self.level = level
+    def follow(self, wanted: float) -> None:
+        """Let the generated band slide towards a level; it is there after FADE_HOPS hops."""
+        if wanted != self.wanted:
+            self.wanted, self.slope = wanted, abs(wanted - self.level) / FADE_HOPS
+        if self.level != wanted:
+            self.level += min(max(wanted - self.level, -self.slope), self.slope)
+            self.path.stream.set_gain(20 * np.log10(self.level) if self.level > 0 else -np.inf)
 
 
 class Worker:
@@ -103,7 +106,7 @@ class Worker:
             out = self._take_over(self.next, out)
         out = self._mute(out)
         self.wire.put(self.drift.process(out), self.hop)
-        if self.wire.head[w.FLOWING]:
+        if self.wire.head[w.FLOWING] and self.wire.waiting < self.hop:  # a worker that catches up says nothing of clocks
             self.drift.observe(self.wire.ready)
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True
@@ -111,8 +114,7 @@ class Worker:
     def _follow(self, voice: Voice) -> Voice:
         """Bring a voice a step nearer to what is wished."""
         wanted = 0.0 if self.wishes.bypass else 10 ** (self.wishes.gain_db / 20)
-        most = max(wanted, voice.level, 1e-9) / FADE_HOPS
-        voice.set_level(voice.level + min(max(wanted - voice.level, -most), most))
+        voice.follow(wanted)
         voice.gate.shut = self.rest_until > 0 or voice.level == 0
         return voice
 

@@ -11,6 +11,7 @@ from . import wire as w
 from .devices import PULSE, Device, portaudio
 from .wire import Wire
 
+LATENCY_BLOCKS = 3  # that a device may hold; two underrun on PulseAudio, PortAudio's "low" is four
 ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse looks for the endpoint of a new stream
 
 
@@ -77,7 +78,7 @@ class SoundDeviceHost:
                 blocksize=plan.block,
                 channels=1,
                 dtype="float32",
-                latency="low",
+                latency=LATENCY_BLOCKS * plan.block / plan.rate,
                 wrap_callback=None,
                 callback=sd._ffi.cast("PaStreamCallback*", native.address),
                 userdata=sd._ffi.cast("void*", wire.address),

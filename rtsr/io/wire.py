@@ -43,8 +43,11 @@ CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
 PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
 UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
 HEARD_LATELY, HEARD_BEFORE, SINCE, WAITED, HELD, LEARNING, UNSETTLED = range(58, 65)
+VOICE = 65  # which is heard now
 START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
 HEAD = 80
+
+NONE, PLAIN, RING = 0, 1, 2  # voices
 
 # places among the levels, float32
 LAST, TAIL, MIX, PEAK_IN, PEAK_OUT = 0, 1, 2, 8, 9
@@ -85,10 +88,16 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
         head[FLOWING], head[HELD], head[WAITED] = 1, 0, 0
         head[RESUMED] += 1
         levels[MIX], levels[TAIL] = 0, np.nan  # the tail is to be set by the first sample
-    over = max(0, made - at - n - head[START] - head[SLACK])
+    over = 0
+    if made - at - n - head[START] > head[SLACK]:  # the output stood still, and the ring may have overflown: start anew
+        store_release(head, PLAYED, made)
+        head[PLACE] = made + head[SHIFT]
+        head[TRIMMED] += made - at
+        head[FLOWING], head[HELD] = 0, 1
+        return -1
     if head[LEARNING]:
         head[LEARNING] = max(0, head[LEARNING] - n)
-        over = max(over, head[SPARE] - head[CUSHION] if head[LEARNING] == 0 else 0)
+        over = max(0, head[SPARE] - head[CUSHION]) if head[LEARNING] == 0 else 0
     if over:
         at += over
         head[TRIMMED] += over
@@ -126,19 +135,22 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
     slope = np.float32(1 / head[FADE])
     peak = levels[PEAK_OUT] * np.float32(1 - n / (METER_S * head[RATE] + n))
     for i in range(n):
-        if i == count and at >= 0:
+        voice = RING if i < count else PLAIN if late else NONE
+        if voice != head[VOICE]:
+            head[VOICE] = voice
             tail = np.nan
         plain = np.float32(0)
         if oldest <= place < heard and not head[MUTED]:
             plain = tape[place % head[TAPE_SIZE]]
-        if i < count:
+        if voice == RING:
             mix = min(np.float32(1), mix + slope)
-            x = plain + mix * (ring[(at + i) % head[RING_SIZE]] - plain)
+            wet = ring[(at + i) % head[RING_SIZE]]
+            x = plain + mix * (wet - plain) if mix < 1 else wet
             place += 1
         else:
-            x = plain if late else np.float32(0)
-            place += late
-            head[HELD] |= not late
+            x = plain if voice == PLAIN else np.float32(0)
+            place += voice == PLAIN
+            head[HELD] |= voice == NONE
         if tail != tail:
             tail = last - x
         x += tail
@@ -232,7 +244,7 @@ class Wire:
             PLACE: -latency,
             SPARE: ring_size,
             PATIENCE: PATIENCE_MS * rate // 1000,
-            START: cushion + 2 * hop + burst,
+            START: cushion + hop + burst,
             UNSETTLED: UNSETTLED_MS * rate // 1000,
             HELD: 1,
         }

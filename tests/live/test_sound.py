@@ -25,6 +25,7 @@ MOST_S = 0.2  # by which anything may be late
 
 def through(server, sink: str, source: str, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Play into a sink; return what its monitor heard, what the source gave at the same time, and the delay in ms."""
+    time.sleep(1.5)  # until the ring has learnt how little it needs
     before, after = Recorder(server, f"{sink}.monitor"), Recorder(server, source)
     play(server, sink, sound).wait(30)
     time.sleep(0.3)

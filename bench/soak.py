@@ -63,6 +63,7 @@ def main(
             engine.start()
             engine.wait_until_ready()
             row = soak(engine, server, minutes)
+            row["command"] = "python bench/soak.py " + " ".join(sys.argv[1:])
             if save:
                 store("soak", [row])
         finally:

@@ -137,3 +137,30 @@ def ctl(
             raise InvalidSetting(f"gain: expected a number of dB, got {value!r}") from None
     answer = request(socket or default_socket(), command, sent)
     print(jsons.dumps(answer, indent=2) if command == "stats" else jsons.dumps(answer))
+
+
+@app.command()
+def latency(
+    loop: Annotated[bool, typer.Option("--loop", help="Play a probe and time its way back.")] = False,
+    output: Annotated[str | None, typer.Option(help="Where the probe goes.")] = None,
+    input: Annotated[str | None, typer.Option(help="Where it comes back.")] = None,
+    socket: SocketPath = None,
+) -> None:
+    """Show where the latency of a running `rtsr live` goes, and with --loop measure it.
+
+    Without a running one, --loop measures the devices alone, joined by a cable or by a monitor.
+
+    Example:
+
+        rtsr latency --loop --output A --input B.monitor    # rtsr live --input A.monitor --output B runs
+    """
+    from ..daemon.control import request
+    from ..daemon.probe import round_trip, table
+
+    path = socket or default_socket()
+    running = request(path, "stats") if path.exists() or not loop else {}
+    trip = round_trip(output, input) if loop else None
+    shown = Table(title="Latency", title_justify="left", show_header=False)
+    for row in table(trip, running):
+        shown.add_row(*row)
+    Console().print(shown)

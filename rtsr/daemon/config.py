@@ -14,6 +14,8 @@ from ..errors import InvalidSetting
 
 HOSTS = ("sounddevice", "pyaudio", "jack")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
+BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
+CUSHION_MS = {"sounddevice": 4.0, "pyaudio": 4.0, "jack": 1.5}
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
 
@@ -29,8 +31,8 @@ class Settings:
     backend: str = "auto"
     host: str = "sounddevice"
     rate: int = 48_000
-    block_ms: float = 2.5  # what a device hands over at a time
-    cushion_ms: float = 5.0  # the least that remains in the ring, so that a late worker is not heard
+    block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
+    cushion_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
     cutoff: float | str = "auto"
     gain_db: float = 0.0
     sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps
@@ -75,6 +77,18 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
         return asdict(self)
+
+    @property
+    def block(self) -> int:
+        """What a device hands over at a time, in samples."""
+        ms = BLOCK_MS[self.host] if self.block_ms is None else self.block_ms
+        return round(ms * self.rate / 1000)
+
+    @property
+    def cushion(self) -> int:
+        """The least that remains in the ring, in samples."""
+        ms = CUSHION_MS[self.host] if self.cushion_ms is None else self.cushion_ms
+        return round(ms * self.rate / 1000)
 
     @property
     def socket_path(self) -> Path:

@@ -48,13 +48,11 @@ class Engine:
         self.settings, self.tell = settings, tell
         self.virtual = self._virtual()
         model = load(settings.model, settings.backend)
-        samples = settings.rate / 1000
-        self.block = round(settings.block_ms * samples)
         self.worker = Worker(
             model,
             settings.rate,
-            cushion=round(settings.cushion_ms * samples),
-            burst=2 * self.block,
+            cushion=settings.cushion,
+            burst=2 * settings.block,
             sleep_db=settings.sleep_db,
             cutoff=settings.cutoff,
             tell=tell,
@@ -118,21 +116,19 @@ class Engine:
 
     def _make_plan(self, devices: list[Device]) -> Plan:
         source, sink = self.settings.input, self.settings.output
-        others = devices
+        if self.settings.host == "jack":
+            devices = [d for d in devices if d.host.startswith("JACK")]
+        sources = sinks = devices
         if self.virtual is not None:  # its own ends are no candidates for the other side
-            own = (self.virtual.name, self.virtual.sink, f"{self.virtual.sink}.monitor")
-            others = [d for d in devices if d.name not in own]
+            ends = self.virtual.ends(self.settings.host == "jack")
+            others = [d for d in devices if d.name not in ends]
             if self.virtual.kind == "microphone":
-                found = find_device(source, "input", others), find_device(self.virtual.sink, "output", devices)
+                sink, sources = ends[0], others
             else:
-                found = (
-                    find_device(f"{self.virtual.sink}.monitor", "input", devices),
-                    find_device(sink, "output", others),
-                )
-        else:
-            found = find_device(source, "input", others), find_device(sink, "output", others)
+                source, sinks = ends[1], others
+        found = find_device(source, "input", sources), find_device(sink, "output", sinks)
         free = self.virtual is None
-        return Plan(*found, self.settings.rate, self.block, free and source is None, free and sink is None)
+        return Plan(*found, self.settings.rate, self.settings.block, free and source is None, free and sink is None)
 
     def watch(self) -> None:
         """Look after the devices once; call it every `WATCH_S`. Mends what it can, raises what the worker raised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -35,11 +36,13 @@ class EngineProcess:
     def start(self) -> None:
         """Start the process; `wait_until_ready` tells whether it got anywhere."""
         wrapped = ["pw-jack"] if self.settings.host == "jack" and shutil.which("pw-jack") else []
+        latency = f"{self.settings.block}/{self.settings.rate}"
+        env = {**os.environ, "PIPEWIRE_LATENCY": latency}  # heard by PipeWire's JACK alone
         command = [*wrapped, sys.executable, "-m", "rtsr.daemon.child", json.dumps(self.settings.as_dict())]
         pipe = subprocess.PIPE
         self.ready.clear()
         self.failure = None
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env)
         for job in (self._read, self._read_noise):
             threading.Thread(target=job, args=(self.process,), daemon=True).start()
 

@@ -20,7 +20,8 @@ from .drift import Drift
 from .gate import Gate
 
 FADE_HOPS = 2  # bypass, gain, mute and a change of model slide over 10 ms
-BEHIND_HOPS = 3  # waiting beyond a device's block: the network is too slow for this machine now
+BEHIND_HOPS = 3  # waiting beyond a device's block, for so long: the network is too slow for this machine now
+BEHIND_S = 0.1  # a stall that ends is caught up sooner
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
 WARM_UP_S = 0.8  # of the past that a new model hears before it speaks
 CATCH_UP = 4  # hops a new model takes while the old one takes one
@@ -89,7 +90,7 @@ class Worker:
         self.next: Voice | None = None
         self.fade = 0  # hops left in which `next` takes over
         self.lost = self.overloads = 0
-        self.rest_until, self.retry_s = 0.0, RETRY_S
+        self.rest_until, self.retry_s, self.behind_since = 0.0, RETRY_S, clock()
         self._heard = np.zeros(self.hop, np.float32)
         self._loudness = 1.0
         self._slopes = np.linspace(0, 1, FADE_HOPS * self.hop + 1, dtype=np.float32)[1:].reshape(FADE_HOPS, -1)
@@ -125,14 +126,16 @@ class Worker:
             skipped = (waiting // self.hop - BEHIND_HOPS) * self.hop
             self.lost += skipped
             self.wire.put(self._heard[:0], skipped)
-        elif waiting > self.most_waiting and not self.rest_until:
+        elif waiting <= self.most_waiting:
+            self.behind_since = now
+        elif now - self.behind_since > BEHIND_S and not self.rest_until:
             self.overloads += 1
             self.rest_until = now + self.retry_s
             self.tell("overload", f"too slow by {1000 * waiting / self.rate:.0f} ms: plain for {self.retry_s:.0f} s")
             self.retry_s = min(2 * self.retry_s, RETRY_MOST_S)
-        elif self.rest_until and now >= self.rest_until and waiting < 2 * self.hop:
+        if self.rest_until and now >= self.rest_until and waiting < 2 * self.hop:
             self.rest_until = 0.0
-        elif not self.rest_until and now > RETRY_MOST_S and self.retry_s > RETRY_S:
+        elif not self.rest_until and self.retry_s > RETRY_S:  # forgiven in about half a minute
             self.retry_s = max(RETRY_S, self.retry_s * (1 - self.hop / self.rate / RETRY_MOST_S))
 
     def _mute(self, out: FloatArray) -> FloatArray:

@@ -64,7 +64,9 @@ class SoundDeviceHost:
         except DeviceFailed:
             self.close()
             raise
-        self.latency_s = (float(self.streams[0].latency), float(self.streams[1].latency))
+        told = (float(self.streams[0].latency), float(self.streams[1].latency))
+        guess = plan.block / plan.rate  # PortAudio's JACK sometimes tells nonsense
+        self.latency_s = (told[0] if told[0] < 1 else guess, told[1] if told[1] < 1 else guess)
 
     def _start(self, sd: Any, device: Device, plan: Plan, wire: Wire) -> Any:
         follow = plan.follow_source if device.kind == "input" else plan.follow_sink

@@ -37,19 +37,29 @@ class Virtual:
         """The null sink: what rtsr plays into for a microphone, what others play into for a speaker."""
         return f"{self.name}_feed" if self.kind == "microphone" else self.name
 
+    @property
+    def shown(self) -> str:
+        """What the null sink is called for people."""
+        told = re.sub(r"[\"'\\]", "", self.description)
+        return f"{told} feed" if self.kind == "microphone" else told
+
+    def ends(self, jack: bool) -> tuple[str, str, str]:
+        """Return the names of what can be played into, of what can be captured, and of the microphone made of it."""
+        return (self.shown, self.shown, self.shown) if jack else (self.sink, f"{self.sink}.monitor", self.name)
+
     def modules(self, owner: int, rate: int) -> list[tuple[str, str]]:
         """Return the modules to load in turn, each with its arguments."""
 
         def properties(description: str) -> str:
             return f"\"device.description='{description}' {OWNER}={owner}\""
 
-        told = self.description.replace('"', "").replace("'", "").replace("\\", "")
-        shown = f"{told} (feed)" if self.kind == "microphone" else told
-        feed = f"sink_name={self.sink} rate={rate} channels=1 norewinds=1 format=float32le sink_properties={properties(shown)}"
+        sink = f"sink_name={self.sink} rate={rate} channels=1 norewinds=1 format=float32le"
+        feed = f"{sink} sink_properties={properties(self.shown)}"
         made = [("module-null-sink", feed)]
         if self.kind == "microphone":
             source = f"source_name={self.name} master={self.sink}.monitor channels=1 remix=yes"
-            made.append(("module-remap-source", f"{source} source_properties={properties(told)}"))
+            told = properties(self.shown.removesuffix(" feed"))
+            made.append(("module-remap-source", f"{source} source_properties={told}"))
         return made
 
 

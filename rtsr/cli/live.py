@@ -24,7 +24,8 @@ OPTIONAL = {"--virtual-mic": MICROPHONE, "--virtual-speaker": SPEAKER}  # option
 def with_default_names(arguments: list[str]) -> list[str]:
     """Return the arguments with a name behind each `--virtual-...` that has none."""
     filled: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for place, argument in enumerate(arguments):
+        following = arguments[place + 1] if place + 1 < len(arguments) else "-"
         filled.append(argument)
         if argument in OPTIONAL and following.startswith("-"):
             filled.append(OPTIONAL[argument])

@@ -42,8 +42,8 @@ TAPE_SIZE, RING_SIZE, CUSHION, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40) 
 CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
 PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
 UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
-HEARD_LATELY, HEARD_BEFORE, SINCE, WAITED, HELD, LEARNING, UNSETTLED = range(58, 65)
-VOICE = 65  # which is heard now
+WAITED, HELD, LEARNING, UNSETTLED = range(58, 62)
+VOICE = 62  # which is heard now
 START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
 HEAD = 80
 
@@ -85,7 +85,7 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
         if head[HELD]:
             at = made - n - head[START]
             head[SPARE], head[LEARNING] = made, head[RATE]
-        head[FLOWING], head[HELD], head[WAITED] = 1, 0, 0
+        head[FLOWING], head[HELD] = 1, 0
         head[RESUMED] += 1
         levels[MIX], levels[TAIL] = 0, np.nan  # the tail is to be set by the first sample
     over = 0
@@ -109,12 +109,13 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _worker_is_late(head: IntArray, heard: int, n: int) -> bool:
-    """Whether the worker owes a hop; for long, only where it owes one that was heard two hops ago."""
-    if head[SINCE] >= 2 * head[HOP]:
-        head[HEARD_BEFORE], head[HEARD_LATELY], head[SINCE] = head[HEARD_LATELY], heard, 0
-    head[SINCE] += n
-    owes = heard - head[TAKEN] >= head[HOP]
-    return owes and (head[WAITED] < head[PATIENCE] or head[HEARD_BEFORE] - head[TAKEN] >= head[HOP])
+    """Whether the worker owes a hop: surely where it owes several, and else for as long as patience lasts."""
+    owed = heard - head[TAKEN]
+    if owed >= head[HOP] + head[START] - head[CUSHION]:
+        head[WAITED] = 0
+        return True
+    head[WAITED] += n
+    return owed >= head[HOP] and head[WAITED] <= head[PATIENCE]
 
 
 @njit(nogil=True, cache=True)
@@ -166,8 +167,8 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
             head[FLOWING] = 0
             head[UNDERFLOWS if late else STARVED] += 1
             head[MISSED] += n - count
-    if not head[FLOWING]:
-        head[WAITED] += n - count
+    if head[FLOWING]:
+        head[WAITED] = 0
     head[PLAY_CALLS] += 1
 
 

@@ -1,4 +1,4 @@
-"""The worker and the wire in simulated time: drift, stalls, suspend, overload, silence, switches, all without a click."""
+"""The worker and the wire in simulated time: drift, stalls, suspend, overload, silence, switches, without a click."""
 
 from __future__ import annotations
 

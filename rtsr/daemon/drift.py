@@ -75,7 +75,7 @@ class Drift:
         """Learn anew which level is to be kept; the ratio found so far stays, clocks do not change."""
         self.seen_s, self.total = 0.0, 0.0
         self.level = self.target = 0.0
-        
+
     @property
     def ppm(self) -> float:
         """By how much the input's clock is found to be faster, in parts per million."""

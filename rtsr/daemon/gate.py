@@ -17,7 +17,7 @@ QUIET_S = 0.2  # silence for so long before the network sleeps
 def _power(spectrum: FloatArray) -> float:
     total = 0.0
     for x in spectrum.flat:
-        total += x * x
+        total += float(x) * float(x)
     return total
 
 

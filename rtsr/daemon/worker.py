@@ -107,7 +107,9 @@ class Worker:
             out = self._take_over(self.next, out)
         out = self._mute(out)
         self.wire.put(self.drift.process(out), self.hop)
-        if self.wire.head[w.FLOWING] and self.wire.waiting < self.hop:  # a worker that catches up says nothing of clocks
+        if (
+            self.wire.head[w.FLOWING] and self.wire.waiting < self.hop
+        ):  # a worker that catches up says nothing of clocks
             self.drift.observe(self.wire.ready)
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True

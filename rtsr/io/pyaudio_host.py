@@ -48,7 +48,9 @@ class PyAudioHost:
         self.latency_s = (self.streams[0].get_input_latency(), self.streams[1].get_output_latency())
         jobs = {"capture": (self._capture, self.streams[0]), "playback": (self._play, self.streams[1])}
         self.threads = [
-            threading.Thread(target=job, args=(stream, plan.block, wire, self.stopping), name=f"rtsr {name}", daemon=True)
+            threading.Thread(
+                target=job, args=(stream, plan.block, wire, self.stopping), name=f"rtsr {name}", daemon=True
+            )
             for name, (job, stream) in jobs.items()
         ]
         for thread in self.threads:
@@ -68,7 +70,7 @@ class PyAudioHost:
     def _index(self, device: Device) -> int:
         """Find the device by its name; two builds of PortAudio need not number alike."""
         names = [self.audio.get_device_info_by_index(i)["name"] for i in range(self.audio.get_device_count())]
-        wanted = device.host if device.host in names else device.name  # what a server offers is reached by its way there
+        wanted = device.host if device.host in names else device.name  # a server's ends are behind one
         if wanted not in names:
             raise DeviceFailed(f"PyAudio does not know {device.name!r}; it knows {', '.join(names) or 'no device'}")
         return names.index(wanted)

@@ -23,7 +23,7 @@ def test_a_host_carries_the_voice(start_server, live, host):
     stats = running.stats()
     added_ms = delay_ms - stats["latency_ms"]["algorithm"]
     keys = ("underruns", "starved", "device_xruns", "overloads", "reconnects")
-    print(f"{host}: added {added_ms:.1f} ms, {({k: stats[k] for k in keys})}")
+    print(f"{host}: added {added_ms:.1f} ms, { ({k: stats[k] for k in keys}) }")
     assert power_db(given, RATE, 4500, 7500) > power_db(heard, RATE, 4500, 7500) + 20
     assert power_db(given, RATE, 200, 3500) == pytest.approx(power_db(heard, RATE, 200, 3500), abs=1)
     assert 0 < added_ms < {"sounddevice": 40, "pyaudio": 80, "jack": 20}[host]  # the bars are held elsewhere

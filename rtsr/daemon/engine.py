@@ -15,7 +15,7 @@ from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, Un
 from ..io import virtual
 from ..io import wire as w
 from ..io.device import Host, Plan, SoundDeviceHost
-from ..io.devices import PULSE, Device, find_device, list_devices, server
+from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
 from .priority import ask_for_real_time
 from .worker import Worker
@@ -127,8 +127,7 @@ class Engine:
             else:
                 source, sinks = ends[1], others
         found = find_device(source, "input", sources), find_device(sink, "output", sinks)
-        free = self.virtual is None
-        return Plan(*found, self.settings.rate, self.settings.block, free and source is None, free and sink is None)
+        return Plan(*found, self.settings.rate, self.settings.block)
 
     def watch(self) -> None:
         """Look after the devices once; call it every `WATCH_S`. Mends what it can, raises what the worker raised."""
@@ -159,15 +158,21 @@ class Engine:
         return None
 
     def _missing_end(self, plan: Plan) -> str | None:
-        if PULSE not in (plan.source.host, plan.sink.host):
+        """Say which end is gone, or is no longer the default that was asked for."""
+        ends = [d for d in (plan.source, plan.sink) if d.host == PULSE]
+        if not ends:
             return None
-        pulse = server()
-        if pulse is None:
+        there = list_served(ends[0].index)
+        if not there:
             return "the sound server is gone"
-        with pulse:
-            there = {("input", s.name) for s in pulse.source_list()} | {("output", s.name) for s in pulse.sink_list()}
-        gone = [d.name for d in (plan.source, plan.sink) if d.host == PULSE and (d.kind, d.name) not in there]
-        return f"{gone[0]} is gone" if gone else None
+        for end in ends:
+            if (end.kind, end.name) not in {(d.kind, d.name) for d in there}:
+                return f"{end.name} is gone"
+            wanted = self.settings.input if end.kind == "input" else self.settings.output
+            chosen = next((d for d in there if d.kind == end.kind and d.default and not d.made_by_rtsr), end)
+            if wanted is None and not end.made_by_rtsr and chosen.name != end.name:
+                return f"the default {end.kind} is {chosen.name} now"
+        return None
 
     def _reconnect(self, trouble: str) -> None:
         """Close, and try to open until it works or the engine stops; the voice's state stays."""

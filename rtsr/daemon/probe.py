@@ -72,7 +72,7 @@ class _Ends:
         about: dict[str, Any] = {"samplerate": RATE, "blocksize": BLOCK, "channels": 1, "latency": latency}
         self.streams = []
         for kind, device, callback in ((sd.InputStream, source, self._capture), (sd.OutputStream, sink, self._play)):
-            point_server_at(device, False)
+            point_server_at(device)
             try:
                 self.streams.append(kind(device=device.index, callback=callback, **about))
             except sd.PortAudioError as error:

@@ -17,17 +17,12 @@ ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse l
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to open: the ends, their common rate in Hz, and the samples that a device hands over at a time.
-
-    A named end is held on to; None follows the server's default.
-    """
+    """What to open: the ends, their common rate in Hz, and the samples that a device hands over at a time."""
 
     source: Device
     sink: Device
     rate: int
     block: int
-    follow_source: bool = False
-    follow_sink: bool = False
 
 
 class Host(Protocol):
@@ -69,8 +64,7 @@ class SoundDeviceHost:
         self.latency_s = (told[0] if told[0] < 1 else guess, told[1] if told[1] < 1 else guess)
 
     def _start(self, sd: Any, device: Device, plan: Plan, wire: Wire) -> Any:
-        follow = plan.follow_source if device.kind == "input" else plan.follow_sink
-        point_server_at(device, follow)
+        point_server_at(device)
         native = w.capture_callback if device.kind == "input" else w.play_callback
         try:
             stream = sd._StreamBase(
@@ -98,9 +92,9 @@ class SoundDeviceHost:
             stream.close(ignore_errors=True)
 
 
-def point_server_at(device: Device, follow: bool) -> None:
+def point_server_at(device: Device) -> None:
     """Tell libpulse, by the environment that it reads at each new stream, which endpoint is meant."""
-    if device.host == PULSE and not follow:
+    if device.host == PULSE:
         os.environ[ENDPOINT[device.kind]] = device.name
     else:
         os.environ.pop(ENDPOINT[device.kind], None)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from ..errors import DeviceFailed, MissingDependency, UnknownName
 
 Kind = Literal["input", "output"]
+OWNER = "rtsr.owner"  # the property of what rtsr has made
 PULSE = "pulse"  # the host of what a PulseAudio or PipeWire server offers, and ALSA's name for the way there
 
 
@@ -23,6 +24,7 @@ class Device:
     channels: int
     rate: int
     default: bool
+    made_by_rtsr: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields, for JSON."""
@@ -58,7 +60,7 @@ def list_devices() -> list[Device]:
     hosts = [h["name"] for h in sd.query_hostapis()]
     raw = [(i, d, hosts[d["hostapi"]]) for i, d in enumerate(sd.query_devices())]
     way = next((i for i, d, host in raw if host == "ALSA" and d["name"] == PULSE), None)
-    served = _served(way) if way is not None else []
+    served = list_served(way) if way is not None else []
     if served:
         raw = [r for r in raw if r[2] != "ALSA" or r[1]["name"] not in (PULSE, "default")]
     kinds: tuple[Kind, ...] = ("input", "output")
@@ -77,22 +79,32 @@ def _plain(sd: Any, index: int, raw: dict[str, Any], host: str, kind: Kind) -> D
     return Device(raw["name"], raw["name"], kind, host, index, channels, rate, default)
 
 
-def _served(way: int) -> list[Device]:
+def list_served(way: int) -> list[Device]:
+    """Return the sound server's endpoints, to be reached through PortAudio's device `way`; none where none answers."""
     pulse = server()
     if pulse is None:
         return []
     with pulse:
         about = pulse.server_info()
-        ends: list[tuple[Kind, Any, str]] = [("input", s, about.default_source_name) for s in pulse.source_list()]
-        ends += [("output", s, about.default_sink_name) for s in pulse.sink_list()]
-        return [
-            Device(e.name, e.description, kind, PULSE, way, e.channel_count, e.sample_spec.rate, e.name == default)
-            for kind, e, default in ends
-        ]
+        sinks, sources = pulse.sink_list(), pulse.source_list()
+    ours = {s.name for s in sinks if OWNER in s.proplist}
+    found = []
+    ends: tuple[tuple[Kind, list[Any], str], ...] = (
+        ("input", sources, about.default_source_name),
+        ("output", sinks, about.default_sink_name),
+    )
+    for kind, there, default in ends:
+        for e in there:
+            virtual = OWNER in e.proplist or e.name.removesuffix(".monitor") in ours
+            size, rate = e.channel_count, e.sample_spec.rate
+            found.append(Device(e.name, e.description, kind, PULSE, way, size, rate, e.name == default, virtual))
+    return found
 
 
 def find_device(wanted: str | None, kind: Kind, devices: list[Device]) -> Device:
     """Return the device of that name, or whose name or description holds it; the default where it is None.
+
+    What rtsr has made itself is nobody's default: it would hear itself.
 
     Raises `UnknownName` with the names there are, and `DeviceFailed` where there is no device at all.
     """
@@ -103,7 +115,8 @@ def find_device(wanted: str | None, kind: Kind, devices: list[Device]) -> Device
             "or pulseaudio --start); `rtsr devices` lists what there is"
         )
     if wanted is None:
-        return next((d for d in there if d.default), there[0])
+        real = [d for d in there if not d.made_by_rtsr] or there
+        return next((d for d in real if d.default), real[0])
     exact = [d for d in there if wanted in (d.name, d.description)]
     close = exact or [d for d in there if wanted.lower() in f"{d.name} {d.description}".lower()]
     if len(close) == 1 or exact:

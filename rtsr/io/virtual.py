@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AlreadyRunning, DeviceFailed
-from .devices import server
+from .devices import OWNER, server
 
-OWNER = "rtsr.owner"
 MARK = re.compile(re.escape(OWNER) + r"[=:]\s*\\?[\"']?(\d+)")
 
 

@@ -139,6 +139,22 @@ def test_a_device_that_is_removed_and_comes_back_is_found_within_two_seconds(pul
     pulse.pactl("unload-module", number)
 
 
+def test_a_new_default_is_followed_within_two_seconds(pulse, live):
+    running = live(pulse, "--input", "A.monitor", "--cutoff", "4000")
+    assert running.stats()["output"] == "B"
+    number = pulse.load("module-null-sink", "sink_name=D", "norewinds=1", "rate=48000", "channels=1")
+    changed = time.monotonic()
+    pulse.pactl("set-default-sink", "D")
+    running.wait_for_event("reconnect")
+    took = time.monotonic() - changed
+    print(f"on the new default after {took:.2f} s")
+    assert running.stats()["output"] == "D"
+    assert took < 2
+    pulse.pactl("set-default-sink", "B")
+    running.stop()
+    pulse.pactl("unload-module", number)
+
+
 def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeypatch):
     """Two busy threads and one that sorts, in the process that started the engine: what the voice does not notice."""
     for name, value in pulse.env.items():

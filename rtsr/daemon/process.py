@@ -26,7 +26,7 @@ class EngineProcess:
     def __init__(self, settings: Settings, tell: Tell) -> None:
         self.settings, self.tell = settings, tell
         self.process: subprocess.Popen[str] | None = None
-        self.answers: dict[int, queue.Queue[dict[str, Any]]] = {}
+        self.answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self.asked = 0
         self.asking = threading.Lock()
         self.ready = threading.Event()
@@ -62,7 +62,7 @@ class EngineProcess:
 
     def ask(self, do: str, value: Any = None) -> Any:
         """Send one command and return the answer's value; raises `ControlFailed` with the engine's words."""
-        answer: queue.Queue[dict[str, Any]] = queue.Queue(1)
+        answer: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         with self.asking:
             self.asked += 1
             number = self.asked
@@ -77,6 +77,12 @@ class EngineProcess:
         if not got["ok"]:
             raise ControlFailed(got["error"])
         return got["value"]
+
+    def give_up(self) -> None:
+        """Let whoever waits for readiness or for an answer go on without; any thread."""
+        for waiting in list(self.answers.values()):
+            waiting.put({"ok": False, "error": "rtsr live is ending"})
+        self.ready.set()
 
     def _send(self, message: dict[str, Any]) -> None:
         if self.process is None or self.process.stdin is None:

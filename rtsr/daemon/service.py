@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
@@ -77,11 +76,11 @@ class Service:
             metrics.close()
         self.show.event("rtsr", "stopped", "everything is closed")
 
-    def stop(self, number: int = 0, _frame: FrameType | None = None) -> None:
-        """Ask `run` to end; any thread, and a signal's handler."""
+    def stop(self) -> None:
+        """Ask `run` to end; any thread, but no signal's handler: it takes locks."""
         self.ending.set()
         for engine in self.engines.values():
-            engine.ready.set()
+            engine.give_up()
 
     def _start(self, name: str) -> None:
         self.engines[name].start()
@@ -120,10 +119,13 @@ class Service:
         return self._ask_all(do, value)
 
 
-def run(settings: Settings, show: Show, ready: Callable[[Service], None] = lambda service: None) -> None:
+def run(settings: Settings, show: Show) -> None:
     """Run a service in the main thread until SIGTERM or SIGINT."""
     service = Service(settings, show)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=service.stop).start()  # the main thread may hold the very lock that `stop` needs
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, service.stop)
-    ready(service)
+        signal.signal(number, end)
     service.run()

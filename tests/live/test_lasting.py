@@ -55,6 +55,17 @@ def test_ready_within_three_seconds_without_torch_and_stopped_within_one(pulse, 
     assert "event=stopped" in running.printed
 
 
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_moment_ends_it(pulse, live, signal_):
+    for delay_s in (0.1, 0.5, 0.9, 1.3):
+        running = live(pulse, *THROUGH, wait=False)
+        wait_for((pulse.folder / "rtsr.sock").exists)
+        time.sleep(delay_s)
+        running.process.send_signal(signal_)
+        assert running.process.wait(2) == 0, running.printed
+        assert not (pulse.folder / "rtsr.sock").exists()
+
+
 def test_a_virtual_microphone_and_speaker_are_there_once_and_go_with_us(server, live):
     running = live(server, "--virtual-mic", "--virtual-speaker", "--cutoff", "4000", wait=False)
     running.wait_for_event("ready", times=2)

@@ -9,7 +9,7 @@ import pytest
 from fakehost import FakeHost
 from signals import narrowed, power_db, shift, voice_like
 
-from rtsr import Reblock
+from rtsr import Stream
 from rtsr.backend import Backend
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import FADE_HOPS, RETRY_S, Worker
@@ -44,7 +44,8 @@ def test_what_comes_out_is_the_stream_whole_and_late_by_a_constant(generating):
     fake = host(generating)
     fake.worker.voice.gate.threshold = -1.0  # the network never sleeps
     fake.run(6)
-    expected = Reblock(generating, RATE, RATE, cutoff=4000.0).process(VOICE[: 6 * RATE])
+    stream = Stream(generating, RATE, RATE, cutoff=4000.0)
+    expected = np.concatenate([stream.process(hop) for hop in VOICE[: 6 * RATE].reshape(-1, stream.hop)])
     got = fake.heard
     late = shift(expected[2 * RATE : 5 * RATE], got[2 * RATE : 5 * RATE])
     np.testing.assert_array_equal(got[2 * RATE + late : 5 * RATE], expected[2 * RATE : 5 * RATE - late])
@@ -102,6 +103,17 @@ def test_a_stalled_worker_is_covered_by_the_plain_voice_and_comes_back_to_the_sa
     assert power_db(got[late] - expected[late], RATE, 200, 3500) < power_db(got[late], RATE, 200, 3500) - 40
     assert power_db(got[late], RATE, 4500, 7500) == pytest.approx(power_db(expected[late], RATE, 4500, 7500), abs=2)
     assert steps(got[RATE:]) <= 1.05 * steps(expected[RATE:])
+
+
+def test_the_plain_voice_is_where_the_enhanced_one_would_be(null):
+    """Where nothing is generated, a stall of the worker cannot be heard at all."""
+    stall = [3.0]
+    fake = host(null, compute_s=lambda now: 0.12 if stall and now > stall[0] and not stall.clear() else 0.0005)
+    calm = host(null)
+    for one in (fake, calm):
+        one.run(5)
+    assert counts(fake)[0] == 1
+    np.testing.assert_allclose(fake.heard[2 * RATE :], calm.heard[2 * RATE :], atol=1e-6)
 
 
 def test_a_suspended_input_is_silence_and_then_the_same_voice_again(null):

@@ -73,6 +73,9 @@ class Child:
             return {"id": request["id"], "ok": True, "value": engine.command(request["do"], request.get("value"))}
         except RtsrError as error:
             return {"id": request["id"], "ok": False, "error": str(error)}
+        except Exception as error:  # a fault of ours must not leave the engine deaf: it is answered, and told
+            self.tell("fault", " | ".join(traceback.format_exc().splitlines()))
+            return {"id": request["id"], "ok": False, "error": f"a fault in rtsr itself: {error!r}"}
 
 
 def main() -> None:

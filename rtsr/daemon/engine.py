@@ -18,6 +18,7 @@ from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
 from .priority import ask_for_real_time
+from .stats import gather
 from .worker import Worker
 
 NAP_S = 0.0005
@@ -252,6 +253,4 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Return what is going on, in plain numbers and names."""
-        from .stats import gather
-
         return gather(self)

@@ -50,7 +50,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         "bypass": worker.wishes.bypass,
         "mute": worker.wishes.mute,
         "gain_db": worker.wishes.gain_db,
-        "cutoff_hz": worker.voice.path.stream.cutoff_hz,
+        "cutoff_hz": worker.voice.path.cutoff_hz,
         "asleep": worker.voice.gate.asleep,
         "plain": not head[w.FLOWING] or worker.rest_until > 0,
         "input_db": level_db(float(wire.levels[w.PEAK_IN])),

@@ -12,9 +12,9 @@ from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
 from ..io import wire as w
-from ..io.reblock import Reblock
 from ..io.wire import Wire
 from ..session import Counters
+from ..stream import Stream
 from .config import Tell
 from .drift import Drift
 from .gate import Gate
@@ -41,7 +41,7 @@ class Voice:
 
     def __init__(self, model: Backend, rate: int, sleep_db: float, cutoff: float | str) -> None:
         self.gate = Gate(model, sleep_db)
-        self.path = Reblock(self.gate, rate, rate, cutoff=cutoff)
+        self.path = Stream(self.gate, rate, rate, cutoff=cutoff)
         self.hop = rate // model.spec.frames_per_s
         self.place = 0  # on the tape, while it is warming up
         self.level = self.wanted = 1.0  # of the generated band, a factor
@@ -53,7 +53,7 @@ class Voice:
             self.wanted, self.slope = wanted, abs(wanted - self.level) / FADE_HOPS
         if self.level != wanted:
             self.level += min(max(wanted - self.level, -self.slope), self.slope)
-            self.path.stream.set_gain(20 * np.log10(self.level) if self.level > 0 else -np.inf)
+            self.path.set_gain(20 * np.log10(self.level) if self.level > 0 else -np.inf)
 
 
 class Worker:
@@ -107,9 +107,7 @@ class Worker:
             out = self._take_over(self.next, out)
         out = self._mute(out)
         self.wire.put(self.drift.process(out), self.hop)
-        if (
-            self.wire.head[w.FLOWING] and self.wire.waiting < self.hop
-        ):  # a worker that catches up says nothing of clocks
+        if self.wire.head[w.FLOWING] and self.wire.waiting < self.hop:  # catching up says nothing of clocks
             self.drift.observe(self.wire.ready)
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True

@@ -140,10 +140,11 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
         if voice != head[VOICE]:
             head[VOICE] = voice
             tail = np.nan
-        plain = np.float32(0)
-        if oldest <= place < heard and not head[MUTED]:
-            plain = tape[place % head[TAPE_SIZE]]
+        plain = before = np.float32(0)
+        if oldest < place < heard and not head[MUTED]:
+            plain, before = tape[place % head[TAPE_SIZE]], tape[(place - 1) % head[TAPE_SIZE]]
         if voice == RING:
+            before += mix * (ring[(at + i - 1) % head[RING_SIZE]] - before)
             mix = min(np.float32(1), mix + slope)
             wet = ring[(at + i) % head[RING_SIZE]]
             x = plain + mix * (wet - plain) if mix < 1 else wet
@@ -152,8 +153,8 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
             x = plain if voice == PLAIN else np.float32(0)
             place += voice == PLAIN
             head[HELD] |= voice == NONE
-        if tail != tail:
-            tail = last - x
+        if tail != tail:  # another voice, or a leap: go on from the last sample as this voice went from its last
+            tail = last - (before if voice != NONE else np.float32(0))
         x += tail
         tail -= tail * slope
         last = min(max(x, np.float32(-1)), np.float32(1))

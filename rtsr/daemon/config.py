@@ -15,7 +15,7 @@ from ..errors import InvalidSetting
 HOSTS = ("sounddevice", "pyaudio", "jack")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.0, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
-CUSHION_MS = {"sounddevice": 4.0, "pyaudio": 4.0, "jack": 1.5}
+CUSHION_MS = {"sounddevice": 7.0, "pyaudio": 7.0, "jack": 3.0}
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
 

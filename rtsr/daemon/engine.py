@@ -23,6 +23,7 @@ from .worker import Worker
 
 NAP_S = 0.0005
 WATCH_S = 0.1
+START_S = 1.0  # more, before the first callback
 STALLED_S = 0.5  # without a callback: the stream is opened anew
 LOOK_S = 0.5  # between looks at whether the named ends are still there
 RETRY_S = 0.2
@@ -112,7 +113,7 @@ class Engine:
         self.worker.wire.settle()
         self.host.open(self.plan, self.worker.wire)
         self.worker.drift.relearn()
-        self._calls, self._called = self._count_calls(), [time.monotonic()] * 2
+        self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
         self._looked = time.monotonic()
 
     def _make_plan(self, devices: list[Device]) -> Plan:

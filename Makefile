@@ -18,9 +18,9 @@ lint:  ## only ruff and mypy
 	@.ci/bootstrap test
 	@.ci/lint
 
-bench:  ## time the path and the backends, and print one row each
+bench:  ## measure this machine: latency, voices it can carry, start-up; pictures in out/bench
 	@.ci/bootstrap test
-	@.venv/bin/python -m bench $(ARGS)
+	@.venv/bin/rtsr bench $(ARGS)
 
 clean:  ## remove out/, caches and build leftovers (.venv and the training runs in runs/ stay)
 	rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

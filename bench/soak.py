@@ -1,4 +1,4 @@
-"""`python bench/soak.py`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
+"""`python -m bench.soak`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
 
 Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
 computing time, and how much the engine's memory grew after the first minute.
@@ -18,14 +18,15 @@ from typing import Annotated
 import typer
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "live")]
+RESULTS = HERE / "results"
+sys.path[:0] = [str(HERE.parent / "tests" / "live")]
 
 from servers import Server, play  # noqa: E402
 
-from bench.hop import voice  # noqa: E402
-from bench.record import store  # noqa: E402
 from rtsr.daemon.config import Settings  # noqa: E402
 from rtsr.daemon.process import EngineProcess  # noqa: E402
+from rtsr.eval.bench.record import store  # noqa: E402
+from rtsr.eval.bench.signal import voice  # noqa: E402
 
 LOOP_S = 60
 KEYS = ("underruns", "starved", "device_xruns", "overloads", "late_hops", "hops", "reconnects", "drift_ppm")
@@ -64,9 +65,8 @@ def main(
             engine.start()
             engine.wait_until_ready()
             row = soak(engine, server, minutes)
-            row["command"] = "python bench/soak.py " + " ".join(sys.argv[1:])
             if save:
-                store("soak", [row])
+                store(RESULTS, "soak", [row])
         finally:
             engine.stop()
             server.stop()

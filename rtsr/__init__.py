@@ -12,10 +12,13 @@ from .errors import (
     InvalidSetting,
     MissingDependency,
     OutputExists,
+    PoolFull,
+    Regression,
     RtsrError,
     UnknownName,
 )
 from .io.reblock import Reblock
+from .pool import Pool
 from .spec import Spec
 from .stream import Stream
 
@@ -32,7 +35,10 @@ __all__ = [
     "InvalidSetting",
     "MissingDependency",
     "OutputExists",
+    "Pool",
+    "PoolFull",
     "Reblock",
+    "Regression",
     "RtsrError",
     "Spec",
     "Stream",

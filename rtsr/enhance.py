@@ -25,11 +25,16 @@ class Settings:
     gain_db: float = 0.0
 
 
+def rate_of_output(model: Backend, settings: Settings) -> int:
+    """Return the rate that was asked for, otherwise the model's."""
+    return model.spec.rate if settings.rate_out is None else settings.rate_out
+
+
 class Aligned:
     """Streams for the channels of one recording, with the latency taken off: sample i out is sample i in."""
 
     def __init__(self, model: Backend, rate: int, channels: int, settings: Settings) -> None:
-        self.rate, self.rate_out = rate, settings.rate_out or model.spec.rate
+        self.rate, self.rate_out = rate, rate_of_output(model, settings)
         self.streams = [
             Reblock(model, rate, self.rate_out, cutoff=settings.cutoff, gain_db=settings.gain_db)
             for _ in range(channels)
@@ -49,7 +54,8 @@ class Aligned:
     def finish(self) -> FloatArray:
         """Return the rest, so that everything given is as long as everything taken."""
         due = round(self.taken * self.rate_out / self.rate) - self.given
-        rest = [np.concatenate([s.flush(), np.zeros(2, np.float32)]) for s in self.streams]
+        more = np.zeros(2 * -(-self.rate // self.rate_out), np.float32)  # where the duration is rounded up
+        rest = [np.concatenate([s.process(more), s.flush()]) for s in self.streams]
         out = np.stack(rest, axis=1)[self.to_drop :]
         return out[: max(due, 0)]
 
@@ -105,14 +111,13 @@ def enhance_file(
 
     The target appears only when it is whole. Raises `InvalidAudio` and `OutputExists`.
     """
-    from .io.file import open_to_read, open_to_write  # here, so that `import rtsr` loads no audio library
+    from .io.file import open_to_read, open_to_write, read_blocks  # here, so that `import rtsr` loads no audio library
 
     with open_to_read(source) as opened:
-        rate_out = settings.rate_out or model.spec.rate
+        rate_out = rate_of_output(model, settings)
         with open_to_write(target, rate_out, opened.channels, opened.subtype, force=force) as written:
-            blocks = opened.blocks(BLOCK, dtype="float32", always_2d=True)
             done = 0
-            for out in enhance_blocks(blocks, model, opened.samplerate, opened.channels, settings):
+            for out in enhance_blocks(read_blocks(opened, BLOCK), model, opened.samplerate, opened.channels, settings):
                 written.write(out)
                 done = min(done + BLOCK, opened.frames)
                 progress(done, opened.frames)

@@ -30,6 +30,14 @@ class BackendFailed(RtsrError):
     """A backend could not be opened on this machine."""
 
 
+class PoolFull(RtsrError):
+    """A pool carries as many voices as this machine can; close one, or open it with a higher limit."""
+
+
+class Regression(RtsrError):
+    """A benchmark's figure is worse than those stored for this kind of machine, beyond noise."""
+
+
 class MissingDependency(RtsrError):
     """An optional package is not installed; names the extra that brings it."""
 

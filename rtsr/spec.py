@@ -24,10 +24,10 @@ class Spec:
     cutoff_max_hz: float = 7_000.0
 
     def __post_init__(self) -> None:
-        if self.synthesis != 2 * self.hop or self.history % self.hop or self.rate % self.hop:
-            raise InvalidSetting(
-                f"expected synthesis = 2 hops, history and rate whole multiples of the hop; got {self}"
-            )
+        if min(self.rate, self.hop, self.history) <= 0 or self.synthesis != 2 * self.hop:
+            raise InvalidSetting(f"expected positive sizes and a synthesis window of two hops, got {self}")
+        if self.history % self.hop or self.rate % self.hop:
+            raise InvalidSetting(f"expected history and rate to be whole multiples of the hop, got {self}")
 
     @property
     def frames_per_s(self) -> int:

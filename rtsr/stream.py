@@ -24,12 +24,42 @@ GENERATED_DELAY_MS = 1  # of the resampler after the overlap-add, where the outp
 NOTHING_MISSING = 2.0  # times the model's rate: a cutoff above which no bin lies
 
 
+def filters(spec: Spec, rate: int, rate_out: int) -> tuple[Resampler, Resampler | None]:
+    """Return the received band's resampler, as long as the delay, and the generated band's where there has to be one.
+
+    Raises `InvalidSetting` for an output rate under the model's.
+    """
+    if rate_out < spec.rate:
+        raise InvalidSetting(f"expected an output rate of at least {spec.rate} Hz, got {rate_out} Hz")
+    lift = None
+    if rate_out != spec.rate:
+        lift = Resampler(spec.rate, rate_out, GENERATED_DELAY_MS * rate_out // 1000)
+    delay = spec.overlap * rate_out // spec.rate + (int(lift.delay) if lift else 0)
+    return Resampler(rate, rate_out, delay), lift
+
+
+def fixed_cutoff(spec: Spec, cutoff: float | str) -> float | None:
+    """Return a cutoff in Hz, or None for "auto"; raises `InvalidSetting` for any other."""
+    if cutoff == "auto":
+        return None
+    if isinstance(cutoff, str) or not spec.cutoff_min_hz <= cutoff <= spec.rate:
+        raise InvalidSetting(f"expected a cutoff of {spec.cutoff_min_hz:.0f} Hz or more or 'auto', got {cutoff}")
+    return float(cutoff)
+
+
+def linear_gain(gain_db: float) -> float:
+    """Return the factor of a gain in dB; raises `InvalidSetting` above 24 dB."""
+    if not gain_db <= 24:
+        raise InvalidSetting(f"expected a gain of at most 24 dB, got {gain_db}")
+    return float(10 ** (gain_db / 20))
+
+
 class Stream:
     """One voice at a time through one opened model; no threads, no devices, no clock.
 
     `process` takes exactly `hop` samples at `rate` and gives exactly `hop_out` at `rate_out`, both float32 in
     [-1, 1]. Output sample i belongs to input time i - `delay`; with the hop that has to be collected first, a
-    sample leaves `latency` output samples after it arrived. Used by one thread; allocates nothing per hop.
+    sample leaves `latency` output samples after it arrived. Used by one thread; its memory never grows.
     """
 
     def __init__(
@@ -43,14 +73,11 @@ class Stream:
     ) -> None:
         self.model = model
         self.spec: Spec = model.spec
-        self.rate = rate or self.spec.rate
-        self.rate_out = rate_out or self.spec.rate
-        if self.rate_out < self.spec.rate:
-            raise InvalidSetting(f"expected an output rate of at least {self.spec.rate} Hz, got {self.rate_out} Hz")
+        self.rate = self.spec.rate if rate is None else rate
+        self.rate_out = self.spec.rate if rate_out is None else rate_out
         self.hop, self.hop_out = self.spec.hop_at(self.rate), self.spec.hop_at(self.rate_out)
-        self._lift = self._make_lift()
-        self.delay = self.spec.overlap * self.rate_out // self.spec.rate + (int(self._lift.delay) if self._lift else 0)
-        self._dry = Resampler(self.rate, self.rate_out, self.delay)
+        self._dry, self._lift = filters(self.spec, self.rate, self.rate_out)
+        self.delay = int(self._dry.delay)
         self._frames = Frames(self.spec, self.rate)
         self._overlap = OverlapAdd(self.spec)
         self._tracker = CutoffTracker(self.spec, self.rate)
@@ -63,11 +90,8 @@ class Stream:
         self._lifted = np.zeros(self.hop_out, np.float32)
         self._generated = np.zeros((1, self.spec.bins_out, 2), np.float32)
         self._told = np.zeros(1, np.float32)
-
-    def _make_lift(self) -> Resampler | None:
-        if self.rate_out == self.spec.rate:
-            return None
-        return Resampler(self.spec.rate, self.rate_out, GENERATED_DELAY_MS * self.rate_out // 1000)
+        self.process(np.zeros(self.hop, np.float32))  # compiles and loads what the first hop would have to wait for
+        self.reset()
 
     @property
     def latency(self) -> int:
@@ -86,30 +110,25 @@ class Stream:
 
     def set_cutoff(self, cutoff: float | str) -> None:
         """Tell where the received band ends in Hz, or "auto" to detect it; takes effect with the next hop."""
-        if cutoff == "auto":
-            self._fixed = None
-            return
-        if isinstance(cutoff, str) or not self.spec.cutoff_min_hz <= cutoff <= self.spec.rate:
-            raise InvalidSetting(
-                f"expected a cutoff of {self.spec.cutoff_min_hz:.0f} Hz or more or 'auto', got {cutoff}"
-            )
-        self._fixed = float(cutoff)
+        self._fixed = fixed_cutoff(self.spec, cutoff)
 
     def set_gain(self, gain_db: float) -> None:
         """Set the level of the generated band in dB (0 as the network meant it, -inf none); slides over one hop."""
-        if not gain_db <= 24:
-            raise InvalidSetting(f"expected a gain of at most 24 dB, got {gain_db}")
-        self._gain = float(10 ** (gain_db / 20))
+        self._gain = linear_gain(gain_db)
 
     def process(self, block: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Take one hop, shape (hop,), and give one hop, shape (hop_out,), in `out` if it is given.
 
         Raises `InvalidAudio` for another shape. What is no number counts as silence; beyond full scale is clipped.
         """
-        if block.shape != (self.hop,):
-            raise InvalidAudio(f"expected one hop of {self.hop} samples, got shape {block.shape}")
+        if block.shape != (self.hop,) or block.dtype.kind != "f":
+            raise InvalidAudio(
+                f"expected one hop of {self.hop} floating point samples, got {block.dtype} of shape {block.shape}"
+            )
         if out is None:
             out = np.empty(self.hop_out, np.float32)
+        elif out.shape != (self.hop_out,) or out.dtype != np.float32:
+            raise InvalidAudio(f"expected room for {self.hop_out} float32, got {out.dtype} of shape {out.shape}")
         clean(block, self._hop)
         received = self._dry.process(self._hop, self._received)
         generated = self._generate()

@@ -76,6 +76,13 @@ def test_an_output_that_exists_is_kept_unless_forced(run, call_wav, tmp_path):
     assert soundfile.info(target).samplerate == 16000
 
 
+def test_a_place_that_cannot_be_written_is_one_clear_line(run, call_wav, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run("enhance", call_wav, tmp_path / "file" / "wide.wav")
+    assert code == 1
+    assert "cannot be written" in err
+
+
 @pytest.mark.parametrize(("subtype", "kept"), [("PCM_24", "PCM_24"), ("FLOAT", "FLOAT"), ("ULAW", "PCM_16")])
 def test_sample_width_follows_the_input_unless_it_is_lossy(run, tmp_path, subtype, kept):
     soundfile.write(tmp_path / "in.wav", tone(), RATE, subtype=subtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fakehost import FakeHost
 from signals import narrowed, power_db, shift, voice_like
 
 from rtsr import Stream
-from rtsr.backend import Backend
+from rtsr.backend import Backend, installed, load
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import FADE_HOPS, RETRY_S, Worker
 from rtsr.errors import InvalidSetting
@@ -19,6 +20,12 @@ from rtsr.io import wire as w
 RATE = 48_000
 VOICE = narrowed(voice_like(12, RATE, seed=3), RATE, 3900)
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(12 * RATE) / RATE)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def generating(model_path: Path) -> Backend:
+    """The random model on the first backend there is: that they agree is tested elsewhere, and all take one worker."""
+    return load(model_path, installed()[0])
 
 
 def from_array(signal: np.ndarray, start: int, count: int) -> np.ndarray:

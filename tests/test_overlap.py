@@ -27,6 +27,13 @@ def test_squared_windows_of_neighbouring_frames_sum_to_one():
     np.testing.assert_allclose(window[: SPEC.hop] ** 2 + window[SPEC.hop :] ** 2, 1, atol=1e-6)
 
 
+def test_the_window_is_symmetric_and_positive():
+    window = synthesis_window(SPEC)
+    assert window.shape == (SPEC.synthesis,)
+    assert 0 < window.min() < 0.02
+    np.testing.assert_allclose(window, window[::-1], atol=1e-7)
+
+
 def test_constant_frames_sum_to_the_two_windows():
     window = synthesis_window(SPEC)
     out = added(np.ones((5, SPEC.synthesis)))

@@ -70,7 +70,8 @@ def test_a_manifest_says_what_the_model_is(model_path):
 
 
 def test_files_are_named_by_their_content(tmp_path):
-    path = write("some", tmp_path / "deep" / "folder", {"onnx": b"abc"}, {"net": {}})
+    manifest = {"net": {"spec": {}}, "states": {"memory": [1, 2]}}
+    path = write("some", tmp_path / "deep" / "folder", {"onnx": b"abc"}, manifest)
     assert path == tmp_path / "deep" / "folder" / "some.json"
     digest = hashlib.sha256(b"abc").hexdigest()
     assert (path.parent / f"some-{digest[:12]}.onnx").read_bytes() == b"abc"
@@ -180,7 +181,7 @@ def test_a_manifest_cannot_reach_out_of_its_folder(copy, elsewhere):
 
 @pytest.mark.parametrize("name", ["voice-16", "nothing", "../../spec", "", "no/such/file.json", "voice-16k.onnx"])
 def test_an_unknown_model_lists_those_there_are(name):
-    with pytest.raises(UnknownName, match="There are: .*voice-16k") as caught:
+    with pytest.raises(UnknownName, match=r"There are: .*voice-16k") as caught:
         load(name)
     assert caught.value.known == shipped()
 

@@ -8,41 +8,64 @@ from pathlib import Path
 from ..errors import MissingDependency, UnknownName
 from ..net.weights import Weights
 from .base import Backend
+from .choose import fastest, has_nvidia
 from .null import NullBackend
 
-__all__ = ["BACKENDS", "Backend", "load"]
+__all__ = ["BACKENDS", "GPU_BACKENDS", "Backend", "has_nvidia", "installed", "load"]
 
 BACKENDS = ("ort", "eager", "null")
-PACKAGE = {"ort": "onnxruntime", "eager": "torch"}
+GPU_BACKENDS = ("graph", "graph-tf32", "graph-bfloat16", "graph-float16", "ort-cuda", "ort-tensorrt")
+PACKAGE = {"ort": "onnxruntime", "eager": "torch", "graph": "torch"}
+EXTRA = {"ort": "cpu", "eager": "train", "graph": "train", "ort-cuda": "gpu", "ort-tensorrt": "gpu"}
+WITH_A_GPU = ("graph", "ort-cuda")  # what `auto` tries beside the CPU's
 
 
-def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads: int = 1) -> Backend:
+def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads: int = 1, *, rows: int = 1) -> Backend:
     """Open a shipped model by name, or one by the path of its manifest, on a backend.
 
-    `auto` takes the first there is of ort and eager. Raises `UnknownName` for a name that does not exist,
-    `CorruptWeights` where a file does not match its hash, `MissingDependency` where a package is not installed.
+    `auto` takes the first there is of ort and eager; where there is an NVIDIA card it tries that against graph and
+    ort-cuda for a second, with batches of `rows`, and takes the fastest. `threads` is for ort. Raises `UnknownName`
+    for a name that does not exist, `CorruptWeights` where a file does not match its hash, `MissingDependency` where a
+    package is not installed, `BackendFailed` where this machine has not what a backend runs on.
     """
     if backend == "auto":
-        backend = _first_installed()
-    if backend not in BACKENDS:
-        raise UnknownName("backend", backend, ("auto", *BACKENDS))
+        on_cpu = _first_installed()
+        if not has_nvidia():
+            return load(name_or_path, on_cpu, threads)
+        return fastest((*WITH_A_GPU, on_cpu), lambda name: load(name_or_path, name, threads), rows)
+    if backend not in (*BACKENDS, *GPU_BACKENDS):
+        raise UnknownName("backend", backend, ("auto", *BACKENDS, *GPU_BACKENDS))
     weights = Weights.find(name_or_path)
-    if backend == "null":
+    kind, _, variant = backend.partition("-")
+    if kind == "null":
         return NullBackend(weights.spec, weights.name)
-    if importlib.util.find_spec(PACKAGE[backend]) is None:
-        extra = {"ort": "cpu", "eager": "train"}[backend]
-        raise MissingDependency(PACKAGE[backend], extra, f"the {backend} backend")
-    if backend == "ort":
+    if importlib.util.find_spec(PACKAGE[kind]) is None:
+        raise MissingDependency(PACKAGE[kind], EXTRA.get(backend, EXTRA[kind]), f"the {backend} backend")
+    return _open(kind, variant, weights, threads)
+
+
+def _open(kind: str, variant: str, weights: Weights, threads: int) -> Backend:
+    """Import and open one that needs a package; a variant is ort's device or graph's precision."""
+    if kind == "ort":
         from .ort import OrtBackend
 
-        return OrtBackend(weights, threads)
+        return OrtBackend(weights, threads, variant or "cpu")
+    if kind == "graph":
+        from .graph import GraphBackend
+
+        return GraphBackend(weights, precision=variant or "float32")
     from .eager import EagerBackend
 
-    return EagerBackend(weights, threads)
+    return EagerBackend(weights)
+
+
+def installed() -> list[str]:
+    """Return the CPU's backends whose packages are installed."""
+    return [name for name in BACKENDS if name not in PACKAGE or importlib.util.find_spec(PACKAGE[name]) is not None]
 
 
 def _first_installed() -> str:
-    for name, package in PACKAGE.items():
-        if importlib.util.find_spec(package) is not None:
+    for name in installed():
+        if name in PACKAGE:
             return name
     raise MissingDependency("onnxruntime", "cpu", "running a model")

@@ -11,12 +11,11 @@ from .base import BoolArray
 
 
 class EagerBackend:
-    """Runs `BandNet.forward` frame by frame on the CPU."""
+    """Runs `BandNet.forward` frame by frame on the CPU, on as many threads as torch is set to."""
 
     name = "eager"
 
-    def __init__(self, weights: Weights, threads: int = 1) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, weights: Weights) -> None:
         self.spec, self.model = weights.spec, weights.name
         self.net = weights.network().eval().requires_grad_(False)
 
@@ -28,12 +27,27 @@ class EagerBackend:
     def step(
         self, spectrum: FloatArray, cutoff: FloatArray, state: State, out: FloatArray, active: BoolArray | None = None
     ) -> None:
-        """Advance the active rows by one frame; replaces the tensors in `state`."""
+        """Advance the active rows by one frame; replaces or overwrites the tensors in `state`."""
         frames = torch.from_numpy(spectrum).unsqueeze(1)
-        generated, new = self.net(frames, torch.from_numpy(cutoff).unsqueeze(1), state)
+        heard = {name: whole[: len(spectrum)] for name, whole in state.items()}
+        generated, new = self.net(frames, torch.from_numpy(cutoff).unsqueeze(1), heard)
         out[:] = generated[:, 0].numpy()
         if active is not None:
             out[~active] = 0
             rows = torch.from_numpy(active).view(-1, 1, 1)
-            new = {name: torch.where(rows, new[name], old) for name, old in state.items()}
-        state.update(new)
+            new = {name: torch.where(rows, new[name], old) for name, old in heard.items()}
+        for name, whole in state.items():
+            if len(whole) == len(new[name]):
+                state[name] = new[name]
+            else:
+                whole[: len(new[name])] = new[name]
+
+    def read_row(self, state: State, row: int) -> dict[str, FloatArray]:
+        """Return copies of one row's memory."""
+        return {name: whole[row].numpy().copy() for name, whole in state.items()}
+
+    @torch.inference_mode()
+    def write_row(self, state: State, row: int, memory: dict[str, FloatArray] | None = None) -> None:
+        """Put memory into one row, or clear it."""
+        for name, whole in state.items():
+            whole[row] = torch.from_numpy(memory[name]) if memory else 0

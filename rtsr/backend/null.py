@@ -24,3 +24,10 @@ class NullBackend:
     ) -> None:
         """Write zeros."""
         out[:] = 0
+
+    def read_row(self, state: int, row: int) -> dict[str, FloatArray]:
+        """Return the nothing that it remembers."""
+        return {}
+
+    def write_row(self, state: int, row: int, memory: dict[str, FloatArray] | None = None) -> None:
+        """Remember nothing."""

@@ -13,7 +13,9 @@ from ..errors import InvalidSetting, RtsrError
 errors = Console(stderr=True)
 
 Model = Annotated[str, typer.Option(help="A shipped model's name (`rtsr models` lists them) or a manifest's path.")]
-BackendName = Annotated[str, typer.Option("--backend", help="auto, ort, eager or null.")]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="auto, ort, eager, null; with an NVIDIA card: graph, ort-cuda, ort-tensorrt.")
+]
 CutoffText = Annotated[str, typer.Option("--cutoff", help="Where the received band ends: auto, or a number of Hz.")]
 
 app = typer.Typer(
@@ -27,7 +29,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; exit code 1 where something failed, 2 where it was called wrongly, 130 on Ctrl-C."""
-    from . import commands, enhance, evaluate, live, train  # noqa: F401  each registers its commands
+    from . import bench, commands, enhance, evaluate, live, train  # noqa: F401  each registers its commands
 
     sys.argv[1:] = live.with_default_names(sys.argv[1:])
     try:

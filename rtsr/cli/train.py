@@ -19,7 +19,7 @@ def train(
     ),
     steps: Annotated[
         int, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
-    ] = 15_000,
+    ] = 6_000,
     rows: Annotated[int, typer.Option(min=1, help="Stretches of about a second in a batch.")] = 16,
     seed: Annotated[int, typer.Option(help="Of the weights and of everything drawn.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

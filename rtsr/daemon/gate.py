@@ -47,6 +47,14 @@ class Gate:
         """Return the backend's state."""
         return self.backend.new_state(rows)
 
+    def read_row(self, state: Any, row: int) -> dict[str, FloatArray]:
+        """Return what the backend's row remembers."""
+        return self.backend.read_row(state, row)
+
+    def write_row(self, state: Any, row: int, memory: dict[str, FloatArray] | None = None) -> None:
+        """Make the backend's row remember this."""
+        self.backend.write_row(state, row, memory)
+
     def step(
         self, spectrum: FloatArray, cutoff: FloatArray, state: Any, out: FloatArray, active: BoolArray | None = None
     ) -> None:

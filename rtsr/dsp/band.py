@@ -15,37 +15,48 @@ BAND_HZ = 100.0
 ACTIVE_DB = -65.0  # frames quieter than this, or 40 dB under the loudest of late, say nothing about the band
 EMPTY_DB = -55.0  # a band this far under the loudest band holds nothing
 EMPTY_BELOW_DBFS = -95.0  # nor does one this quiet
-CLIFF_DB = 10.0  # the received band ends in a drop this large; a voice that only fades towards the top has none
-CLIFF_BANDS = 3
-RELEASE_DB_PER_S = 15.0  # how fast a band that fell silent is forgotten
-SETTLE_S = 0.15  # how long a new cutoff must stand before it is believed
-SAME_HZ = 150.0  # candidates this close are the same cutoff
+CLIFF_DB = 13.0  # the band ends where it drops this much over two bands; a voice that only fades has no such place
+LEAK_BANDS = 8  # how far over the edge a loud voice may leak
+OCCUPIED = 0.75  # of the bands under the edge hold something, or it is no voice's edge
+RELEASE_DB_PER_S = 10.0  # how fast a band that fell silent is forgotten
+SETTLE_S = 0.15  # how long the first answer must stand before it is believed
+WIDEN_S, NARROW_S = 0.3, 1.0  # and a later one: adding to what is there already is the worse mistake
+SAME_HZ = 250.0  # candidates this close are the same cutoff
 
-LOUDEST, CANDIDATE, STANDING, CUTOFF = range(4)
+LOUDEST, CANDIDATE, STANDING, CUTOFF, SETTLED = range(5)
 
 
 @njit(nogil=True, cache=True)
 def _find_edge(held: DoubleArray, bands: int, floor: float) -> int:
-    """Return how many bands hold something, or -1 where they end in no cliff."""
-    edge = bands
-    while edge > 0 and held[edge - 1] <= floor:
-        edge -= 1
-    if edge == bands or edge < 2 * CLIFF_BANDS:
-        return edge if edge == bands else -1
-    below = 0.0
-    for b in range(edge - CLIFF_BANDS, edge):
-        below += held[b]
-    above = 0.0
-    beyond = min(edge + 1 + CLIFF_BANDS, bands)
-    for b in range(edge + 1, beyond):
-        above += held[b]
-    if beyond == edge + 1 or 10 * np.log10(below / (above * CLIFF_BANDS / (beyond - edge - 1) + 1e-20)) > CLIFF_DB:
-        return edge
-    return -1
+    """Return how many bands were received, or minus the highest one where the held spectrum ends in no cliff.
+
+    The highest band above the floor says about where; the steepest drop over two bands just below it says exactly
+    where, whatever the level, since a loud voice leaks further over the edge.
+    """
+    top = bands
+    while top > 0 and held[top - 1] <= floor:
+        top -= 1
+    if top == bands:
+        return bands
+    edge, steepest = -top, 10 ** (CLIFF_DB / 10)
+    for b in range(max(top - LEAK_BANDS, 1), top + 1):
+        drop = held[b - 1] / (held[min(b + 1, bands - 1)] + 1e-20)
+        if drop > steepest:
+            edge, steepest = b, drop
+    return edge
 
 
 @njit(nogil=True, cache=True)
-def _track(
+def _is_full(held: DoubleArray, edge: int, floor: float) -> bool:
+    """Whether a band looks like a voice's, which fills it; a tone does not."""
+    occupied = 0
+    for b in range(edge):
+        occupied += held[b] > floor
+    return occupied >= OCCUPIED * edge
+
+
+@njit(nogil=True, cache=True)
+def track(
     spectrum: FloatArray,
     bands: int,
     per_band: int,
@@ -54,6 +65,8 @@ def _track(
     state: DoubleArray,
     frames_per_s: float,
     full_scale: float,
+    least_hz: float,
+    most_hz: float,
 ) -> None:
     """Update the held spectrum with one frame, and move the cutoff when another has stood long enough."""
     forget = 10 ** (-RELEASE_DB_PER_S / frames_per_s / 10)
@@ -74,21 +87,33 @@ def _track(
         strongest = max(strongest, held[b])
     floor = max(strongest * 10 ** (EMPTY_DB / 10), 10 ** (EMPTY_BELOW_DBFS / 10))
     edge = _find_edge(held, bands, floor)
-    found = state[CUTOFF] if edge < 0 else edge * BAND_HZ
+    if edge <= 0 and -edge * BAND_HZ <= state[CUTOFF] + SAME_HZ:
+        return  # no cliff, and nothing above the cutoff: no evidence for or against it
+    if edge > 0 and (edge * BAND_HZ < least_hz or not _is_full(held, edge, floor)):
+        return
+    found = edge * BAND_HZ
+    if edge <= 0 or found > most_hz:
+        found = bands * BAND_HZ
     if abs(found - state[CANDIDATE]) > SAME_HZ:
         state[CANDIDATE] = found
         state[STANDING] = 0
     state[STANDING] += 1
-    if state[STANDING] >= SETTLE_S * frames_per_s and abs(state[CANDIDATE] - state[CUTOFF]) > SAME_HZ:
+    patience = WIDEN_S if state[CANDIDATE] > state[CUTOFF] else NARROW_S
+    if not state[SETTLED]:
+        patience = SETTLE_S
+    if state[STANDING] < patience * frames_per_s:
+        return
+    state[SETTLED] = 1
+    if abs(state[CANDIDATE] - state[CUTOFF]) > SAME_HZ:
         state[CUTOFF] = state[CANDIDATE]
 
 
 class CutoffTracker:
     """Watches received spectra and says where their band ends, in Hz; slow to change its mind.
 
-    Bands of 100 Hz keep their loudest level of the last seconds. The cutoff is the top of the highest one that is
-    not empty, provided the spectrum falls off a cliff there; it moves once the same answer stood for 0.15 s of
-    speech. Until then it is half of the input's rate: nothing is added that could be there already.
+    Bands of 100 Hz keep their loudest level of the last seconds; the cutoff is where this held spectrum falls off a
+    cliff below bands that are empty. It moves once the same answer stood long enough, in speech. Until then it is half
+    of the input's rate: nothing is added that could be there already.
     """
 
     def __init__(self, spec: Spec, rate: int) -> None:
@@ -96,10 +121,12 @@ class CutoffTracker:
         self.per_band = round(BAND_HZ * spec.history / spec.rate)
         self.bands = int(self.nyquist / BAND_HZ)
         self.full_scale = float(spec.history**2 / 16)
+        self.least_hz, self.most_hz = spec.cutoff_min_hz, spec.cutoff_max_hz
         self.frames_per_s = float(spec.frames_per_s)
         self.smoothed = np.zeros(self.bands, np.float64)
         self.held = np.zeros(self.bands, np.float64)
-        self.state = np.zeros(4, np.float64)
+        self.first = (0, self.nyquist, 0, self.nyquist, 0)
+        self.state = np.zeros(len(self.first), np.float64)
         self.reset()
 
     @property
@@ -109,7 +136,7 @@ class CutoffTracker:
 
     def push(self, spectrum: FloatArray) -> float:
         """Take one spectrum (bins_in, 2) and return the cutoff in Hz."""
-        _track(
+        track(
             spectrum,
             self.bands,
             self.per_band,
@@ -118,6 +145,8 @@ class CutoffTracker:
             self.state,
             self.frames_per_s,
             self.full_scale,
+            self.least_hz,
+            self.most_hz,
         )
         return self.cutoff_hz
 
@@ -125,7 +154,7 @@ class CutoffTracker:
         """Forget everything heard."""
         self.smoothed[:] = 0
         self.held[:] = 0
-        self.state[:] = (0, self.nyquist, 0, self.nyquist)
+        self.state[:] = self.first
 
 
 @njit(nogil=True, cache=True)

@@ -10,7 +10,8 @@ from .windows import FloatArray, analysis_window
 
 
 @njit(nogil=True, cache=True)
-def _slide(history: FloatArray, hop: FloatArray, window: FloatArray, frame: FloatArray) -> None:
+def slide(history: FloatArray, hop: FloatArray, window: FloatArray, frame: FloatArray) -> None:
+    """Move the history on by one hop and window it into `frame`."""
     kept = len(history) - len(hop)
     for i in range(kept):
         history[i] = history[i + len(hop)]
@@ -38,7 +39,7 @@ class Frames:
 
     def push(self, hop: FloatArray) -> FloatArray:
         """Take one hop, shape (hop,), and return the spectrum (bins_in, 2), valid until the next call."""
-        _slide(self.history, hop, self.window, self.frame)
+        slide(self.history, hop, self.window, self.frame)
         np.fft.rfft(self.frame, out=self.bins)  # type: ignore[arg-type]  # numpy's stubs know only doubles
         self.spectrum[: self.common] = self.bins.view(np.float32).reshape(-1, 2)[: self.common]
         return self.spectrum

@@ -10,7 +10,8 @@ from .windows import FloatArray, synthesis_window
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _add(frame: FloatArray, window: FloatArray, held: FloatArray, out: FloatArray) -> None:
+def add(frame: FloatArray, window: FloatArray, held: FloatArray, out: FloatArray) -> None:
+    """Complete the hop that the last frame began, and hold what this one begins."""
     hop = len(out)
     for i in range(hop):
         out[i] = held[i] + frame[i] * window[i]
@@ -29,7 +30,7 @@ class OverlapAdd:
     def push(self, generated: FloatArray) -> FloatArray:
         """Take a spectrum (bins_out, 2) and return the completed hop (hop,), valid until the next call."""
         np.fft.irfft(generated.view(np.complex64)[:, 0], n=len(self.frame), out=self.frame)  # type: ignore[arg-type]  # numpy's stubs know only doubles
-        _add(self.frame, self.window, self.held, self.hop)
+        add(self.frame, self.window, self.held, self.hop)
         return self.hop
 
     def reset(self) -> None:

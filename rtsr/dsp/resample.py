@@ -12,6 +12,7 @@ from ..errors import InvalidSetting
 from .windows import FloatArray
 
 STOP_DB = 80.0
+MOST_PHASES = 20_000  # a filter has so many branches; rates without a common divisor would take gigabytes
 
 
 def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64]:
@@ -26,40 +27,31 @@ def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _polyphase(
-    history: FloatArray, block: FloatArray, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
+def polyphase(
+    heard: FloatArray, block: FloatArray, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
 ) -> int:
-    """Write the outputs that `block` completes; `start` is the first one's place on the fine grid."""
-    past = len(history)
-    taps = branches.shape[1]
+    """Write the outputs that a block completes and return how many; `start` is the first one's place on the fine grid.
+
+    `heard` begins with the history, one sample less than taps, and has room for the block after it: in one array a
+    sum is taken in the same order, and to the same bits, wherever a block begins. Moves the history on.
+    """
+    taps, new = branches.shape[1], len(block)
+    for i in range(new):
+        heard[taps - 1 + i] = block[i]
     count = 0
     place = start
-    while place < len(block) * up:
-        newest = place // up
+    while place < new * up:
         branch = branches[place % up]
+        first = place // up
         total = np.float32(0)
-        if newest >= taps - 1:
-            first = newest - taps + 1
-            for k in range(taps):
-                total += branch[k] * block[first + k]
-        else:
-            for k in range(taps):
-                at = newest - taps + 1 + k
-                total += branch[k] * (block[at] if at >= 0 else history[past + at])
+        for k in range(taps):
+            total += branch[k] * heard[first + k]
         out[count] = total
         count += 1
         place += down
+    for k in range(taps - 1):
+        heard[k] = heard[new + k]
     return count
-
-
-@njit(nogil=True, cache=True)
-def _remember(history: FloatArray, block: FloatArray) -> None:
-    past, new = len(history), len(block)
-    kept = max(past - new, 0)
-    for i in range(kept):
-        history[i] = history[i + new]
-    for i in range(past - kept):
-        history[kept + i] = block[new - past + kept + i]
 
 
 class Resampler:
@@ -75,12 +67,15 @@ class Resampler:
             raise InvalidSetting(f"expected positive rates, got {rate_in} and {rate_out}")
         shared = gcd(rate_in, rate_out)
         self.up, self.down = rate_out // shared, rate_in // shared
+        if max(self.up, self.down) > MOST_PHASES:
+            raise InvalidSetting(f"expected rates that are in a simpler ratio, got {rate_in} and {rate_out} Hz")
         centre = round(delay * self.down)
         if centre < 1 or abs(centre - delay * self.down) > 1e-6:
             raise InvalidSetting(f"expected a delay of at least one step on the grid of 1/{self.down}, got {delay}")
         self.rate_in, self.rate_out, self.delay = rate_in, rate_out, delay
         self.branches = self._branches(centre)
-        self.history = np.zeros(self.branches.shape[1] - 1, np.float32)
+        self.past = self.branches.shape[1] - 1
+        self.heard = np.zeros(self.past, np.float32)  # the history, and room for a block after it
         self.place = 0
 
     def _branches(self, centre: int) -> FloatArray:
@@ -108,12 +103,14 @@ class Resampler:
         """Take any number of samples and return those that are complete, in `out` if it is given and fits."""
         if out is None:
             out = np.empty(self.count(len(block)), np.float32)
-        count = _polyphase(self.history, block, self.branches, self.up, self.down, self.place, out)
+        end = self.past + len(block)
+        if end > len(self.heard):
+            self.heard = np.concatenate([self.heard[: self.past], np.zeros(len(block), np.float32)])
+        count = polyphase(self.heard, block, self.branches, self.up, self.down, self.place, out)
         self.place += count * self.down - len(block) * self.up
-        _remember(self.history, block)
         return out[:count]
 
     def reset(self) -> None:
         """Forget everything heard."""
-        self.history[:] = 0
+        self.heard[:] = 0
         self.place = 0

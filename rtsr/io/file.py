@@ -13,7 +13,7 @@ import soundfile
 from ..dsp.windows import FloatArray
 from ..errors import InvalidAudio, OutputExists
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
+FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".au": "AU"}
 LOSSY = ("ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32")  # an input's, not worth keeping for the output
 MOST_CHANNELS = 32
 
@@ -32,6 +32,16 @@ def open_to_read(path: Path) -> Iterator[soundfile.SoundFile]:
             yield opened
     except soundfile.LibsndfileError as error:
         raise InvalidAudio(f"{path}: cannot be read as audio ({error.error_string.rstrip('.')})") from error
+    except TypeError as error:  # what soundfile raises for raw samples without a header
+        raise InvalidAudio(f"{path}: cannot be read as audio (it has no header)") from error
+
+
+def read_blocks(opened: soundfile.SoundFile, size: int) -> Iterator[FloatArray]:
+    """Yield blocks (samples, channels), float32; raises `InvalidAudio` where the file breaks off."""
+    try:
+        yield from opened.blocks(size, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise InvalidAudio(f"{opened.name}: cannot be read to its end ({error.error_string.rstrip('.')})") from error
 
 
 @contextmanager
@@ -43,37 +53,48 @@ def open_to_write(path: Path, rate: int, channels: int, like: str, *, force: boo
     """
     if path.exists() and not force:
         raise OutputExists(f"{path} exists: choose another name or pass --force")
-    kind = "OGG" if path.suffix.lower() == ".opus" else path.suffix[1:].upper().replace("AIF", "AIFF")[:4]
-    if kind not in soundfile.available_formats():
-        raise InvalidAudio(f"{path}: cannot write {path.suffix or 'a file without suffix'}; use .wav, .flac or .ogg")
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        suffix = path.suffix or "a file without suffix"
+        raise InvalidAudio(f"{path}: cannot write {suffix}; there are {', '.join(FORMATS)}")
     subtype = like if like not in LOSSY and soundfile.check_format(kind, like) else soundfile.default_subtype(kind)
     if path.suffix.lower() == ".opus":
         subtype = "OPUS"
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with soundfile.SoundFile(temporary, "w", rate, channels, subtype, format=kind) as opened:
+        with _say_why(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            opened = soundfile.SoundFile(temporary, "w", rate, channels, subtype, format=kind)
+        with opened:
             yield opened
-        temporary.replace(path)
+        with _say_why(path):
+            temporary.replace(path)
     except soundfile.LibsndfileError as error:
         raise InvalidAudio(f"{path}: cannot be written ({error.error_string.rstrip('.')})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_file():
+            temporary.unlink()
+
+
+@contextmanager
+def _say_why(path: Path) -> Iterator[None]:
+    """Turn the system's refusal into `InvalidAudio`."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidAudio(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def find_audio(folder: Path) -> list[Path]:
     """Return every audio file below a folder, sorted; raises `InvalidAudio` where there is none."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS and p.is_file())
     if not found:
-        raise InvalidAudio(f"{folder}: holds no audio ({', '.join(SUFFIXES)})")
+        raise InvalidAudio(f"{folder}: holds no audio ({', '.join(FORMATS)})")
     return found
 
 
 class FileSource:
-    """One channel of a recording in memory as a source; `paced` gives samples no earlier than a speaker would.
-
-    As a `live` source it does not wait: what is not read in time has been said all the same.
-    """
+    """One channel of a recording in memory as a source; `paced` gives samples no earlier than a speaker would."""
 
     def __init__(self, samples: FloatArray, rate: int, *, paced: bool = False) -> None:
         self.samples, self.rate, self.live = samples, rate, False

@@ -41,7 +41,8 @@ class Reblock:
         cutoff: float | str = "auto",
         gain_db: float = 0.0,
     ) -> None:
-        self.rate, self.rate_out = rate or model.spec.rate, rate_out or model.spec.rate
+        self.rate = model.spec.rate if rate is None else rate
+        self.rate_out = model.spec.rate if rate_out is None else rate_out
         for given in (self.rate, self.rate_out):
             if not LEAST_RATE <= given <= MOST_RATE:
                 raise InvalidSetting(f"expected a rate from {LEAST_RATE} to {MOST_RATE} Hz, got {given} Hz")
@@ -59,6 +60,8 @@ class Reblock:
         self._hop = np.zeros(self.stream.hop, np.float32)
         self._hop_out = np.zeros(self.stream.hop_out, np.float32)
         self._prefill()
+        self.process(np.zeros(2 * self.stream.hop, np.float32))  # compiles what the first block would have to wait for
+        self.reset()
 
     def _make_enter(self) -> Resampler | None:
         """Return the resampler from an odd input rate, its delay a whole number of samples on both sides."""
@@ -92,8 +95,10 @@ class Reblock:
 
     def process(self, block: FloatArray) -> FloatArray:
         """Take a block of any length, shape (samples,), and return what is due; raises `InvalidAudio`."""
-        if block.ndim != 1:
-            raise InvalidAudio(f"expected one channel, shape (samples,), got shape {block.shape}")
+        if block.ndim != 1 or block.dtype.kind != "f":
+            raise InvalidAudio(
+                f"expected one channel of floating point samples, got {block.dtype} of shape {block.shape}"
+            )
         samples = np.ascontiguousarray(block, np.float32)
         due = (self._taken + len(samples)) * self.rate_out // self.rate - self._given
         out = np.zeros(due, np.float32)

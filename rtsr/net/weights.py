@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CorruptWeights, UnknownName
+from ..errors import CorruptWeights, InvalidSetting, UnknownName
 from ..spec import Spec
 
 if TYPE_CHECKING:
@@ -47,9 +47,19 @@ class Weights:
             manifest = json.loads(path.read_text())
             if manifest["format"] != FORMAT:
                 raise CorruptWeights(f"{path}: expected format {FORMAT}, got {manifest['format']}")
-            return cls(manifest["name"], path.parent, manifest)
-        except (ValueError, KeyError, TypeError) as error:
+            weights = cls(manifest["name"], path.parent, manifest)
+            weights._check()
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidSetting) as error:
             raise CorruptWeights(f"{path} is no manifest of a model: {error!r}") from error
+        return weights
+
+    def _check(self) -> None:
+        """Touch everything that will be needed, so that a damaged manifest is found when it is opened."""
+        if not (self.spec.rate and self.state_shapes and isinstance(self.name, str)):
+            raise ValueError("no rate, no states or no name")
+        for entry in self.manifest["files"].values():
+            if not (isinstance(entry["file"], str) and len(entry["sha256"]) == hashlib.sha256().digest_size * 2):
+                raise ValueError(f"no file and hash in {entry}")
 
     @property
     def spec(self) -> Spec:
@@ -67,20 +77,23 @@ class Weights:
 
     def network(self) -> BandNet:
         """Build the torch network with these weights, checked."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         from .model import BandNet, NetConfig
 
-        net = BandNet(NetConfig.from_dict(self.manifest["net"]))
-        tensors = load(self._read("safetensors"))
+        content = self._read("safetensors")
         try:
-            net.load_state_dict(tensors)
-        except RuntimeError as error:
+            net = BandNet(NetConfig.from_dict(self.manifest["net"]))
+            net.load_state_dict(load(content))
+        except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
             raise CorruptWeights(f"{self.name}: the weights are not those of the network in its manifest") from error
         return net
 
     def _read(self, kind: str) -> bytes:
-        entry = self.manifest["files"][kind]
+        entry = self.manifest["files"].get(kind)
+        if entry is None:
+            raise CorruptWeights(f"{self.name}: its manifest names no {kind} file")
         path = self.folder / Path(entry["file"]).name
         if not path.is_file():
             raise CorruptWeights(f"{self.name}: {path} is missing; install rtsr again")

@@ -86,6 +86,8 @@ class Corpus:
 
     def crops(self, rng: np.random.Generator, rows: int, length: int) -> FloatArray:
         """Draw `rows` stretches of `length` samples, anywhere; shape (rows, length), float32 in [-1, 1)."""
+        if len(self) <= length:
+            raise InvalidSetting(f"expected more than {length} samples of speech to draw from, got {len(self)}")
         starts = rng.integers(0, len(self) - length, rows)
         return np.stack([self.samples[s : s + length] for s in starts]).astype(np.float32) / np.float32(32768)
 

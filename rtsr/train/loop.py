@@ -30,12 +30,12 @@ VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
-    steps: int = 15_000
+    steps: int = 6_000
     rows: int = 16
     frames: int = 208
     rate: float = 1e-3
     warm_up: int = 300
-    decay: float = 0.35  # the last part of the run in which the rate falls to nothing
+    decay: float = 0.6  # the last part of the run in which the rate falls to nothing
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
     seed: int = 1
     net: NetConfig = field(default_factory=NetConfig)

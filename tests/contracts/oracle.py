@@ -103,9 +103,7 @@ def stream(model: Backend, x: np.ndarray, rate: int, rate_out: int, cutoff: floa
     return np.clip(resample(x, rate, rate_out, delay) + made, -1, 1), delay
 
 
-def reblock(
-    model: Backend, x: np.ndarray, rate: int, rate_out: int, cutoff: float | str, latency: int
-) -> np.ndarray:
+def reblock(model: Backend, x: np.ndarray, rate: int, rate_out: int, cutoff: float | str, latency: int) -> np.ndarray:
     """What `Reblock` gives for a signal of any length at any rate; `latency` is what it reports."""
     frames_per_s = model.spec.rate // model.spec.hop
     inner, inner_out = (r if r % frames_per_s == 0 else INNER for r in (rate, rate_out))

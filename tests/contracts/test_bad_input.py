@@ -79,6 +79,22 @@ def test_a_stream_takes_one_hop_and_nothing_else(null, shape):
         stream.process(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize("shape", [(0,), (79,), (81,), (1_000,), (80, 1)])
+def test_an_output_of_another_size_is_refused(null, shape):
+    stream = Stream(null, 8000, 16000)
+    with pytest.raises(InvalidAudio, match="80"):
+        stream.process(np.zeros(40, np.float32), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.complex64])
+def test_samples_whose_full_scale_is_unknown_are_refused(null, kind):
+    """16-bit samples taken for floats would all be clipped to one, without a word."""
+    with pytest.raises(InvalidAudio, match="float"):
+        Stream(null).process(np.ones(80, kind))
+    with pytest.raises(InvalidAudio, match="float"):
+        Reblock(null).process(np.ones(80, kind))
+
+
 @pytest.mark.parametrize("shape", [(10, 1), (1, 10), ()])
 def test_reblock_takes_one_channel(null, shape):
     with pytest.raises(InvalidAudio, match="one channel"):
@@ -106,13 +122,15 @@ def test_a_gain_that_cannot_be_is_refused(null, gain_db):
         Stream(null, gain_db=gain_db)
 
 
-@pytest.mark.parametrize(("rate", "rate_out"), [(44100, None), (16000, 44100), (16000, 8000), (-8000, None)])
+@pytest.mark.parametrize(("rate", "rate_out"), [(44100, None), (16000, 44100), (16000, 8000), (-8000, None), (0, None)])
 def test_a_rate_without_a_whole_hop_is_refused_by_a_stream(null, rate, rate_out):
     with pytest.raises(InvalidSetting, match="rate"):
         Stream(null, rate, rate_out)
 
 
-@pytest.mark.parametrize(("rate", "rate_out"), [(3999, None), (192001, None), (8000, 3000), (8000, 8000), (-1, None)])
+@pytest.mark.parametrize(
+    ("rate", "rate_out"), [(3999, None), (192001, None), (8000, 3000), (8000, 8000), (-1, None), (0, None), (8000, 0)]
+)
 def test_a_rate_out_of_bounds_is_refused_by_reblock(null, rate, rate_out):
     with pytest.raises(InvalidSetting, match="rate"):
         Reblock(null, rate, rate_out)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 from signals import noise
 
-from rtsr import Stream
+from rtsr import Pool, Stream
 
 HOPS = {"eager": 2_000}  # its arrays are torch's and not traced; what is left is Python's
 DEFAULT = 10_000
@@ -15,25 +18,33 @@ GROWTH = 4_000  # bytes
 PEAK = 64_000  # bytes above the start at any time: a hop's passing views, no buffer
 
 
+def growth(warm_up: Callable[[], None], work: Callable[[], None]) -> tuple[int, int]:
+    """Bytes that the work leaves behind, and the most that it held at any time."""
+    warm_up()
+    tracemalloc.start()
+    try:
+        warm_up()  # tracing itself takes a little, once
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        work()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return after - before, peak - before
+
+
 def test_ten_thousand_hops_do_not_grow_the_memory(opened):
     stream = Stream(opened, 8000, 16000)
     hops = noise(100 * stream.hop, 0).reshape(100, stream.hop)
     out = np.zeros(stream.hop_out, np.float32)
-    for hop in hops:
-        stream.process(hop, out)
-    tracemalloc.start()
-    try:
-        for hop in hops:  # tracing itself takes a little, once
-            stream.process(hop, out)
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for i in range(HOPS.get(opened.name, DEFAULT)):
+
+    def process(count: int) -> None:
+        for i in range(count):
             stream.process(hops[i % 100], out)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < GROWTH
-    assert peak - before < PEAK
+
+    grown, peak = growth(lambda: process(100), lambda: process(HOPS.get(opened.name, DEFAULT)))
+    assert grown < GROWTH
+    assert peak < PEAK
 
 
 def test_the_result_is_written_where_it_was_asked_for(opened):
@@ -43,3 +54,38 @@ def test_the_result_is_written_where_it_was_asked_for(opened):
         assert stream.process(hop, out) is out
     assert np.abs(out).max() < 7
     assert out.any()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_hundred_thousand_ticks_do_not_grow_the_memory(null, threads):
+    with Pool(null, limit=4, threads=threads) as pool:
+        rows = [pool.open(8000) for _ in range(3)]
+        hops = noise(100 * 40, 0).reshape(100, 40)
+
+        def ticks(count: int) -> int:
+            for i in range(count):
+                for row in rows:
+                    pool.push(row, hops[i % 100])
+                outputs = pool.tick()
+            assert len(outputs) == 3
+            return sys.getallocatedblocks()  # tracing would take minutes
+
+        before = ticks(1_000)
+        after = ticks(100_000 if threads == 1 else 20_000)
+    assert abs(after - before) < 50
+
+
+def test_ticks_of_a_network_do_not_grow_the_memory(opened):
+    pool = Pool(opened, limit=8)
+    rows = [pool.open(rate) for rate in (8000, 8000, 16000, 48000, 8000)]
+    hops = {row: noise(rate // 200, row) for row, rate in zip(rows, (8000, 8000, 16000, 48000, 8000), strict=True)}
+
+    def ticks(count: int) -> None:
+        for _ in range(count):
+            for row in rows:
+                pool.push(row, hops[row])
+            pool.tick()
+
+    grown, peak = growth(lambda: ticks(50), lambda: ticks(300 if opened.name == "eager" else 1_000))
+    assert grown < GROWTH
+    assert peak < PEAK

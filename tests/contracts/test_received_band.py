@@ -26,8 +26,10 @@ def generated(model, null, x: np.ndarray, rate: int, rate_out: int, **settings) 
 def test_what_is_generated_lies_above_the_cutoff(generating, null, rate, rate_out):
     made = generated(generating, null, voice_like(2.0, rate), rate, rate_out, cutoff=4000.0)
     above = power_db(made, rate_out, 4000, rate_out / 2)
-    print('FIG', generating.name, rate, rate_out, [round(above - power_db(made, rate_out, 0, f),1) for f in (3950,3900,3800,3700, 3600,3500, 3000,2000)])
-    assert above - power_db(made, rate_out, 0, 3700) > 40
+    # One bin is 100 Hz and the synthesis window's side lobes fall slowly: measured 43 dB below 3700 Hz, 23 dB in all
+    # below 3950 Hz, 57 dB below 3000 Hz.
+    for hz, least_db in ((3900, 24), (3700, 40), (3000, 54), (2000, 62)):
+        assert above - power_db(made, rate_out, 0, hz) > least_db, f"below {hz} Hz"
 
 
 @pytest.mark.parametrize(("rate", "rate_out"), RATES)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from running import SETTLED_S, THROUGH, Running
 from servers import RATE, Server, missing_programs, wait_for
 
 PROGRAMS = {
@@ -40,8 +36,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         if lacking:
             pytest.skip(f"not installed: {', '.join(lacking)} (.ci/bootstrap test installs them)")
         if kind not in started:
-            started[kind] = Server(kind, tmp_path_factory.mktemp(kind))
-            started[kind].start()
+            server = Server(kind, tmp_path_factory.mktemp(kind))
+            started[kind] = server
+            server.start()
         return started[kind]
 
     yield start
@@ -49,62 +46,16 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         server.stop()
 
 
-@pytest.fixture(params=["pulse", "pipewire"])
+@pytest.fixture(scope="session", params=["pulse", "pipewire"])
 def server(request: pytest.FixtureRequest, start_server: Callable[[str], Server]) -> Server:
     """Both servers in turn."""
     return start_server(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pulse(start_server: Callable[[str], Server]) -> Server:
     """PulseAudio."""
     return start_server("pulse")
-
-
-@pytest.fixture
-def pipewire(start_server: Callable[[str], Server]) -> Server:
-    """PipeWire."""
-    return start_server("pipewire")
-
-
-class Running:
-    """A started `rtsr live`."""
-
-    def __init__(self, server: Server, arguments: tuple[str, ...]) -> None:
-        self.env, self.log = server.env, server.folder / f"live-{time.monotonic_ns()}.log"
-        self.asked = time.monotonic()
-        with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "rtsr", "live", *arguments]
-            self.process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    @property
-    def printed(self) -> str:
-        return self.log.read_text()
-
-    def wait_for_event(self, event: str, times: int = 1, seconds: float = 20.0) -> None:
-        """Wait until an event was logged so many times."""
-        wait_for(
-            lambda: self.printed.count(f"event={event} ") >= times or self.process.poll() is not None,
-            seconds,
-            f"{event} x {times} in {self.printed}",
-        )
-        assert self.printed.count(f"event={event} ") >= times, self.printed
-
-    def ctl(self, *words: str) -> Any:
-        """`rtsr ctl WORDS`, the answer of its only path."""
-        command = [sys.executable, "-m", "rtsr", "ctl", *words]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=20, check=False)
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
-        return next(iter(answer.values())) if isinstance(answer, dict) else answer
-
-    def stats(self) -> dict[str, Any]:
-        return self.ctl("stats")
-
-    def stop(self) -> int:
-        """SIGTERM, and the exit code."""
-        self.process.terminate()
-        return self.process.wait(5)
 
 
 @pytest.fixture
@@ -124,9 +75,20 @@ def live(model_path: Path) -> Iterator[Callable[..., Running]]:
             one.stop()
 
 
+@pytest.fixture(scope="module")
+def running(pulse: Server, model_path: Path) -> Iterator[Running]:
+    """One `rtsr live` from A to B for all tests of a file that do not end it; its metrics are served."""
+    one = Running(pulse, ("--model", str(model_path), *THROUGH, "--metrics", "0"))
+    one.wait_for_event("ready")
+    wait_for(lambda: one.stats()["uptime_s"] > SETTLED_S)
+    yield one
+    if one.process.poll() is None:
+        one.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
-    """Compile once, so that no test measures the compiler."""
+    """Compile once, so that no test waits for the compiler twice."""
     from rtsr.io.wire import Wire
 
     wire = Wire(RATE, 240, 100, 100)

@@ -55,6 +55,7 @@ class Server:
         if self.kind == "pulse":
             (self.folder / "conf.pa").write_text(CONF)
             options = ("--exit-idle-time=-1", "--disallow-exit", "--daemonize=no", "--use-pid-file=no")
+            options += ("--disable-shm=yes", "--no-cpu-limit=yes")  # it may abort on a killed client's shared memory
             self._run("pulseaudio", "-n", "-F", str(self.folder / "conf.pa"), *options)
         else:
             address = f"unix:path={self.folder / 'bus'}"
@@ -133,12 +134,16 @@ class Recorder:
             if self.count > RATE:  # the first blocks come in bursts; of the later ones the least delayed tells
                 self.began = min(self.began, now - self.count / RATE)
 
+    def so_far(self) -> np.ndarray:
+        """What was recorded until now."""
+        return np.frombuffer(bytes(self.raw[: self.count * 4]), np.float32)
+
     def stop(self) -> tuple[np.ndarray, float]:
         self.process.terminate()
         self.thread.join()
         self.process.wait()
         self.process.stdout.close()
-        return np.frombuffer(bytes(self.raw[: self.count * 4]), np.float32), self.began
+        return self.so_far(), self.began
 
 
 def play(server: Server, sink: str, signal_: np.ndarray) -> subprocess.Popen[bytes]:

@@ -1,0 +1,54 @@
+"""`python -m bench.precision SPEECH`: what lower precision on the device costs in quality, against float32.
+
+The same code runs on the CPU where there is no card (`--device cpu`, the default without one).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from rtsr import enhance
+from rtsr.backend.graph import PRECISIONS, GraphBackend
+from rtsr.eval.bench.record import store
+from rtsr.eval.evaluate import read_truth, recordings
+from rtsr.eval.metrics import lsd
+from rtsr.eval.narrow import decimate
+from rtsr.net.weights import Weights
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Print and store the mean log-spectral distance of each precision over recordings, and what it loses."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("speech", type=Path)
+    options.add_argument("--split", default="valid")
+    options.add_argument("--limit", type=int, default=10)
+    options.add_argument("--seconds", type=float, default=3.0)
+    options.add_argument("--factor", type=int, default=2)
+    options.add_argument("--model", default="voice-16k")
+    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    chosen = options.parse_args()
+    weights = Weights.find(chosen.model)
+    rate, factor = weights.spec.rate, chosen.factor
+    files = recordings(chosen.speech, chosen.split, rate, chosen.limit)
+    truths = [read_truth(path, rate)[: round(chosen.seconds * rate)] for path in files]
+    rows, exact = [], 0.0
+    for precision in PRECISIONS:
+        model = GraphBackend(weights, chosen.device, precision)
+        lows = [decimate(truth, rate, factor) for truth in truths]
+        restored = [enhance(low, rate // factor, model=model, cutoff=rate / 2 / factor) for low in lows]
+        distance = sum(lsd(t, y[: len(t)], rate) for t, y in zip(truths, restored, strict=True)) / len(truths)
+        exact = exact or distance
+        print(f"{precision:9} on {chosen.device}: LSD {distance:.4f}, {distance - exact:+.4f} against float32")
+        key = f"precision, {weights.name}, {precision} on {chosen.device}, ×{factor}"
+        more = {"lsd": distance, "lsd_lost": distance - exact, "files": len(files), "seconds": chosen.seconds}
+        rows.append({"key": key, "watch": {"lsd": distance}, **more})
+    print(f"rows in {store(RESULTS, 'precision', rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""`rtsr bench`: what this machine can carry, how late it is, and what others cost on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..backend import GPU_BACKENDS, Backend, has_nvidia, installed, load
+from ..errors import BackendFailed, MissingDependency, Regression
+from ..net.weights import Weights
+from . import Model, app, errors
+
+if TYPE_CHECKING:
+    from ..eval.bench.latency import Times
+    from ..eval.bench.record import Row
+
+console = Console()
+bench_app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
+app.add_typer(bench_app, name="bench")
+
+Backends = Annotated[list[str] | None, typer.Option("--backend", help="Only this one; may be given several times.")]
+Save = Annotated[bool, typer.Option(help="Append the rows to the results.")]
+Check = Annotated[bool, typer.Option("--check", help="Fail where a stored figure of this machine kind was better.")]
+Results = Annotated[Path, typer.Option(help="Folder of the stored rows.")]
+Out = Annotated[Path, typer.Option(help="Folder for pictures and the page.")]
+Seconds = Annotated[float, typer.Option(min=0.2, help="Of audio in each latency run.")]
+Most = Annotated[int | None, typer.Option(min=1, help="Voices to try at most; 512 on a CPU, 65536 on a GPU.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Times that every system is measured in turn.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads at most; as many as there are cores if not given.")]
+
+RESULTS, OUT = Path("bench/results"), Path("out/bench")
+
+
+@dataclass
+class Findings:
+    """What one call measured: rows by benchmark, and what the pictures need."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    times: dict[str, Times] = field(default_factory=dict)
+
+
+@bench_app.callback()
+def everything(
+    context: typer.Context,
+    model: Model = "voice-16k",
+    backend: Backends = None,
+    seconds: Seconds = 5.0,
+    most: Most = None,
+    save: Save = True,
+    check: Check = False,
+    results: Results = RESULTS,
+    out: Out = OUT,
+) -> None:
+    """Measure this machine in under two minutes and say in words what it can carry.
+
+    Without a command: latency, throughput on all cores, start-up and memory. Rows go to RESULTS, pictures and a page
+    to OUT.
+
+    Examples:
+
+        rtsr bench
+
+        rtsr bench --check --no-save
+
+        rtsr bench compare
+    """
+    if context.invoked_subcommand is not None:
+        return
+    findings = Findings()
+    _latency(findings, model, backend, seconds)
+    _throughput(findings, model, backend, most, None, only_all=True)
+    _start(findings, model, backend)
+    _conclude(findings, save, check, results, out)
+
+
+@bench_app.command()
+def latency(
+    model: Model = "voice-16k",
+    backend: Backends = None,
+    seconds: Seconds = 20.0,
+    save: Save = True,
+    check: Check = False,
+    results: Results = RESULTS,
+    out: Out = OUT,
+) -> None:
+    """Time one stream's hops, stage by stage: flat out, at a call's pace, and beside busy neighbours; and the start."""
+    findings = Findings()
+    _latency(findings, model, backend, seconds)
+    _start(findings, model, backend)
+    _conclude(findings, save, check, results, out)
+
+
+@bench_app.command()
+def throughput(
+    model: Model = "voice-16k",
+    backend: Backends = None,
+    most: Most = None,
+    threads: Threads = None,
+    save: Save = True,
+    check: Check = False,
+    results: Results = RESULTS,
+    out: Out = OUT,
+) -> None:
+    """Add voices until a tick takes longer than a hop, for 1 to all threads."""
+    findings = Findings()
+    _throughput(findings, model, backend, most, threads, only_all=False)
+    _conclude(findings, save, check, results, out)
+
+
+@bench_app.command()
+def compare(
+    model: Model = "voice-16k",
+    backend: Backends = None,
+    rounds: Rounds = 5,
+    save: Save = True,
+    check: Check = False,
+    results: Results = RESULTS,
+    out: Out = OUT,
+) -> None:
+    """Time ours, the AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each."""
+    from ..eval.bench import compare as comparing
+
+    weights = Weights.find(model)
+    systems = [comparing.ours(m, weights) for m in _models(model, backend) if m.name != "null"]
+    systems += [comparing.audio_unet(weights.spec.rate, causal=causal) for causal in (False, True)]
+    systems += comparing.interpolations(weights.spec.rate)
+    with _progress("comparing", (rounds + 1) * len(systems)) as advance:
+        seconds = comparing.measure(systems, rounds, advance)
+    rows = comparing.rows(systems, seconds)
+    table = Table("system", "s per s of audio", f"× {systems[0].name}", "GMAC/s", "× ours", title="cost, one thread")
+    for row in rows:
+        macs = f"{row['macs_per_s'] / 1e9:.2f}" if row["macs_per_s"] else ""
+        more = f"{row['macs_times_ours']:.0f}" if row["macs_times_ours"] else ""
+        table.add_row(row["system"], f"{row['s_per_audio_s']:.4f}", f"{row['times_ours']:.2f}", macs, more)
+    console.print(table)
+    _conclude(Findings({"compare": rows}), save, check, results, out)
+
+
+def _models(model: str, names: list[str] | None) -> list[Backend]:
+    """Open the backends that were named, or all that this machine has."""
+    if names:
+        return [load(model, name) for name in names]
+    found = [load(model, name) for name in installed()]
+    for name in GPU_BACKENDS if has_nvidia() else ():
+        try:
+            found.append(load(model, name))
+        except (BackendFailed, MissingDependency) as error:
+            errors.print(f"without {name}: {error}", markup=False, soft_wrap=True)
+    return found
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on stderr; call what it yields at every step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _latency(findings: Findings, model: str, backend: list[str] | None, seconds: float) -> None:
+    from ..eval.bench import latency as measuring
+
+    models = _models(model, backend)
+    with _progress("one stream", len(models) * len(measuring.MODES)) as advance:
+        rows, findings.times = measuring.rows(models, seconds, progress=advance)
+    findings.rows["latency"] = rows
+    table = Table("backend", "mode", "of real time", "p50", "p99", "p99.9", "max", "late", title="ms to compute a hop")
+    for row in rows:
+        figures = (f"{row[f'{p}_ms']:.3f}" for p in ("p50", "p99", "p999", "max"))
+        table.add_row(row["backend"], row["mode"], f"{row['real_time_factor']:.4f}", *figures, str(row["late"]))
+    console.print(table)
+
+
+def _throughput(
+    findings: Findings, model: str, backend: list[str] | None, most: int | None, threads: int | None, *, only_all: bool
+) -> None:
+    from ..eval.bench import throughput
+    from ..eval.bench.record import cores
+    from ..pool import capacity
+
+    models = [m for m in _models(model, backend) if backend or m.name not in ("null", "eager")]
+    counts = range(1, (threads or cores()) + 1)
+    runs = [(m, n, most or capacity.MOST[m.name in GPU_BACKENDS]) for m in models for n in counts]
+    if only_all:
+        runs = [run for run in runs if run[1] == counts[-1]]
+    rows = []
+    with _progress("many voices", sum(len(capacity.ladder(top)) + 2 for _, _, top in runs)) as advance:
+        for opened, n, top in runs:
+            points = capacity.climb(opened, n, top, progress=advance)
+            rows.append(throughput.row(opened, n, points))
+            rows[-1]["bytes_per_row"] = throughput.memory_per_row(opened)
+    findings.rows["throughput"] = rows
+    table = Table("backend", "threads", "voices", "µs a voice", "alone", "audio s/s", "kB a voice", title="many voices")
+    for row in rows:
+        figures = (f"{row['us_per_row']:.0f}", f"{row['us_alone']:.0f}", f"{row['audio_s_per_s']:.0f}")
+        kilobytes = f"{row['bytes_per_row'] / 1e3:.0f}"
+        table.add_row(row["backend"], str(row["threads"]), str(row["capacity"]), *figures, kilobytes)
+    console.print(table)
+
+
+def _start(findings: Findings, model: str, backend: list[str] | None) -> None:
+    from ..eval.bench import start
+
+    names = backend or installed()
+    with _progress("starting", len(names) + 1) as advance:
+        rows = []
+        for name in names:
+            rows.append(start.stream(model, name))
+            advance()
+        findings.rows["start"] = rows
+        findings.rows["memory"] = [start.enhance(model)]
+        advance()
+    table = Table("backend", "import s", "open s", "first hop s", "MB", title="a new process")
+    for row in rows:
+        seconds = (f"{row[f'{p}_s']:.2f}" for p in ("import", "open", "first_hop"))
+        table.add_row(row["backend"], *seconds, f"{row['resident_mb']:.0f}")
+    console.print(table)
+    used = findings.rows["memory"][0]
+    console.print(f"rtsr enhance: {used['resident_mb']:.0f} MB resident at most, torch loaded: {used['torch_loaded']}")
+
+
+def _conclude(findings: Findings, save: bool, check: bool, results: Path, out: Path) -> None:
+    """Say it in words, store it, draw it, and compare it with what was stored before if asked to."""
+    from ..eval.bench import record, report
+
+    latency, throughput = findings.rows.get("latency", []), findings.rows.get("throughput", [])
+    words = report.verdict(latency, throughput)
+    lost: list[str] = []
+    compared = 0
+    for name, found in findings.rows.items():
+        if check:
+            losses, count = record.regressions(found, record.stored(results, name))
+            lost, compared = lost + losses, compared + count
+        if save:
+            record.store(results, name, found)
+    if latency or throughput:
+        console.print(f"[bold]{words[0].upper()}{words[1:]}[/]", soft_wrap=True)
+        report.page(
+            out / "bench.html", words, _draw(findings, out), [row for rows in findings.rows.values() for row in rows]
+        )
+        console.print(f"see {out / 'bench.html'}")
+    if lost:
+        raise Regression("slower than stored for this kind of machine: " + "; ".join(lost))
+    if check:
+        console.print(f"{compared} figures compared with stored ones of this kind of machine, none is worse")
+
+
+def _draw(findings: Findings, out: Path) -> list[Path]:
+    from ..eval.bench import report
+
+    pictures = []
+    if rows := findings.rows.get("latency"):
+        report.budget(rows, out / "budget.png")
+        report.histogram(findings.times, rows[0]["hop_ms"], out / "histogram.png")
+        pictures += [out / "budget.png", out / "histogram.png"]
+    if rows := findings.rows.get("throughput"):
+        report.climbs(rows, out / "throughput.png")
+        pictures.append(out / "throughput.png")
+    return pictures

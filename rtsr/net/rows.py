@@ -1,0 +1,180 @@
+"""The path around the network for many voices in torch, on any device: the twin of `dsp.rows`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..dsp import band
+from ..dsp.band import CutoffTracker
+from ..dsp.resample import Resampler, polyphase
+from ..dsp.windows import analysis_window, synthesis_window
+from ..spec import Spec
+
+
+def as_matrix(resampler: Resampler, hop: int, hop_out: int) -> Tensor:
+    """Return what a resampler does to its past and a hop as a matrix, (past + hop, hop_out): its impulse responses."""
+    past = resampler.past
+    matrix = np.zeros((past + hop, hop_out), np.float32)
+    for i, impulse in enumerate(np.eye(past + hop, dtype=np.float32)):
+        polyphase(impulse, impulse[past:].copy(), resampler.branches, resampler.up, resampler.down, 0, matrix[i])
+    return torch.from_numpy(matrix)
+
+
+class Shifting:
+    """A resampler for rows: the matrix, and the recent past (rows, past) that it is applied to with every hop."""
+
+    def __init__(self, resampler: Resampler, hop: int, hop_out: int, rows: int, device: torch.device) -> None:
+        self.matrix = as_matrix(resampler, hop, hop_out).to(device)
+        self.past = torch.zeros(rows, resampler.past, device=device)
+
+    def push(self, hops: Tensor, active: Tensor) -> Tensor:
+        """Take hops (rows, hop) and return (rows, hop_out); rows that are not active get something and stand still."""
+        past = self.past[: len(hops)]
+        heard = torch.cat([past, hops], dim=1)
+        past.copy_(torch.where(active, heard[:, hops.shape[1] :], past))
+        return heard @ self.matrix
+
+
+class Tracking:
+    """`CutoffTracker` for rows, with all of its cases computed and one chosen."""
+
+    def __init__(self, spec: Spec, rate: int, rows: int, device: torch.device) -> None:
+        one = CutoffTracker(spec, rate)
+        self.bands, self.per_band, self.nyquist = one.bands, one.per_band, one.nyquist
+        self.full_scale = one.full_scale
+        self.forget = 10 ** (-band.RELEASE_DB_PER_S / one.frames_per_s / 10)
+        seconds = torch.tensor((band.SETTLE_S, band.WIDEN_S, band.NARROW_S), dtype=torch.float64, device=device)
+        self.patience = seconds * one.frames_per_s
+        self.least_hz, self.most_hz, self.first = one.least_hz, one.most_hz, one.first
+        self.smoothed = torch.zeros(rows, self.bands, dtype=torch.float64, device=device)
+        self.held = torch.zeros_like(self.smoothed)
+        self.known = torch.zeros(rows, len(one.first), dtype=torch.float64, device=device)
+        self.index = torch.arange(self.bands, device=device)
+
+    def push(self, spectrum: Tensor, active: Tensor) -> Tensor:
+        """Take spectra (rows, bins, 2) and return cutoffs in Hz, (rows,) float64."""
+        rows = len(spectrum)
+        smoothed, held, known = self.smoothed[:rows], self.held[:rows], self.known[:rows]
+        power = spectrum[:, 1 : 1 + self.bands * self.per_band].double().square().sum(-1)
+        power = power.view(rows, self.bands, self.per_band).sum(-1) / self.full_scale
+        smoothed.copy_(torch.where(active, smoothed + 0.25 * (power - smoothed), smoothed))
+        total = power.sum(-1, keepdim=True)
+        loudest = torch.maximum(known[:, band.LOUDEST, None] * self.forget, total)
+        speaks = active & (total >= (loudest * 1e-4).clamp(min=10 ** (band.ACTIVE_DB / 10)))
+        held.copy_(torch.where(speaks, torch.maximum(held * self.forget, smoothed), held))
+        moved = self._decide(held, known)
+        moved[:, band.LOUDEST] = loudest[:, 0]
+        quiet = torch.cat([loudest, known[:, 1:]], dim=1)
+        known.copy_(torch.where(speaks, moved, torch.where(active, quiet, known)))
+        return known[:, band.CUTOFF]
+
+    def _decide(self, held: Tensor, known: Tensor) -> Tensor:
+        """Return what would be known if this frame counted: a candidate that stands longer, or a new one."""
+        found, evident = self._find(held, known[:, band.CUTOFF])
+        other = (found - known[:, band.CANDIDATE]).abs() > band.SAME_HZ
+        candidate = torch.where(other, found, known[:, band.CANDIDATE])
+        standing = torch.where(other, 0, known[:, band.STANDING]) + 1
+        settle, widen, narrow = self.patience
+        later = torch.where(candidate > known[:, band.CUTOFF], widen, narrow)
+        believed = standing >= torch.where(known[:, band.SETTLED] > 0, later, settle)
+        moves = believed & ((candidate - known[:, band.CUTOFF]).abs() > band.SAME_HZ)
+        cutoff = torch.where(moves, candidate, known[:, band.CUTOFF])
+        settled = torch.where(believed, 1, known[:, band.SETTLED])
+        moved = torch.stack([known[:, band.LOUDEST], candidate, standing, cutoff, settled], dim=1)
+        return torch.where(evident[:, None], moved, known)
+
+    def _find(self, held: Tensor, cutoff: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where each row's received band ends in Hz, and whether this frame is evidence of anything."""
+        strongest = held.amax(-1, keepdim=True)
+        floor = (strongest * 10 ** (band.EMPTY_DB / 10)).clamp(min=10 ** (band.EMPTY_BELOW_DBFS / 10))
+        occupied = held > floor
+        top = ((self.index + 1) * occupied).amax(-1, keepdim=True)
+        after = held[:, (self.index + 1).clamp(max=self.bands - 1)]
+        drop = held.roll(1, 1) / (after + 1e-20)  # at b: from the band under edge b to the one above
+        near = (self.index >= (top - band.LEAK_BANDS).clamp(min=1)) & (self.index <= top)
+        steepest, edge = torch.where(near, drop, 0).max(-1)
+        top = top[:, 0]
+        cliff = steepest > 10 ** (band.CLIFF_DB / 10)
+        edge = torch.where(top == self.bands, self.bands, torch.where(cliff, edge, -top))
+        full = (occupied & (self.index < edge[:, None])).sum(-1) >= band.OCCUPIED * edge
+        ends = (edge > 0) & (edge * band.BAND_HZ >= self.least_hz) & full
+        fades_above = (edge <= 0) & (-edge * band.BAND_HZ > cutoff + band.SAME_HZ)
+        found = edge * band.BAND_HZ
+        whole = (edge <= 0) | (found > self.most_hz)
+        return torch.where(whole, self.bands * band.BAND_HZ, found), ends | fades_above
+
+    def clear(self, rows: Tensor) -> None:
+        """Forget what rows (n,) heard."""
+        self.smoothed[rows] = 0
+        self.held[rows] = 0
+        self.known[rows] = self.known.new_tensor(self.first)
+
+
+class DeviceRows:
+    """Framing, detection, overlap-add and mixing of up to `rows` voices on a device."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        dry: Resampler,
+        lift: Resampler | None,
+        rows: int,
+        nothing_missing: float,
+        device: torch.device,
+    ) -> None:
+        self.spec, self.nothing_missing = spec, nothing_missing
+        rate, rate_out = dry.rate_in, dry.rate_out
+        hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
+        self.dry = Shifting(dry, hop, hop_out, rows, device)
+        self.lift = Shifting(lift, spec.hop, hop_out, rows, device) if lift else None
+        self.tracking = Tracking(spec, rate, rows, device)
+        self.analysis = torch.from_numpy(analysis_window(spec, rate) * np.float32(spec.rate / rate)).to(device)
+        self.synthesis = torch.from_numpy(synthesis_window(spec)).to(device)
+        self.history = torch.zeros(rows, spec.history_at(rate), device=device)
+        self.held = torch.zeros(rows, spec.overlap, device=device)
+        self.gain_now = torch.zeros(rows, dtype=torch.float64, device=device)
+        self.ramp = torch.arange(1, hop_out + 1, dtype=torch.float64, device=device) / hop_out
+
+    def enter(self, hops: Tensor, active: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take hops (rows, hop), active (rows, 1), fixed cutoffs; returns received, spectra and cutoffs told."""
+        rows = len(hops)
+        clean = torch.where(hops.isnan(), 0, hops).clamp(-1, 1)
+        received = self.dry.push(clean, active)
+        history = self.history[:rows]
+        heard = torch.cat([history[:, hops.shape[1] :], clean], dim=1)
+        history.copy_(torch.where(active, heard, history))
+        spectrum = torch.view_as_real(torch.fft.rfft(heard * self.analysis))[:, : self.spec.bins_in]
+        missing = self.spec.bins_in - spectrum.shape[1]
+        spectrum = torch.nn.functional.pad(spectrum, (0, 0, 0, missing))
+        detected = self.tracking.push(spectrum, active).float()
+        cutoff = torch.where(fixed.isnan(), detected, fixed)
+        return received, spectrum, torch.where(cutoff <= self.spec.cutoff_max_hz, cutoff, self.nothing_missing)
+
+    def leave(self, generated: Tensor, received: Tensor, active: Tensor, gain: Tensor) -> Tensor:
+        """Take generated spectra (rows, bins_out, 2) and gains (rows,); returns the finished hops (rows, hop_out)."""
+        rows, hop = len(generated), self.spec.hop
+        frames = torch.fft.irfft(torch.view_as_complex(generated.contiguous()), n=self.spec.synthesis) * self.synthesis
+        held = self.held[:rows]
+        made = held + frames[:, :hop]
+        held.copy_(torch.where(active, frames[:, hop:], held))
+        if self.lift:
+            made = self.lift.push(made, active)
+        now = self.gain_now[:rows]
+        sliding = now.unsqueeze(1) + (gain - now).unsqueeze(1) * self.ramp
+        now.copy_(torch.where(active[:, 0], gain, now))
+        return (received + sliding.float() * made).clamp(-1, 1)
+
+    def remembered(self) -> list[Tensor]:
+        """Return everything that rows remember, each with the row as its first axis."""
+        tracking = self.tracking
+        own = [self.dry.past, self.history, self.held, self.gain_now]
+        return [*own, tracking.smoothed, tracking.held, tracking.known, *([self.lift.past] if self.lift else [])]
+
+    def clear(self, rows: Tensor, gain: Tensor) -> None:
+        """Make rows (n,) those of new streams with these gains (n,)."""
+        for whole in self.remembered():
+            whole[rows] = 0
+        self.tracking.clear(rows)
+        self.gain_now[rows] = gain

@@ -1,0 +1,5 @@
+"""Many voices as rows of one batch; `pool.py` is the one to open first."""
+
+from .pool import Outputs, Pool, Ticks
+
+__all__ = ["Outputs", "Pool", "Ticks"]

@@ -1,0 +1,84 @@
+"""A lane whose whole path runs on a device: one copy in, one recorded tick, one copy out."""
+
+from __future__ import annotations
+
+import torch
+
+from ..backend.graph import GraphBackend, GraphState, Replays
+from ..net.rows import DeviceRows
+from ..stream import NOTHING_MISSING, filters
+
+
+class DeviceLane:
+    """The rows of one pair of rates on a CUDA device, or on the CPU in torch for the sake of its tests.
+
+    What the pool writes (`blocks`, `active`) and reads (`out`) is pinned host memory. Lanes of several shards run on
+    streams of their own, so that one's copies overlap with another's computing. Used by one thread.
+    """
+
+    def __init__(self, model: GraphBackend, rate: int, rate_out: int, rows: int) -> None:
+        spec, self.model = model.spec, model
+        self.name = model.name
+        self.failures: list[Exception] = []
+        self._to_clear: dict[int, float] = {}  # slot: gain at that time
+        hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
+        self._path = DeviceRows(spec, *filters(spec, rate, rate_out), rows, NOTHING_MISSING * spec.rate, model.device)
+        self._state: GraphState = model.new_state(rows)
+        self._all_rows = torch.arange(rows, device=model.device)
+        self._blocks, self._out = model.on_host(rows, hop), model.on_host(rows, hop_out)
+        self._active = model.on_host(rows, dtype=torch.bool)
+        self._fixed, self._gain = model.on_host(rows), model.on_host(rows, dtype=torch.float64)
+        self.blocks, self.out, self.active = self._blocks.numpy(), self._out.numpy(), self._active.numpy()
+        self._replays = Replays(model.device, self._work)
+
+    def tick(self, rows: int) -> None:
+        """Take a hop from `blocks` and put one to `out` for every active row among the first `rows`."""
+        if not self._replays.ready(rows):
+            wanted = self.active[:rows].copy()
+            self.active[:rows] = False
+            self._replays.record(rows)
+            self.active[:rows] = wanted
+        if self._to_clear:
+            self._clear()
+        self._replays.run(rows)
+
+    def _work(self, rows: int) -> None:
+        """One tick: host to device, the path, device to host; all of it in the order of the device's stream."""
+        device = self.model.device
+        inputs = (self._blocks, self._active, self._fixed, self._gain)
+        hops, active, fixed, gain = (whole[:rows].to(device, non_blocking=True) for whole in inputs)
+        column = active.unsqueeze(1)
+        received, spectrum, told = self._path.enter(hops, column, fixed)
+        generated = self.model.advance(self._state, spectrum, told, active, self._all_rows)
+        self._out[:rows].copy_(self._path.leave(generated, received, column, gain), non_blocking=True)
+
+    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+        """Set a row's cutoff in Hz, NaN to detect it, and its gain."""
+        self._fixed[slot], self._gain[slot] = cutoff_hz, gain
+
+    def settings(self, slot: int) -> tuple[float, float]:
+        """Return a row's cutoff and gain as they were set."""
+        return float(self._fixed[slot]), float(self._gain[slot])
+
+    def clear(self, slot: int) -> None:
+        """Make a row that of a new stream with the settings it has: with the next tick, all that are due at once."""
+        self._to_clear[slot] = float(self._gain[slot])
+
+    @torch.inference_mode()
+    def _clear(self) -> None:
+        """Clear those rows that were to be."""
+        rows = torch.tensor(list(self._to_clear), device=self.model.device)
+        gains = torch.tensor(list(self._to_clear.values()), dtype=torch.float64, device=self.model.device)
+        self._path.clear(rows, gains)
+        self.model.clear_rows(self._state, rows)
+        self._to_clear.clear()
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Copy a row over another."""
+        if self._to_clear:
+            self._clear()
+        state = self._state
+        for whole in (*self._path.remembered(), *state.rings.values(), state.memory, state.heard):
+            whole[target] = whole[source]
+        self._fixed[target], self._gain[target] = self._fixed[source], self._gain[source]

@@ -1,0 +1,118 @@
+"""Many voices of one pair of rates through one model: `Stream`, with a row for each voice."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from ..backend.base import Backend, BoolArray
+from ..dsp.rows import Rows
+from ..dsp.windows import FloatArray
+from ..errors import BackendFailed
+from ..stream import NOTHING_MISSING, filters
+
+
+class AnyLane(Protocol):
+    """What the pool needs of a lane, whether it runs on the host or on a device. Used by one thread."""
+
+    blocks: FloatArray  # (rows, hop), written by the pool
+    active: BoolArray  # (rows,), written by the pool: which rows have a hop there
+    out: FloatArray  # (rows, hop_out), of the last tick
+    failures: list[Exception]  # what made it go on with the spare
+
+    @property
+    def name(self) -> str:
+        """The backend that runs it now."""
+
+    def tick(self, rows: int) -> None:
+        """Give every active row among the first `rows` its hop and write one to `out`; the others stand still.
+
+        Raises `BackendFailed` where the model fails and no other can take over.
+        """
+
+    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+        """Set where a row's received band ends (NaN: detect it) and the linear gain of what is added."""
+
+    def settings(self, slot: int) -> tuple[float, float]:
+        """Return a row's cutoff and gain as they were set."""
+
+    def clear(self, slot: int) -> None:
+        """Make a row that of a new stream with the settings it has."""
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a row, with everything it remembers and is set to, over another."""
+
+
+class Lane:
+    """The rows of one pair of rates on the CPU: batched kernels around one call of the network.
+
+    When the model raises, `spare` takes over in the same tick with what every row remembered; where that cannot be
+    read any more, the generated band starts anew and fades in over one hop. The received band never notices.
+    """
+
+    def __init__(self, model: Backend, rate: int, rate_out: int, rows: int, spare: Backend | None = None) -> None:
+        spec = model.spec
+        self.model, self.spare = model, spare
+        self.path = Rows(spec, *filters(spec, rate, rate_out), rows, NOTHING_MISSING * spec.rate)
+        self.state = model.new_state(rows)
+        self.blocks, self.out = self.path.blocks, self.path.out
+        self.active = np.zeros(rows, np.bool_)
+        self.failures: list[Exception] = []
+
+    @property
+    def name(self) -> str:
+        """The backend that runs the network now."""
+        return self.model.name
+
+    def tick(self, rows: int) -> None:
+        """Take a hop from `blocks` and put one to `out` for every active row among the first `rows`."""
+        active = self.active[:rows]
+        self.path.enter(active)
+        try:
+            self._step(active)
+        except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
+            self._fall_back(error)
+            self._step(active)
+        self.path.leave(active)
+
+    def _step(self, active: BoolArray) -> None:
+        path, rows = self.path, len(active)
+        self.model.step(path.spectrum[:rows], path.told[:rows], self.state, path.generated[:rows], active)
+
+    def _fall_back(self, error: Exception) -> None:
+        """Go on with the spare, or raise `BackendFailed`."""
+        if self.spare is None:
+            raise BackendFailed(f"{self.name} failed and there is no other backend to go on with: {error}") from error
+        failed, self.model, self.spare = self.model, self.spare, None
+        self.failures.append(error)
+        old, self.state = self.state, self.model.new_state(len(self.active))
+        try:
+            for row in range(len(self.active)):
+                self.model.write_row(self.state, row, failed.read_row(old, row))
+        except Exception as lost:  # a device that is gone takes its memory along
+            error.add_note(f"and what its rows remembered is lost: {lost}")
+            self.state = self.model.new_state(len(self.active))
+            self.fade_in()
+
+    def fade_in(self) -> None:
+        """Let every row's generated band rise from nothing over its next hop."""
+        self.path.memory.gain_now[:] = 0
+
+    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+        """Set a row's cutoff in Hz, NaN to detect it, and its gain."""
+        self.path.fixed[slot], self.path.gain[slot] = cutoff_hz, gain
+
+    def settings(self, slot: int) -> tuple[float, float]:
+        """Return a row's cutoff and gain as they were set."""
+        return float(self.path.fixed[slot]), float(self.path.gain[slot])
+
+    def clear(self, slot: int) -> None:
+        """Make a row that of a new stream with the settings it has."""
+        self.path.clear(slot)
+        self.model.write_row(self.state, slot)
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a row over another."""
+        self.path.move(source, target)
+        self.model.write_row(self.state, target, self.model.read_row(self.state, source))

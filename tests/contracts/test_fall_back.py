@@ -1,0 +1,94 @@
+"""When a backend fails under many voices, another goes on: with what they remember, or with one faded hop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import open_backend
+from signals import noise, voice_like
+
+from rtsr import BackendFailed, Pool
+
+ROWS, TICKS, FAULT = 3, 80, 40
+BOUND = 1e-4  # another backend's rounding
+
+
+class Faulty:
+    """A backend that raises at its n-th step, and from then on; `gone` takes the memory along."""
+
+    name = "faulty"
+
+    def __init__(self, inner, at: int, gone: bool) -> None:
+        self.inner, self.left, self.gone = inner, at, gone
+        self.spec, self.model = inner.spec, inner.model
+        self.new_state, self.write_row = inner.new_state, inner.write_row
+
+    def step(self, spectrum, cutoff, state, out, active=None) -> None:
+        self.left -= active is None or bool(active.any())
+        if self.left < 0:
+            out[:] = np.nan
+            raise OSError("the device fell off the bus")
+        self.inner.step(spectrum, cutoff, state, out, active)
+
+    def read_row(self, state, row):
+        if self.gone and self.left < 0:
+            raise OSError("the device is gone")
+        return self.inner.read_row(state, row)
+
+
+def run(pool: Pool, voices: np.ndarray) -> np.ndarray:
+    """All rows' output, (rows, samples)."""
+    rows = [pool.open(8000, cutoff=2000.0) for _ in voices]
+    out = []
+    for hops in voices.reshape(len(voices), -1, 40).transpose(1, 0, 2):
+        for row, hop in zip(rows, hops, strict=True):
+            pool.push(row, hop)
+        outputs = pool.tick()
+        out.append([outputs[row].copy() for row in rows])
+    return np.concatenate(out, axis=1)
+
+
+@pytest.fixture
+def voices() -> np.ndarray:
+    return np.stack([voice_like(TICKS * 0.005, 8000, seed) + noise(TICKS * 40, seed, 1e-2) for seed in range(ROWS)])
+
+
+@pytest.fixture
+def expected(model_path, voices) -> np.ndarray:
+    return run(Pool(open_backend(model_path, "ort"), ROWS), voices)
+
+
+@pytest.mark.parametrize("spare", ["ort", "eager"])
+def test_what_rows_remember_is_carried_over(model_path, voices, expected, spare):
+    pool = Pool(Faulty(open_backend(model_path, "ort"), FAULT, False), ROWS, spare=open_backend(model_path, spare))
+    got = run(pool, voices)
+    assert pool.running_on == [spare]
+    assert pool.counters.failures == 1
+    assert np.abs(got - expected).max() <= BOUND
+
+
+def test_without_memory_the_received_band_goes_on_and_the_rest_fades_in(model_path, null, voices, expected):
+    ort = open_backend(model_path, "ort")
+    pool = Pool(Faulty(ort, FAULT, True), ROWS, spare=ort)
+    got = run(pool, voices)
+    plain = run(Pool(null, ROWS), voices)
+    fault = FAULT * 80
+    np.testing.assert_array_equal(got[:, :fault], expected[:, :fault])
+    steps = np.abs(np.diff(got - plain, axis=1))
+    assert np.isfinite(got).all()
+    assert np.abs(got[:, fault] - plain[:, fault]).max() < 0.02 * np.abs(expected - plain).max()
+    assert np.abs((got - plain)[:, fault + 80 :]).max() > 0.3 * np.abs(expected - plain).max()
+    assert steps[:, fault : fault + 80].max() <= 2 * steps[:, :fault].max()
+
+
+def test_without_a_spare_the_failure_is_told(model_path, voices):
+    pool = Pool(Faulty(open_backend(model_path, "ort"), 2, False), ROWS)
+    with pytest.raises(BackendFailed, match=r"faulty failed and there is no other.*fell off the bus"):
+        run(pool, voices)
+
+
+def test_a_spare_that_fails_too_is_not_tried_for_ever(model_path, voices):
+    broken = Faulty(open_backend(model_path, "ort"), 2, False)
+    pool = Pool(broken, ROWS, spare=Faulty(broken.inner, 3, False))
+    with pytest.raises(BackendFailed, match="no other"):
+        run(pool, voices)

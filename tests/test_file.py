@@ -1,0 +1,283 @@
+"""Files of any kind are read or refused by name, and an output is there whole or not at all."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from signals import noise, voice_like
+
+from rtsr.enhance import Settings, enhance, enhance_file
+from rtsr.errors import InvalidAudio, InvalidSetting, OutputExists
+from rtsr.io.file import FORMATS, find_audio, open_to_read, open_to_write
+
+SETTINGS = Settings(cutoff=3000.0)
+
+
+def write(path: Path, x: np.ndarray, rate: int = 8000, **options) -> Path:
+    soundfile.write(path, x, rate, **options)
+    return path
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.rglob("*") if ".part" in p.name)
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    return write(tmp_path / "in.wav", voice_like(0.5, 8000), subtype="FLOAT")
+
+
+def test_a_file_gives_what_the_array_gives(source, tmp_path, generating):
+    target = tmp_path / "out.wav"
+    heard: list[tuple[int, int]] = []
+    enhance_file(source, target, generating, SETTINGS, progress=lambda *at: heard.append(at))
+    got, rate = soundfile.read(target, dtype="float32")
+    assert rate == 16000
+    np.testing.assert_array_equal(got, enhance(voice_like(0.5, 8000), 8000, model=generating, cutoff=3000.0))
+    assert heard[-1] == (4000, 4000)
+    assert heard == sorted(heard)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, ".WAV"])
+def test_every_format_that_is_read_can_be_written(source, tmp_path, null, suffix):
+    target = tmp_path / f"out{suffix}"
+    enhance_file(source, target, null, SETTINGS)
+    with soundfile.SoundFile(target) as opened:
+        assert opened.samplerate == 16000
+        assert opened.frames == pytest.approx(8000, abs=0 if suffix not in (".mp3",) else 4000)
+    if suffix not in (".ogg", ".opus", ".mp3"):
+        expected = enhance(voice_like(0.5, 8000), 8000, model=null)
+        np.testing.assert_allclose(soundfile.read(target)[0], expected, atol=1e-4)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("subtype", "kept"),
+    [("PCM_16", "PCM_16"), ("PCM_24", "PCM_24"), ("PCM_32", "PCM_32"), ("FLOAT", "FLOAT"), ("ULAW", "PCM_16")],
+)
+def test_the_sample_width_is_kept_and_a_lossy_one_is_not(tmp_path, null, subtype, kept):
+    source = write(tmp_path / "in.wav", voice_like(0.2, 8000), subtype=subtype)
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert soundfile.info(tmp_path / "out.wav").subtype == kept
+
+
+def test_24_bit_is_read_to_the_last_bit(tmp_path, null):
+    x = np.round(noise(4000, 1) * 2**23) / 2**23
+    source = write(tmp_path / "in.wav", x, 16000, subtype="PCM_24")
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "out.wav")[0], x)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(96000, 1), (44100, 2), (48000, 6), (4000, 1), (16000, 32)])
+def test_high_rates_and_many_channels(tmp_path, null, rate, channels):
+    x = np.stack([voice_like(0.2, rate, seed=c) for c in range(channels)], axis=1)
+    source = write(tmp_path / "in.wav", x, rate, subtype="FLOAT")
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    out, found = soundfile.read(tmp_path / "out.wav", always_2d=True)
+    assert (found, out.shape) == (16000, (3200, channels))
+
+
+def test_more_channels_than_anyone_has_are_refused(tmp_path, null):
+    source = write(tmp_path / "in.wav", np.zeros((100, 33)))
+    with pytest.raises(InvalidAudio, match="32 channels, got 33"):
+        enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+
+
+BAD = {
+    "empty.wav": b"",
+    "text.wav": b"This is a letter and not a sound.\n" * 20,
+    "header.wav": b"RIFF\x24\x00\x00\x00WAVE",
+    "zeros.wav": bytes(4096),
+    "text.mp3": b"not an mp3 file, really not",
+    "empty.raw": b"",
+    "some.raw": bytes(4000),
+    "letter.txt": b"hello",
+    "no-suffix": b"hello",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_audio_is_refused_by_name_and_nothing_is_written(tmp_path, null, name):
+    source = tmp_path / name
+    source.write_bytes(BAD[name])
+    with pytest.raises(InvalidAudio, match=name):
+        enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [name]
+
+
+def test_a_file_without_samples_is_refused(tmp_path, null):
+    source = write(tmp_path / "none.wav", np.zeros(0))
+    with pytest.raises(InvalidAudio, match=r"none\.wav: holds no samples"):
+        enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+
+
+def test_an_absent_file_and_a_folder_are_refused(tmp_path, null):
+    for source in (tmp_path / "absent.wav", tmp_path):
+        with pytest.raises(InvalidAudio, match="no such file"):
+            enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+
+
+def test_a_truncated_wav_gives_what_is_there(tmp_path, null):
+    x = voice_like(1.0, 16000)
+    whole = write(tmp_path / "whole.wav", x, 16000, subtype="FLOAT").read_bytes()
+    source = tmp_path / "cut.wav"
+    source.write_bytes(whole[: len(whole) - 40_001])
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    out = soundfile.read(tmp_path / "out.wav", dtype="float32")[0]
+    np.testing.assert_array_equal(out, x[: len(out)])
+    assert len(out) == len(x) - 10_001
+    assert leftovers(tmp_path) == []
+
+
+def cut_in_half(path: Path) -> Path:
+    whole = write(path.with_stem("whole"), noise(5 * 16000, 1), 16000).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return path
+
+
+def test_a_flac_that_ends_too_early_is_refused_itself_and_not_the_output(tmp_path, null):
+    source = cut_in_half(tmp_path / "cut.flac")
+    with pytest.raises(InvalidAudio, match=r"cut\.flac"):
+        enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert not (tmp_path / "out.wav").exists()
+    assert leftovers(tmp_path) == []
+
+
+def test_an_ogg_that_ends_too_early_gives_what_is_there(tmp_path, null):
+    source = cut_in_half(tmp_path / "cut.ogg")
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert 16000 < soundfile.info(tmp_path / "out.wav").frames < 5 * 16000
+
+
+def test_a_header_that_promises_too_much_is_no_reason_to_hang_or_invent(tmp_path, null):
+    data = voice_like(0.25, 16000)
+    raw = (data * 32767).astype("<i2").tobytes()
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16)
+    head = struct.pack("<4sI4s", b"RIFF", 2**31 - 1, b"WAVE") + form + struct.pack("<4sI", b"data", 2**31 - 1)
+    source = tmp_path / "liar.wav"
+    source.write_bytes(head + raw)
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert soundfile.info(tmp_path / "out.wav").frames == len(data)
+
+
+def test_samples_that_are_no_numbers_are_taken_for_silence(tmp_path, null):
+    x = np.zeros(1600, np.float32)
+    x[100:200], x[300:400] = np.nan, np.inf
+    source = write(tmp_path / "in.wav", x, 16000, subtype="FLOAT")
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    out = soundfile.read(tmp_path / "out.wav")[0]
+    assert np.isfinite(out).all()
+    assert np.abs(out).max() == 1
+
+
+def test_an_output_that_exists_is_refused_and_left_as_it_is(source, tmp_path, null):
+    target = tmp_path / "out.wav"
+    target.write_bytes(b"precious")
+    with pytest.raises(OutputExists, match="--force"):
+        enhance_file(source, target, null, SETTINGS)
+    assert target.read_bytes() == b"precious"
+    enhance_file(source, target, null, SETTINGS, force=True)
+    assert soundfile.info(target).frames == 8000
+
+
+def test_a_file_can_replace_itself(source, null):
+    enhance_file(source, source, null, SETTINGS, force=True)
+    assert soundfile.info(source).samplerate == 16000
+
+
+class Crash(Exception):
+    """What happens in the middle."""
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_crash_in_the_middle_leaves_nothing_new(tmp_path, null, existed):
+    source = write(tmp_path / "in.wav", noise(40_000, 1))
+    target = tmp_path / "out.wav"
+    if existed:
+        target.write_bytes(b"precious")
+
+    def crash(done: int, total: int) -> None:
+        if done > total / 2:
+            assert leftovers(tmp_path), "there was nothing to leave behind yet"
+            raise Crash
+
+    with pytest.raises(Crash):
+        enhance_file(source, target, null, SETTINGS, force=True, progress=crash)
+    assert leftovers(tmp_path) == []
+    assert target.read_bytes() == b"precious" if existed else not target.exists()
+
+
+def test_the_output_appears_only_when_it_is_whole(tmp_path, null):
+    source = write(tmp_path / "in.wav", noise(40_000, 1))
+    target = tmp_path / "out.wav"
+    seen = []
+    enhance_file(source, target, null, SETTINGS, progress=lambda done, total: seen.append(target.exists()))
+    assert seen
+    assert not any(seen)
+    assert target.exists()
+
+
+def test_folders_on_the_way_are_made(source, tmp_path, null):
+    target = tmp_path / "a" / "b" / "out.wav"
+    enhance_file(source, target, null, SETTINGS)
+    assert target.exists()
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.txt", "out.raw", "out.wave"])
+def test_a_format_that_cannot_be_written_is_refused(source, tmp_path, null, name):
+    with pytest.raises(InvalidAudio, match=name):
+        enhance_file(source, tmp_path / name, null, SETTINGS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.wav"]
+
+
+def test_a_target_that_cannot_be_written_is_refused_by_name(source, tmp_path, null):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder.wav").mkdir()
+    with pytest.raises(InvalidAudio, match=r"out\.wav"):
+        enhance_file(source, tmp_path / "file" / "out.wav", null, SETTINGS)
+    with pytest.raises((InvalidAudio, OutputExists), match=r"folder\.wav"):
+        enhance_file(source, tmp_path / "folder.wav", null, SETTINGS, force=True)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_rate_that_a_format_cannot_hold_is_refused(source, tmp_path, null):
+    with pytest.raises(InvalidAudio, match=r"out\.opus"):
+        enhance_file(source, tmp_path / "out.opus", null, Settings(rate_out=44100))
+    assert leftovers(tmp_path) == []
+
+
+def test_a_rate_below_what_the_stream_takes_is_refused(tmp_path, null):
+    source = write(tmp_path / "in.wav", noise(1000, 1), 2000)
+    with pytest.raises(InvalidSetting, match="rate"):
+        enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.wav"]
+
+
+def test_audio_is_found_at_any_depth_in_order(tmp_path):
+    for name in ("b.wav", "a.flac", "deep/er/c.OGG", "notes.txt", ".wav"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "folder.wav").mkdir()
+    assert [p.relative_to(tmp_path).as_posix() for p in find_audio(tmp_path)] == ["a.flac", "b.wav", "deep/er/c.OGG"]
+
+
+def test_a_folder_without_audio_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(InvalidAudio, match="holds no audio"):
+        find_audio(tmp_path)
+
+
+def test_reading_and_writing_close_what_they_open(source, tmp_path):
+    with open_to_read(source) as opened:
+        pass
+    assert opened.closed
+    with pytest.raises(Crash), open_to_write(tmp_path / "x.wav", 8000, 1, "PCM_16", force=False) as written:
+        raise Crash
+    assert written.closed
+    assert not (tmp_path / "x.wav").exists()

@@ -39,10 +39,11 @@ class Regression(RtsrError):
 
 
 class MissingDependency(RtsrError):
-    """An optional package is not installed; names the extra that brings it."""
+    """An optional package is not installed; names the extra that brings it, or None where it is to be built."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: install it with  pip install 'rtsr[{extra}]'")
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        how = f"install it with  pip install 'rtsr[{extra}]'" if extra else "build it as native/README.md says"
+        super().__init__(f"{purpose} needs {package}: {how}")
         self.package = package
         self.extra = extra
 

@@ -206,7 +206,8 @@ def test_evaluate_prints_the_means_and_writes_every_row(run, tmp_path):
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", 0.1 * rng.standard_normal(16000), 16000)
     scores = tmp_path / "scores.json"
-    code, out, _ = run("evaluate", tmp_path, "--cutoffs", "4000,3000", "--no-perceptual", "--json", scores)
+    options = ("--cutoffs", "4000,3000", "--no-perceptual", "--backend", "ort", "--json", scores)
+    code, out, _ = run("evaluate", tmp_path, *options)
     assert code == 0
     assert "cubic spline" in out
     rows = json.loads(scores.read_text())["rows"]

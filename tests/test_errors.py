@@ -56,6 +56,7 @@ def test_a_backend_without_its_package_says_what_to_install(monkeypatch, model_p
 
 def test_auto_takes_ort_then_torch_then_says_what_to_install(monkeypatch, model_path):
     there = {"onnxruntime", "torch"}
+    monkeypatch.setattr(rtsr.backend.native, "library", lambda: None)
     monkeypatch.setattr(rtsr.backend.importlib.util, "find_spec", lambda name: name if name in there else None)
     assert load(model_path).name == "ort"
     there.remove("onnxruntime")

@@ -15,7 +15,7 @@ from rtsr.errors import BackendFailed, CorruptWeights, UnknownName
 from rtsr.net.weights import SHIPPED, Weights, shipped, write
 from rtsr.spec import Spec
 
-KIND = {"ort": "onnx", "eager": "safetensors"}
+KIND = {"native": "safetensors", "ort": "onnx", "eager": "safetensors"}
 BACKENDS = sorted(KIND)
 
 

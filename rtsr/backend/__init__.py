@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ..errors import MissingDependency, UnknownName
 from ..net.weights import Weights
+from . import native
 from .base import Backend
 from .choose import fastest, has_nvidia
 from .null import NullBackend
 
 __all__ = ["BACKENDS", "GPU_BACKENDS", "Backend", "has_nvidia", "installed", "load"]
 
-BACKENDS = ("ort", "eager", "null")
+BACKENDS = ("native", "ort", "eager", "null")
 GPU_BACKENDS = ("graph", "graph-tf32", "graph-bfloat16", "graph-float16", "ort-cuda", "ort-tensorrt")
 PACKAGE = {"ort": "onnxruntime", "eager": "torch", "graph": "torch"}
 EXTRA = {"ort": "cpu", "eager": "train", "graph": "train", "ort-cuda": "gpu", "ort-tensorrt": "gpu"}
@@ -23,10 +24,10 @@ WITH_A_GPU = ("graph", "ort-cuda")  # what `auto` tries beside the CPU's
 def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads: int = 1, *, rows: int = 1) -> Backend:
     """Open a shipped model by name, or one by the path of its manifest, on a backend.
 
-    `auto` takes the first there is of ort and eager; where there is an NVIDIA card it tries that against graph and
-    ort-cuda for a second, with batches of `rows`, and takes the fastest. `threads` is for ort. Raises `UnknownName`
+    `auto` takes the first there is of native, ort and eager; where there is an NVIDIA card it tries that against graph
+    and ort-cuda for a second, with batches of `rows`, and takes the fastest. `threads` is for ort. Raises `UnknownName`
     for a name that does not exist, `CorruptWeights` where a file does not match its hash, `MissingDependency` where a
-    package is not installed, `BackendFailed` where this machine has not what a backend runs on.
+    package or librtsr is not there, `BackendFailed` where this machine has not what a backend runs on.
     """
     if backend == "auto":
         on_cpu = _first_installed()
@@ -39,6 +40,10 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
     kind, _, variant = backend.partition("-")
     if kind == "null":
         return NullBackend(weights.spec, weights.name)
+    if kind == "native":
+        if (library := native.library()) is None:
+            raise MissingDependency("librtsr", None, "the native backend")
+        return native.NativeBackend(weights, library)
     if importlib.util.find_spec(PACKAGE[kind]) is None:
         raise MissingDependency(PACKAGE[kind], EXTRA.get(backend, EXTRA[kind]), f"the {backend} backend")
     return _open(kind, variant, weights, threads)
@@ -60,12 +65,18 @@ def _open(kind: str, variant: str, weights: Weights, threads: int) -> Backend:
 
 
 def installed() -> list[str]:
-    """Return the CPU's backends whose packages are installed."""
-    return [name for name in BACKENDS if name not in PACKAGE or importlib.util.find_spec(PACKAGE[name]) is not None]
+    """Return the CPU's backends that can be opened here."""
+    return [name for name in BACKENDS if _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    if name == "native":
+        return native.library() is not None
+    return name not in PACKAGE or importlib.util.find_spec(PACKAGE[name]) is not None
 
 
 def _first_installed() -> str:
     for name in installed():
-        if name in PACKAGE:
+        if name != "null":
             return name
     raise MissingDependency("onnxruntime", "cpu", "running a model")

@@ -14,7 +14,7 @@ errors = Console(stderr=True)
 
 Model = Annotated[str, typer.Option(help="A shipped model's name (`rtsr models` lists them) or a manifest's path.")]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="auto, ort, eager, null; with an NVIDIA card: graph, ort-cuda, ort-tensorrt.")
+    str, typer.Option("--backend", help="auto, native, ort, eager, null; on a GPU graph, ort-cuda, ort-tensorrt.")
 ]
 CutoffText = Annotated[str, typer.Option("--cutoff", help="Where the received band ends: auto, or a number of Hz.")]
 

@@ -29,11 +29,12 @@ def shipped() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model on disk: `manifest` as read, `folder` with the files it names."""
+    """A model on disk: `manifest` as read from `path`, `folder` with the files it names."""
 
     name: str
     folder: Path
     manifest: dict[str, Any]
+    path: Path
 
     @classmethod
     def find(cls, name_or_path: str | Path) -> Weights:
@@ -47,7 +48,7 @@ class Weights:
             manifest = json.loads(path.read_text())
             if manifest["format"] != FORMAT:
                 raise CorruptWeights(f"{path}: expected format {FORMAT}, got {manifest['format']}")
-            weights = cls(manifest["name"], path.parent, manifest)
+            weights = cls(manifest["name"], path.parent, manifest, path)
             weights._check()
         except (ValueError, KeyError, TypeError, AttributeError, InvalidSetting) as error:
             raise CorruptWeights(f"{path} is no manifest of a model: {error!r}") from error

@@ -1,0 +1,103 @@
+"""`python -m bench.native`: the native backend and ONNX Runtime in turns, on the same voice.
+
+Taking turns is what makes the comparison fair on a machine that others use: whatever slows one slows the other. A turn
+is long enough that each finds its weights in the cache, as it would alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from rtsr import Backend, Stream, load
+from rtsr.dsp.frames import Frames
+from rtsr.eval.bench.record import store
+from rtsr.eval.bench.signal import voice
+
+RESULTS = Path(__file__).parent / "results"
+RATE_IN = 8_000
+BACKENDS = ("native", "ort")
+TURN = 50  # hops
+WARM_UP_TURNS = 4
+CUTOFF_HZ = RATE_IN / 2
+
+Act = Callable[[np.ndarray], object]
+
+
+def whole_hop(model: Backend) -> Act:
+    """Return what a stream does with a hop: framing, network, overlap-add and resampling."""
+    stream = Stream(model, RATE_IN, cutoff=CUTOFF_HZ)
+    out = np.zeros(stream.hop_out, np.float32)
+    return lambda hop: stream.process(hop, out)
+
+
+def network_step(model: Backend) -> Act:
+    """Return the backend's part of it alone."""
+    state, out = model.new_state(), np.zeros((1, model.spec.bins_out, 2), np.float32)
+    cutoff = np.full(1, CUTOFF_HZ, np.float32)
+    return lambda spectrum: model.step(spectrum, cutoff, state, out)
+
+
+def in_turns(acts: list[Act], inputs: np.ndarray) -> np.ndarray:
+    """Return the seconds that each act took for each input, (acts, inputs)."""
+    times = np.empty((len(acts), len(inputs)))
+    for start in range(0, len(inputs), TURN):
+        for which, act in enumerate(acts):
+            for i in range(start, min(start + TURN, len(inputs))):
+                began = time.perf_counter()
+                act(inputs[i])
+                times[which, i] = time.perf_counter() - began
+    return times[:, WARM_UP_TURNS * TURN :]
+
+
+def summary(model: str, what: str, times: np.ndarray, hop_ms: float) -> dict[str, object]:
+    """Return one row: percentiles of both, and how many times faster native is, the median over pairs of turns."""
+    row: dict[str, object] = {"model": model, "what": what, "hops": times.shape[1], "hop_ms": hop_ms}
+    for backend, each in zip(BACKENDS, 1000 * times, strict=True):
+        row |= {f"{backend}_p{p}_ms": float(np.percentile(each, float(p))) for p in ("50", "99", "99.9")}
+        row[f"{backend}_real_time_factor"] = float(each.mean() / hop_ms)
+    turns = times[:, : times.shape[1] // TURN * TURN].reshape(2, -1, TURN).sum(2)
+    row["times_faster"] = float(np.median(turns[1] / turns[0]))
+    return row
+
+
+def measure(model: str, seconds: float) -> list[dict[str, object]]:
+    """Return a row for the network's step and one for the whole hop."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    opened = [load(model, backend) for backend in BACKENDS]
+    spec = opened[0].spec
+    hop, frames = spec.hop_at(RATE_IN), Frames(spec, RATE_IN)
+    hops = voice(seconds, RATE_IN)[: int(seconds * RATE_IN) // hop * hop].reshape(-1, hop)
+    spectra = np.stack([frames.push(h).copy()[None] for h in hops])
+    return [
+        summary(model, "network step", in_turns([network_step(m) for m in opened], spectra), spec.hop_ms),
+        summary(model, "whole hop in Python", in_turns([whole_hop(m) for m in opened], hops), spec.hop_ms),
+    ]
+
+
+def main(
+    model: Annotated[str, typer.Option(help="A model's name or manifest.")] = "voice-16k",
+    seconds: Annotated[float, typer.Option(help="Audio to stream through both.")] = 30.0,
+    save: Annotated[bool, typer.Option(help="Append the rows to bench/results.")] = True,
+) -> None:
+    """Compare the native backend with ONNX Runtime on one core.
+
+    Example:
+
+        python -m bench.native --seconds 10 --no-save
+    """
+    rows = measure(model, seconds)
+    for row in rows:
+        print(*(f"{name}={v:.4f}" if isinstance(v, float) else f"{name}={v}" for name, v in row.items()))
+    if save:
+        store(RESULTS, "native", rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,41 @@
+// Where the received band ends, and how the generated one is laid over it; rtsr/dsp/band.py.
+#pragma once
+
+#include <vector>
+
+#include "spec.hpp"
+
+namespace rtsr {
+
+/// Watches received spectra and says where their band ends, in Hz; slow to change its mind. Bands of 100 Hz keep their
+/// loudest level of the last seconds; the cutoff is where this held spectrum falls off a cliff below bands that are
+/// empty. It moves once the same answer stood long enough, in speech. Until then it is half of the input's rate.
+class CutoffTracker {
+public:
+    CutoffTracker(const Spec &spec, int rate);
+    /// Takes one spectrum (bins_in, 2) and returns the cutoff in Hz.
+    double push(const float *spectrum);
+    double cutoff_hz() const { return cutoff_; }
+    void reset();
+
+private:
+    double measure(const float *spectrum);
+    double hold(double forget);
+    int find_edge(double floor) const;
+    bool is_full(int edge, double floor) const;
+    void consider(double found);
+
+    const double nyquist_, full_scale_, least_hz_, most_hz_, frames_per_s_;
+    const int per_band_, bands_;
+    std::vector<double> smoothed_, held_;
+    double loudest_ = 0, candidate_ = 0, standing_ = 0, cutoff_ = 0;
+    bool settled_ = false;
+};
+
+/// Copies a block with everything beyond full scale clipped to [-1, 1] and what is no number set to 0.
+void clean(const float *block, int samples, float *out);
+
+/// out = received + gain * generated, the gain sliding over the block, clipped to full scale.
+void lay_over(const float *received, const float *generated, double gain_from, double gain_to, int samples, float *out);
+
+}  // namespace rtsr

@@ -1,0 +1,140 @@
+#include "layers.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace rtsr {
+
+namespace {
+
+constexpr size_t ALIGN = 64;
+constexpr int LONGEST_KERNEL = 64;  // as the manifest's reader allows
+
+void *aligned(size_t bytes) {
+    void *memory = std::aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+    if (!memory) throw std::bad_alloc();
+    std::memset(memory, 0, bytes);
+    return memory;
+}
+
+/// Rounds to the nearest bfloat16, ties to even.
+uint16_t to_half(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return uint16_t((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+float as_is(float value) { return value; }
+
+/// From (out, in) to (panels, in, PANEL); what pads the last panel stays zero.
+template <class Weight, class Convert>
+void *pack(const std::vector<float> &rows, int in, int out, Convert convert) {
+    auto *packed = static_cast<Weight *>(aligned(size_t(padded(out)) * size_t(in) * sizeof(Weight)));
+    for (int o = 0; o < out; ++o)
+        for (int i = 0; i < in; ++i)
+            packed[(long(o / PANEL) * in + i) * PANEL + o % PANEL] = convert(rows[size_t(o) * size_t(in) + size_t(i)]);
+    return packed;
+}
+
+}  // namespace
+
+Linear::Linear(const Source &from, const std::string &name, int in, int out)
+    : kernels_(from.kernels), half_(from.half), in_(in), panels_(padded(out) / PANEL) {
+    const auto weight = from.tensors.read(name + ".weight", {out, in});
+    const auto bias = from.tensors.read(name + ".bias", {out});
+    weights_.reset(half_ ? pack<uint16_t>(weight, in, out, to_half) : pack<float>(weight, in, out, as_is));
+    bias_.reset(aligned(size_t(padded(out)) * sizeof(float)));
+    std::copy(bias.begin(), bias.end(), static_cast<float *>(bias_.get()));
+}
+
+void Linear::apply(const float *x, int x_stride, float *y, int y_stride, int rows) const {
+    const auto *bias = static_cast<const float *>(bias_.get());
+    const Product job{weights_.get(), bias, in_, panels_, x, x_stride, y, y_stride, rows};
+    half_ ? kernels_.product_half(job) : kernels_.product_single(job);
+}
+
+void Past::push(const float *frame) {
+    std::copy(frame, frame + channels_, values_.begin() + long(place_) * channels_);
+    place_ = place_ + 1 < frames_ ? place_ + 1 : 0;
+}
+
+void Past::reset() {
+    std::fill(values_.begin(), values_.end(), 0.0f);
+    place_ = 0;
+}
+
+float *Past::read(float *out) const {
+    const auto oldest = values_.begin() + long(place_) * channels_;
+    out = std::copy(oldest, values_.end(), out);
+    return std::copy(values_.begin(), oldest, out);
+}
+
+const float *Past::write(const float *from) {
+    std::copy_n(from, values_.size(), values_.begin());
+    place_ = 0;
+    return from + values_.size();
+}
+
+Norm::Norm(const Source &from, const std::string &name, int channels)
+    : kernels_(from.kernels),
+      channels_(channels),
+      gain_(from.tensors.read(name + ".weight", {channels})),
+      bias_(from.tensors.read(name + ".bias", {channels})) {}
+
+Block::Block(const Source &from, const std::string &name, int channels, int hidden, int kernel, int dilation)
+    : kernels_(from.kernels),
+      channels_(channels),
+      hidden_(hidden),
+      kernel_(kernel),
+      dilation_(dilation),
+      weight_(from.tensors.read(name + ".past.weight", {kernel, channels})),
+      bias_(from.tensors.read(name + ".past.bias", {channels})),
+      scale_(from.tensors.read(name + ".scale", {channels})),
+      norm_(from, name + ".norm", channels),
+      widen_(from, name + ".widen", channels, hidden),
+      narrow_(from, name + ".narrow", hidden, channels) {}
+
+void Block::look_back(const float *x, const Past &past, float *y) const {
+    const float *frames[LONGEST_KERNEL];
+    for (int t = 0; t + 1 < kernel_; ++t) frames[t] = past.ago((kernel_ - 1 - t) * dilation_);
+    frames[kernel_ - 1] = x;
+    kernels_.depthwise(frames, kernel_, weight_.data(), bias_.data(), channels_, y);
+}
+
+void Block::apply(float *x, int stride, Past *const *past, int rows, const Scratch &scratch) const {
+    for (int r = 0; r < rows; ++r) {
+        float *seen = scratch.two + long(r) * scratch.stride;
+        look_back(x + long(r) * stride, *past[r], seen);
+        past[r]->push(x + long(r) * stride);
+        norm_.apply(seen, scratch.one + long(r) * scratch.stride);
+    }
+    widen_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
+    for (int r = 0; r < rows; ++r) kernels_.gelu(scratch.two + long(r) * scratch.stride, hidden_);
+    narrow_.apply(scratch.two, scratch.stride, scratch.one, scratch.stride, rows);
+    for (int r = 0; r < rows; ++r)
+        kernels_.add_scaled(scale_.data(), scratch.one + long(r) * scratch.stride, x + long(r) * stride, channels_);
+}
+
+Memory::Memory(const Source &from, const std::string &name, int channels, int hidden)
+    : kernels_(from.kernels),
+      channels_(channels),
+      hidden_(hidden),
+      norm_(from, name + ".norm", channels),
+      enter_(from, name + ".enter", channels, 2 * hidden),
+      leave_(from, name + ".leave", hidden, channels) {}
+
+void Memory::apply(float *x, int stride, float *const *state, int rows, const Scratch &scratch) const {
+    for (int r = 0; r < rows; ++r) norm_.apply(x + long(r) * stride, scratch.one + long(r) * scratch.stride);
+    enter_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
+    for (int r = 0; r < rows; ++r) {
+        const float *gate = scratch.two + long(r) * scratch.stride;
+        kernels_.blend(gate, gate + hidden_, state[r], hidden_);
+        std::copy(state[r], state[r] + hidden_, scratch.one + long(r) * scratch.stride);
+    }
+    leave_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < channels_; ++c) x[long(r) * stride + c] += scratch.two[long(r) * scratch.stride + c];
+}
+
+}  // namespace rtsr

@@ -1,0 +1,121 @@
+// The C border: what is thrown inside becomes a status and a message.
+#include "rtsr.h"
+
+#include <cstdio>
+#include <memory>
+#include <new>
+
+#include "rows.hpp"
+#include "stream.hpp"
+
+struct rtsr_model {
+    std::shared_ptr<const rtsr::Model> model;
+    rtsr_spec spec;
+};
+
+struct rtsr_state : rtsr::Stream {
+    using Stream::Stream;
+};
+
+struct rtsr_rows : rtsr::Rows {
+    using Rows::Rows;
+};
+
+namespace {
+
+thread_local char last_error[1024] = "";
+
+rtsr_status refuse(rtsr_status status, const char *message) {
+    std::snprintf(last_error, sizeof last_error, "%s", message);
+    return status;
+}
+
+/// Sets *made to what `make` returns; to NULL, with a status, where it throws.
+template <class Made, class Make>
+rtsr_status guarded(Made **made, Make make) {
+    *made = nullptr;
+    try {
+        *made = make();
+        return RTSR_OK;
+    } catch (const rtsr::Error &error) {
+        return refuse(error.status, error.what());
+    } catch (const std::bad_alloc &) {
+        return refuse(RTSR_NO_MEMORY, "not enough memory");
+    } catch (const std::exception &error) {
+        return refuse(RTSR_CORRUPT, error.what());
+    }
+}
+
+rtsr_spec plain(const rtsr::Spec &spec) {
+    return {spec.rate,      spec.hop,        spec.history,       spec.synthesis,
+            spec.bins_in(), spec.bins_out(), spec.cutoff_min_hz, spec.cutoff_max_hz};
+}
+
+}  // namespace
+
+rtsr_status rtsr_model_open(const char *path, rtsr_precision precision, rtsr_model **model) {
+    return guarded(model, [&] {
+        if (precision != RTSR_SINGLE && precision != RTSR_HALF)
+            rtsr::invalid("expected RTSR_SINGLE or RTSR_HALF, got " + std::to_string(int(precision)));
+        auto opened = rtsr::Model::open(path, precision == RTSR_HALF, rtsr::kernels());
+        return new rtsr_model{opened, plain(opened->spec())};
+    });
+}
+
+void rtsr_model_close(rtsr_model *model) { delete model; }
+
+const rtsr_spec *rtsr_model_spec(const rtsr_model *model) { return &model->spec; }
+
+rtsr_status rtsr_state_new(const rtsr_model *model, int32_t rate, int32_t rate_out, rtsr_state **state) {
+    return guarded(state, [&] { return new rtsr_state(model->model, rate, rate_out); });
+}
+
+void rtsr_state_free(rtsr_state *state) { delete state; }
+
+void rtsr_state_reset(rtsr_state *state) { state->reset(); }
+
+void rtsr_process(rtsr_state *state, float *out, const float *in) { state->process(in, out); }
+
+int32_t rtsr_hop(const rtsr_state *state) { return state->hop; }
+
+int32_t rtsr_hop_out(const rtsr_state *state) { return state->hop_out; }
+
+int32_t rtsr_latency(const rtsr_state *state) { return state->latency(); }
+
+rtsr_status rtsr_set_cutoff(rtsr_state *state, double cutoff_hz) {
+    return state->set_cutoff(cutoff_hz) ? RTSR_OK : RTSR_INVALID;
+}
+
+rtsr_status rtsr_set_gain(rtsr_state *state, double gain_db) {
+    return state->set_gain(gain_db) ? RTSR_OK : RTSR_INVALID;
+}
+
+void rtsr_set_bypass(rtsr_state *state, int32_t bypass) { state->set_bypass(bypass != 0); }
+
+double rtsr_cutoff(const rtsr_state *state) { return state->cutoff_hz(); }
+
+rtsr_status rtsr_rows_new(const rtsr_model *model, int32_t rows, rtsr_rows **state) {
+    return guarded(state, [&] {
+        if (rows < 1) rtsr::invalid("expected at least one row, got " + std::to_string(rows));
+        return new rtsr_rows(model->model, rows);
+    });
+}
+
+void rtsr_rows_free(rtsr_rows *state) { delete state; }
+
+void rtsr_step(rtsr_rows *state, int32_t count, float *out, const float *spectrum, const float *cutoff,
+               const uint8_t *active) {
+    state->step(count, spectrum, cutoff, out, active);
+}
+
+int32_t rtsr_row_size(const rtsr_rows *state) { return state->row(0).size(); }
+
+void rtsr_row_read(const rtsr_rows *state, int32_t row, float *memory) { state->row(row).read(memory); }
+
+void rtsr_row_write(rtsr_rows *state, int32_t row, const float *memory) {
+    memory ? state->row(row).write(memory) : state->row(row).reset();
+}
+
+const char *rtsr_last_error(void) { return last_error; }
+
+const char *rtsr_version(void) { return RTSR_VERSION; }

@@ -1,0 +1,131 @@
+#include "stream.hpp"
+
+#include <cmath>
+
+#include "denormals.hpp"
+
+namespace rtsr {
+
+namespace {
+
+constexpr int GENERATED_DELAY_MS = 1;   // of the resampler after the overlap-add, away from the model's rate
+constexpr double NOTHING_MISSING = 2;   // times the model's rate: a cutoff above which no bin lies
+constexpr double MOST_GAIN_DB = 24;
+constexpr auto RELAXED = std::memory_order_relaxed;  // settings stand alone: nothing is published along with them
+
+int lift_delay(const Spec &spec, int rate_out) {
+    return rate_out == spec.rate ? 0 : GENERATED_DELAY_MS * rate_out / 1000;
+}
+
+int checked_rate_out(const Spec &spec, int rate_out) {
+    if (rate_out < spec.rate)
+        invalid("expected an output rate of at least " + std::to_string(spec.rate) + " Hz, got " +
+                std::to_string(rate_out) + " Hz");
+    return rate_out;
+}
+
+std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *bytes, size_t size, bool half,
+                                   const Kernels &kernels) {
+    try {
+        const Tensors tensors(bytes, size);
+        return std::shared_ptr<const Model>(new Model{Net(manifest.net, {tensors, half, kernels}), kernels});
+    } catch (const Error &error) {
+        throw Error(error.status, manifest.name + ": the weights are not those of the network in the manifest: " +
+                                      error.what());
+    }
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::open(const std::string &path, bool half, const Kernels &kernels) {
+    const Weights weights = Weights::open(path);
+    return build(weights.manifest, weights.file->bytes(), weights.file->size(), half, kernels);
+}
+
+std::shared_ptr<const Model> Model::read(std::string_view manifest, const uint8_t *tensors, size_t size,
+                                         const Kernels &kernels) {
+    return build(Manifest::parse(manifest), tensors, size, false, kernels);
+}
+
+Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)
+    : rate(rate_in ? rate_in : model->spec().rate),
+      rate_out(checked_rate_out(model->spec(), rate_to ? rate_to : model->spec().rate)),
+      hop(model->spec().hop_at(rate)),
+      hop_out(model->spec().hop_at(rate_out)),
+      model_(std::move(model)),
+      spec_(model_->spec()),
+      delay_(spec_.overlap() * rate_out / spec_.rate + lift_delay(spec_, rate_out)),
+      dry_(rate, rate_out, delay_, hop, model_->kernels),
+      frames_(spec_, rate),
+      overlap_(spec_),
+      tracker_(spec_, rate),
+      row_(model_->net.config()),
+      space_(model_->net, 1),
+      hop_(size_t(hop)),
+      received_(size_t(hop_out)),
+      lifted_(size_t(hop_out)),
+      generated_(2 * size_t(spec_.bins_out())) {
+    if (rate_out != spec_.rate)
+        lift_.emplace(spec_.rate, rate_out, lift_delay(spec_, rate_out), spec_.hop, model_->kernels);
+    reset();
+}
+
+void Stream::process(const float *block, float *out) noexcept {
+    const NoDenormals no_denormals;
+    const double gain = bypass_.load(RELAXED) ? 0 : gain_.load(RELAXED);
+    clean(block, hop, hop_.data());
+    dry_.process(hop_.data(), hop, received_.data());
+    const float *generated = generate();
+    lay_over(received_.data(), generated, gain_now_, gain, hop_out, out);
+    gain_now_ = gain;
+}
+
+/// Frames, network, overlap-add and resampling of the missing band; returns (hop_out).
+const float *Stream::generate() {
+    const float *spectrum = frames_.push(hop_.data());
+    const double detected = tracker_.push(spectrum), fixed = fixed_.load(RELAXED);
+    detected_.store(detected, RELAXED);
+    const float told = float(cutoff_for_network(fixed > 0 ? fixed : detected));
+    Row *row = &row_;
+    float *made = generated_.data();
+    model_->net.step(&row, 1, &spectrum, &told, &made, space_);
+    const float *generated = overlap_.push(made);
+    if (!lift_) return generated;
+    lift_->process(generated, spec_.hop, lifted_.data());
+    return lifted_.data();
+}
+
+/// Nothing is missing from a band that reaches far enough; the network then generates exact zeros.
+double Stream::cutoff_for_network(double cutoff) const {
+    return cutoff <= spec_.cutoff_max_hz ? cutoff : NOTHING_MISSING * spec_.rate;
+}
+
+void Stream::reset() noexcept {
+    dry_.reset();
+    if (lift_) lift_->reset();
+    frames_.reset();
+    overlap_.reset();
+    tracker_.reset();
+    row_.reset();
+    detected_.store(tracker_.cutoff_hz(), RELAXED);
+    gain_now_ = bypass_.load(RELAXED) ? 0 : gain_.load(RELAXED);
+}
+
+bool Stream::set_cutoff(double cutoff_hz) noexcept {
+    if (cutoff_hz != 0 && !(cutoff_hz >= spec_.cutoff_min_hz && cutoff_hz <= spec_.rate)) return false;
+    fixed_.store(cutoff_hz, RELAXED);
+    return true;
+}
+
+bool Stream::set_gain(double gain_db) noexcept {
+    if (!(gain_db <= MOST_GAIN_DB)) return false;
+    gain_.store(std::pow(10.0, gain_db / 20), RELAXED);
+    return true;
+}
+
+double Stream::cutoff_hz() const {
+    const double fixed = fixed_.load(RELAXED);
+    return fixed > 0 ? fixed : detected_.load(RELAXED);
+}
+
+}  // namespace rtsr

@@ -1,0 +1,75 @@
+// OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py.
+//
+//     hop -+- frames -- network -- overlap-add -- resample --+
+//          |                                                 + -- hop
+//          +- resample (linear phase, as long as the delay) -+
+//
+// The lower path is what was received, delayed and nothing else; the upper path adds the band above the cutoff.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "band.hpp"
+#include "frames.hpp"
+#include "net.hpp"
+#include "resample.hpp"
+
+namespace rtsr {
+
+/// An opened model: immutable, shared by any number of streams.
+struct Model {
+    Net net;
+    const Kernels &kernels;
+
+    const Spec &spec() const { return net.config().spec; }
+    /// Of the files that a manifest ties together, or of their contents.
+    static std::shared_ptr<const Model> open(const std::string &path, bool half, const Kernels &kernels);
+    static std::shared_ptr<const Model> read(std::string_view manifest, const uint8_t *tensors, size_t size,
+                                             const Kernels &kernels);
+};
+
+class Stream {
+public:
+    /// 0 stands for the model's rate. Refuses rates at which a hop is no whole number of samples.
+    Stream(std::shared_ptr<const Model> model, int rate, int rate_out);
+
+    /// Takes `hop` samples, gives `hop_out`. Never allocates, locks, throws or waits.
+    void process(const float *block, float *out) noexcept;
+    /// Forgets everything heard; the thread that calls `process`.
+    void reset() noexcept;
+
+    // Any thread, at any time; takes effect with the next hop. False, and nothing changed, for what cannot be.
+    bool set_cutoff(double cutoff_hz) noexcept;  // 0 detects it
+    bool set_gain(double gain_db) noexcept;
+    void set_bypass(bool bypass) noexcept { bypass_.store(bypass, std::memory_order_relaxed); }
+    double cutoff_hz() const;
+
+    int delay() const { return delay_; }
+    int latency() const { return hop_out + delay_; }
+
+    const int rate, rate_out, hop, hop_out;
+
+private:
+    const float *generate();
+    double cutoff_for_network(double cutoff) const;
+
+    const std::shared_ptr<const Model> model_;
+    const Spec spec_;
+    std::optional<Resampler> lift_;
+    const int delay_;
+    Resampler dry_;
+    Frames frames_;
+    OverlapAdd overlap_;
+    CutoffTracker tracker_;
+    Row row_;
+    Workspace space_;
+    std::vector<float> hop_, received_, lifted_, generated_;
+    double gain_now_ = 1;
+    std::atomic<double> fixed_{0}, gain_{1}, detected_{0};
+    std::atomic<bool> bypass_{false};
+};
+
+}  // namespace rtsr

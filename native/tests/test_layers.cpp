@@ -1,0 +1,201 @@
+// Every layer, and the whole step, against vectors of the reference; in both precisions and on every set of kernels.
+#include "rows.hpp"
+#include "signals.hpp"
+#include "vectors.hpp"
+
+using namespace rtsr;
+
+namespace {
+
+constexpr double BOUND = 1e-4;
+constexpr double BOUND_HALF = 0.05;  // bfloat16 keeps 8 bits of a weight
+
+struct Fixture {
+    explicit Fixture(const std::string &model)
+        : weights(Weights::open(manifest(model))),
+          tensors(weights.file->bytes(), weights.file->size()),
+          vectors(model) {}
+    Source source(int which, bool half = false) const { return {tensors, half, kernels(which)}; }
+    const NetConfig &config() const { return weights.manifest.net; }
+
+    const Weights weights;
+    const Tensors tensors;
+    const Vectors vectors;
+};
+
+/// Calls `test` for both models and every set of kernels of this machine.
+void everywhere(const std::function<void(const Fixture &, int)> &test) {
+    for (const char *model : MODELS) {
+        const Fixture fixture(model);
+        for (int which = 0; which < kernels_count(); ++which) test(fixture, which);
+    }
+}
+
+/// Runs a layer over the frames of its vector, in place in rows as wide as the layers need; returns the difference.
+double run(const Fixture &fixture, const std::string &name, const std::function<void(float *)> &advance) {
+    const auto in = fixture.vectors.read(name + ".in"), expected = fixture.vectors.read(name + ".out");
+    const auto frames = size_t(fixture.vectors.tensors.shape(name + ".in")[0]);
+    const size_t width = in.size() / frames, width_out = expected.size() / frames;
+    std::vector<float> row(4096), got;
+    for (size_t f = 0; f < frames; ++f) {
+        std::copy_n(in.begin() + long(f * width), width, row.begin());
+        advance(row.data());
+        got.insert(got.end(), row.begin(), row.begin() + long(width_out));
+    }
+    return difference(got, expected);
+}
+
+double run_block(const Fixture &fixture, int which, const std::string &name, int channels, int dilation) {
+    const NetConfig &net = fixture.config();
+    const Block block(fixture.source(which), name, channels, net.hidden(channels), net.kernel, dilation);
+    Past past(block.memory(), channels), *pasts = &past;
+    std::vector<float> one(4096), two(4096);
+    return run(fixture, name, [&](float *x) { block.apply(x, 4096, &pasts, 1, {4096, one.data(), two.data()}); });
+}
+
+double run_linear(const Fixture &fixture, int which, const std::string &name, int in, int out, bool half = false) {
+    const Linear linear(fixture.source(which, half), name, in, out);
+    std::vector<float> y(4096);
+    return run(fixture, name, [&](float *x) {
+        linear.apply(x, in, y.data(), 4096, 1);
+        std::copy_n(y.begin(), out, x);
+    });
+}
+
+/// All frames through whole steps; returns (frames, bins_out, 2).
+std::vector<float> steps(const Fixture &fixture, int which, bool half) {
+    const Net net(fixture.config(), fixture.source(which, half));
+    const auto spectrum = fixture.vectors.read("spectrum"), cutoff = fixture.vectors.read("cutoff");
+    const Spec &spec = fixture.config().spec;
+    std::vector<float> out(cutoff.size() * size_t(spec.bins_out()) * 2);
+    Row row(fixture.config());
+    Workspace space(net, 1);
+    for (size_t f = 0; f < cutoff.size(); ++f) {
+        Row *rows = &row;
+        const float *heard = spectrum.data() + f * size_t(spec.bins_in()) * 2;
+        float *made = out.data() + f * size_t(spec.bins_out()) * 2;
+        net.step(&rows, 1, &heard, &cutoff[f], &made, space);
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST(blocks_do_what_the_reference_does) {
+    everywhere([](const Fixture &f, int which) {
+        const NetConfig &net = f.config();
+        for (size_t i = 0; i + 1 < net.widths.size(); ++i) {
+            CHECK(run_block(f, which, "encoder." + std::to_string(i), net.widths[i], net.dilations[i]) <= BOUND);
+            CHECK(run_block(f, which, "decoder." + std::to_string(i), net.widths[i], net.dilations[i]) <= BOUND);
+        }
+        for (int i = 0; i < net.bottleneck_blocks; ++i)
+            CHECK(run_block(f, which, "bottleneck." + std::to_string(i), net.widths.back(),
+                            net.dilations.back() << i) <= BOUND);
+    });
+}
+
+TEST(a_block_of_another_dilation_is_heard) {
+    const Fixture fixture("random");
+    CHECK(run_block(fixture, 0, "encoder.0", fixture.config().widths[0], 2) > 100 * BOUND);
+}
+
+TEST(memory_does_what_the_reference_does) {
+    everywhere([](const Fixture &f, int which) {
+        const Memory memory(f.source(which), "memory", f.config().widths.back(), f.config().memory);
+        std::vector<float> state(size_t(f.config().memory)), one(4096), two(4096);
+        float *states = state.data();
+        CHECK(run(f, "memory", [&](float *x) {
+                  memory.apply(x, 4096, &states, 1, {4096, one.data(), two.data()});
+              }) <= BOUND);
+    });
+}
+
+TEST(linear_layers_do_what_the_reference_does) {
+    everywhere([](const Fixture &f, int which) {
+        const NetConfig &net = f.config();
+        const int in = 3 * net.spec.bins_in() + net.spec.bins_out(), out = 3 * net.spec.bins_out();
+        for (bool half : {false, true}) {
+            const double bound = half ? BOUND_HALF : BOUND;
+            CHECK(run_linear(f, which, "enter", in, net.widths[0], half) <= bound);
+            CHECK(run_linear(f, which, "leave", net.widths[0], out, half) <= bound);
+            for (size_t i = 0; i + 1 < net.widths.size(); ++i) {
+                const std::string n = "." + std::to_string(i);
+                CHECK(run_linear(f, which, "down" + n, net.widths[i], net.widths[i + 1], half) <= bound);
+                CHECK(run_linear(f, which, "up" + n, net.widths[i] + net.widths[i + 1], net.widths[i], half) <= bound);
+            }
+        }
+    });
+}
+
+TEST(the_norm_does_what_the_reference_does) {
+    everywhere([](const Fixture &f, int which) {
+        const Norm norm(f.source(which), "norm", f.config().widths[0]);
+        std::vector<float> y(4096);
+        CHECK(run(f, "norm", [&](float *x) {
+                  norm.apply(x, y.data());
+                  std::copy_n(y.begin(), f.config().widths[0], x);
+              }) <= BOUND);
+    });
+}
+
+TEST(features_are_the_references) {
+    const Fixture f("random");
+    const Net net(f.config(), f.source(0));
+    const auto spectrum = f.vectors.read("spectrum"), cutoff = f.vectors.read("cutoff");
+    std::vector<float> got(cutoff.size() * size_t(net.width_in()));
+    for (size_t i = 0; i < cutoff.size(); ++i)
+        net.features(spectrum.data() + i * size_t(f.config().spec.bins_in()) * 2, cutoff[i],
+                     got.data() + i * size_t(net.width_in()));
+    CHECK(difference(got, f.vectors.read("enter.in")) <= 1e-5);
+}
+
+TEST(whole_steps_give_what_the_reference_gives) {
+    everywhere([](const Fixture &f, int which) {
+        CHECK(difference(steps(f, which, false), f.vectors.read("generated")) <= BOUND);
+        const double half = difference(steps(f, which, true), f.vectors.read("generated"));
+        CHECK(half <= BOUND_HALF);
+        CHECK(half > BOUND);  // or the weights were not rounded at all
+    });
+}
+
+TEST(rows_give_the_same_bits_in_any_batch) {
+    const auto model = Model::open(manifest("random"), false, kernels());
+    const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bins_out()) * 2;
+    constexpr int ROWS = 21;
+    signals::Random random(5);
+    Rows together(model, ROWS);
+    std::vector<Rows> alone;
+    for (int r = 0; r < ROWS; ++r) alone.emplace_back(model, 1);
+    std::vector<float> spectrum(ROWS * in), cutoff(ROWS, 2000.0f), out(ROWS * made), one(made);
+    std::vector<uint8_t> active(ROWS);
+    for (int frame = 0; frame < 50; ++frame) {
+        for (float &x : spectrum) x = random.uniform();
+        for (uint8_t &a : active) a = random.below(4) != 0;
+        together.step(ROWS, spectrum.data(), cutoff.data(), out.data(), active.data());
+        for (int r = 0; r < ROWS; ++r) {
+            alone[size_t(r)].step(1, spectrum.data() + size_t(r) * in, cutoff.data(), one.data(), &active[size_t(r)]);
+            CHECK(std::equal(one.begin(), one.end(), out.begin() + long(size_t(r) * made)));
+            CHECK(active[size_t(r)] || out[size_t(r) * made] == 0);
+        }
+    }
+}
+
+TEST(what_a_row_remembers_can_be_moved) {
+    const auto model = Model::open(manifest("random"), false, kernels());
+    const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bins_out()) * 2;
+    Rows from(model, 1), to(model, 2);
+    signals::Random random(6);
+    std::vector<float> spectrum(2 * in), cutoff(2, 2000.0f), out(made), moved(2 * made);
+    for (int frame = 0; frame < 70; ++frame) {
+        for (float &x : spectrum) x = random.uniform();
+        from.step(1, spectrum.data(), cutoff.data(), out.data(), nullptr);
+    }
+    std::vector<float> memory(size_t(from.row(0).size()));
+    from.row(0).read(memory.data());
+    to.row(1).write(memory.data());
+    std::copy_n(spectrum.begin(), in, spectrum.begin() + long(in));
+    from.step(1, spectrum.data(), cutoff.data(), out.data(), nullptr);
+    to.step(2, spectrum.data(), cutoff.data(), moved.data(), nullptr);
+    CHECK(std::equal(out.begin(), out.end(), moved.begin() + long(made)));
+    CHECK(!std::equal(out.begin(), out.end(), moved.begin()));
+}

@@ -1,0 +1,162 @@
+"""Write what the C++ tests compare with: two models, what each of their layers does, and what a stream gives.
+
+    python native/tests/write_vectors.py FOLDER
+
+writes FOLDER/random and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in` and `LAYER.out`
+of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and `stream.RATE.RATE_OUT.CUTOFF.in` and
+`.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
+`.cutoff` too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+from rtsr import Reblock, Stream, load
+from rtsr.dsp.band import CutoffTracker
+from rtsr.dsp.frames import Frames
+from rtsr.net.export import export
+from rtsr.net.layers import Block, Memory
+from rtsr.net.model import BandNet, NetConfig
+from rtsr.net.weights import SHIPPED, Weights
+from rtsr.spec import Spec
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from signals import narrowed, noise, voice_like
+
+SECONDS = 1.0
+FRAMES = 60  # more than the longest memory of a layer, 48 frames
+STREAMS = [
+    (8000, 16000, 4000.0),
+    (16000, 16000, 3400.0),
+    (16000, 16000, "auto"),
+    (48000, 48000, "auto"),
+    (4000, 16000, 2000.0),
+    (16000, 48000, 2500.0),
+    (11000, 32000, 2500.0),
+]
+REBLOCKS = [(44100, 44100), (16000, 16000), (22050, 48000), (8000, 44100), (44100, 16000)]
+
+
+def random_model(folder: Path) -> Path:
+    """Export a small network with odd widths that generates loudly, so that a difference anywhere is heard."""
+    torch.manual_seed(11)
+    net = BandNet(NetConfig(widths=(33, 24, 17), memory=19))
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith(("scale", "bias")) or ".norm." in name:
+                parameter.uniform_(-0.7, 0.7)
+        net.leave.weight.normal_(0, 0.15)
+    return export(net, "random", folder, {})
+
+
+def shipped_model(folder: Path) -> Path:
+    """Copy the shipped model under a name of its own."""
+    folder.mkdir(parents=True)
+    weights = Weights.find("voice-16k")
+    for entry in weights.manifest["files"].values():
+        shutil.copy(SHIPPED / entry["file"], folder)
+    return Path(shutil.copy(SHIPPED / "voice-16k.json", folder / "shipped.json"))
+
+
+def spectra(net: BandNet) -> np.ndarray:
+    """Return (FRAMES, bins_in, 2): a voice, then a pause too quiet to be heard."""
+    spec = net.config.spec
+    frames, x = Frames(spec, spec.rate), voice_like(1.0) + noise(16000, 1, 1e-3)
+    x[4000 + (FRAMES - 10) * spec.hop :] *= 1e-5
+    hops = x[4000:].reshape(-1, spec.hop)[:FRAMES]
+    return np.stack([frames.push(hop).copy() for hop in hops])
+
+
+def layers(net: BandNet) -> dict[str, np.ndarray]:
+    """Return what goes into every layer and what comes out, over all frames from a zero state."""
+    kept: dict[str, np.ndarray] = {}
+
+    def keep(name: str):
+        def hook(_module, inputs, output) -> None:
+            out = output[0] if isinstance(output, tuple) else output
+            kept[f"{name}.in"], kept[f"{name}.out"] = (t[0].contiguous().numpy().copy() for t in (inputs[0], out))
+
+        return hook
+
+    for name, module in net.named_modules():
+        if isinstance(module, Block | Memory | nn.Linear | nn.LayerNorm):
+            module.register_forward_hook(keep(name))
+    spectrum = spectra(net)
+    cutoff = np.linspace(1500, 6500, len(spectrum)).astype(np.float32)
+    cutoff[5:10] = 4000  # exactly on a bin
+    with torch.inference_mode():
+        generated, _ = net(torch.from_numpy(spectrum)[None], torch.from_numpy(cutoff)[None], net.new_state())
+    return {**kept, "spectrum": spectrum, "cutoff": cutoff, "generated": generated[0].contiguous().numpy()}
+
+
+def streams(path: Path) -> dict[str, np.ndarray]:
+    """Return what goes into a stream and what comes out, for several rates."""
+    out = {}
+    model = load(path, "eager")
+    for rate, rate_out, cutoff in STREAMS:
+        stream = Stream(model, rate, rate_out, cutoff=cutoff)
+        x = voice_like(SECONDS, rate) + noise(round(SECONDS * rate), 1, 1e-3)
+        if cutoff == "auto":
+            x = narrowed(x, rate, 3000)
+        name = f"stream.{rate}.{rate_out}.{cutoff}"
+        out[f"{name}.in"] = x[: len(x) // stream.hop * stream.hop]
+        out[f"{name}.out"] = np.concatenate([stream.process(hop) for hop in out[f"{name}.in"].reshape(-1, stream.hop)])
+        assert cutoff != "auto" or stream.cutoff_hz < 4000, "the band's edge was not found: this compares nothing"
+    return out
+
+
+def trackers(spec: Spec) -> dict[str, np.ndarray]:
+    """Return spectra and the cutoff that is found after each, for what leads the tracker through all its branches."""
+    rate, time = spec.rate, np.arange(2 * spec.rate) / spec.rate
+    voice, hiss, hum = voice_like(2.0), noise(len(time), 1), 0.3 * np.sin(2 * np.pi * 1500 * time)
+    fading = np.cumsum(hiss).astype(np.float32) * 0.02
+    heard = {
+        "wider": (narrowed(voice, rate, 3000), narrowed(voice, rate, 5500), voice),
+        "narrower": (narrowed(hiss, rate, 6000), narrowed(hiss, rate, 3400), narrowed(hiss, rate, 2000)),
+        "tone": (narrowed(voice, rate, 3400), hum.astype(np.float32)),
+        "fading": (narrowed(voice, rate, 3400), fading, 1e-5 * hiss),
+        "thin": (narrowed(hiss, rate, 700), narrowed(hiss, rate, 4000)),
+        "high": (narrowed(voice, rate, 3400), narrowed(voice + 0.05 * hiss, rate, 7500)),
+    }
+    out = {}
+    for name, parts in heard.items():
+        frames, tracker = Frames(spec, rate), CutoffTracker(spec, rate)
+        spectra = np.stack([frames.push(hop).copy() for hop in np.concatenate(parts).reshape(-1, spec.hop)])
+        out[f"tracker.{name}.spectrum"] = spectra
+        out[f"tracker.{name}.cutoff"] = np.array([tracker.push(spectrum) for spectrum in spectra], np.float32)
+        assert len(np.unique(out[f"tracker.{name}.cutoff"])) > 1, f"{name}: nothing was found: this compares nothing"
+    return out
+
+
+def reblocks(path: Path) -> dict[str, np.ndarray]:
+    """Return the same for any blocks, at rates without a whole hop; the block sizes do not matter."""
+    out = {}
+    for rate, rate_out in REBLOCKS:
+        x = voice_like(SECONDS, rate) + noise(round(SECONDS * rate), 1, 1e-3)
+        name, reblock = f"reblock.{rate}.{rate_out}", Reblock(load(path, "eager"), rate, rate_out, cutoff=3000.0)
+        out[f"{name}.in"], out[f"{name}.out"] = x, reblock.process(x)
+        out[f"{name}.latency"] = np.array([reblock.latency], np.float32)
+    return out
+
+
+def main(folder: Path) -> None:
+    """Write both models anew."""
+    torch.set_num_threads(1)
+    for name, make in (("random", random_model), ("shipped", shipped_model)):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        path = make(folder / name)
+        net = Weights.find(path).network().eval()
+        once = {**reblocks(path), **trackers(net.config.spec)} if name == "random" else {}
+        save_file({**layers(net), **streams(path), **once}, folder / name / "vectors.safetensors")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,140 @@
+"""The network in C++ (native/): the fastest on a CPU, and the one that leaves the interpreter alone while it runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_void_p
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dsp.windows import FloatArray
+from ..errors import BackendFailed, CorruptWeights, InvalidAudio, InvalidSetting
+from ..net.weights import Weights
+from .base import BoolArray
+
+VARIABLE = "RTSR_LIBRARY"
+NAME = "librtsr.so"
+VERSION = "0.1."  # the library's functions may change with the second number
+PRECISIONS = ("single", "half")
+
+OK, MISSING, CORRUPT = range(3)
+
+
+def library() -> Path | None:
+    """Return where the library lies: what RTSR_LIBRARY names, beside this file, or built in the checkout; or None."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    here = Path(__file__).resolve()
+    places = (here.with_name(NAME), here.parents[2] / "build" / "native" / NAME)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _open_library(path: Path) -> ctypes.CDLL:
+    try:
+        lib = ctypes.CDLL(str(path))
+        lib.rtsr_version.restype = lib.rtsr_last_error.restype = c_char_p
+        lib.rtsr_model_open.argtypes = [c_char_p, c_int, POINTER(c_void_p)]
+        lib.rtsr_model_close.argtypes = lib.rtsr_rows_free.argtypes = [c_void_p]
+        lib.rtsr_rows_new.argtypes = [c_void_p, c_int32, POINTER(c_void_p)]
+        lib.rtsr_step.argtypes = [c_void_p, c_int32, *4 * [c_void_p]]
+        lib.rtsr_row_read.argtypes = lib.rtsr_row_write.argtypes = [c_void_p, c_int32, c_void_p]
+        for nothing in ("model_close", "rows_free", "step", "row_read", "row_write"):
+            getattr(lib, f"rtsr_{nothing}").restype = None
+        version = lib.rtsr_version().decode()
+    except (OSError, AttributeError) as error:
+        raise BackendFailed(f"{path} cannot be used: {error}") from error
+    if not version.startswith(VERSION):
+        raise BackendFailed(f"expected librtsr {VERSION}x, got {version} in {path}: build native/ again")
+    return lib
+
+
+class NativeState:
+    """The memory of some voices, freed with this object."""
+
+    def __init__(self, lib: ctypes.CDLL, handle: c_void_p, rows: int) -> None:
+        self.handle, self.rows = handle, rows
+        self._free = weakref.finalize(self, lib.rtsr_rows_free, handle)
+
+
+class NativeBackend:
+    """Runs the network of librtsr, on the calling thread and without the interpreter lock.
+
+    `precision` "half" keeps the weights in bfloat16: half the memory to read a step, and no longer the same numbers.
+    """
+
+    name = "native"
+
+    def __init__(self, weights: Weights, path: Path, precision: str = "single") -> None:
+        if precision not in PRECISIONS:
+            raise InvalidSetting(f"expected a precision of {' or '.join(PRECISIONS)}, got {precision!r}")
+        self.spec, self.model = weights.spec, weights.name
+        self._shapes = weights.state_shapes  # in the order of the path, which is the library's
+        self._lib = _open_library(path)
+        self._handle = c_void_p()
+        opened = self._lib.rtsr_model_open(os.fsencode(weights.path), PRECISIONS.index(precision), byref(self._handle))
+        self._refuse(opened)
+        self._close = weakref.finalize(self, self._lib.rtsr_model_close, self._handle)
+
+    def _refuse(self, status: int) -> None:
+        """Raise what a status other than OK means, with the library's words."""
+        if status != OK:
+            kind = CorruptWeights if status in (MISSING, CORRUPT) else BackendFailed
+            raise kind(f"{self.model}: {self._lib.rtsr_last_error().decode(errors='replace')}")
+
+    def new_state(self, rows: int = 1) -> NativeState:
+        """Return the memory of `rows` streams that have heard nothing yet."""
+        handle = c_void_p()
+        self._refuse(self._lib.rtsr_rows_new(self._handle, rows, byref(handle)))
+        return NativeState(self._lib, handle, rows)
+
+    def step(
+        self,
+        spectrum: FloatArray,
+        cutoff: FloatArray,
+        state: NativeState,
+        out: FloatArray,
+        active: BoolArray | None = None,
+    ) -> None:
+        """Advance the active rows by one frame; `out` lies in one piece. Raises `InvalidAudio` for other shapes."""
+        rows, spec = len(out), self.spec
+        if rows > state.rows:
+            raise InvalidAudio(f"expected at most {state.rows} rows, got {rows}")
+        self._lib.rtsr_step(
+            state.handle,
+            rows,
+            _address(out, (rows, spec.bins_out, 2)),
+            _address(spectrum, (rows, spec.bins_in, 2)),
+            _address(cutoff, (rows,)),
+            None if active is None else _address(active, (rows,), np.bool_),
+        )
+
+    def read_row(self, state: NativeState, row: int) -> dict[str, FloatArray]:
+        """Return copies of what one row remembers, by the names and in the shapes of the manifest's `states`."""
+        whole = np.empty(self._lib.rtsr_row_size(state.handle), np.float32)
+        self._lib.rtsr_row_read(state.handle, range(state.rows)[row], _address(whole, whole.shape))
+        ends = np.cumsum([prod(shape) for shape in self._shapes.values()])
+        parts = np.split(whole, ends[:-1])
+        return {name: part.reshape(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+
+    def write_row(self, state: NativeState, row: int, memory: dict[str, FloatArray] | None = None) -> None:
+        """Make a row remember this, of any backend of the same model; nothing where it is None."""
+        row, address = range(state.rows)[row], None
+        if memory is not None:
+            whole = np.concatenate([np.asarray(memory[name], np.float32).ravel() for name in self._shapes])
+            address = _address(whole, (self._lib.rtsr_row_size(state.handle),))
+        self._lib.rtsr_row_write(state.handle, row, address)
+
+
+def _address(array: NDArray[Any], shape: tuple[int, ...], kind: type = np.float32) -> int:
+    """Return where an array's first element lies; the library believes it, so everything is checked here."""
+    if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
+        raise InvalidAudio(
+            f"expected {kind.__name__} of shape {shape} in one piece, got {array.dtype} of shape {array.shape}"
+        )
+    return array.ctypes.data

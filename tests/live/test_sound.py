@@ -34,7 +34,8 @@ def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, mod
     expected, got, true = offline[: len(given) - late], given[late:], voice_like(SECONDS, RATE, seed=3)
     start = lag(true, expected[: len(true)])
     spoken = slice(start + RATE, start + (SECONDS - 1) * RATE)
-    assert power_db(got[spoken], RATE, 4500, 7500) > power_db(heard[spoken], RATE, 4500, 7500) + 20
+    played = voice(SECONDS)[RATE : (SECONDS - 1) * RATE]  # a recorder that loses a block makes a click in what it heard
+    assert power_db(got[spoken], RATE, 4500, 7500) > power_db(played, RATE, 4500, 7500) + 20
     assert power_db(got[spoken], RATE, 200, 3500) == pytest.approx(power_db(heard[spoken], RATE, 200, 3500), abs=1)
     if host == "jack":  # its recorders hear the two ends through two clocks
         return

@@ -3,8 +3,11 @@
 from .backend import Backend, load
 from .enhance import enhance
 from .errors import (
+    AlreadyRunning,
     BackendFailed,
+    ControlFailed,
     CorruptWeights,
+    DeviceFailed,
     InvalidAudio,
     InvalidSetting,
     MissingDependency,
@@ -22,9 +25,12 @@ from .stream import Stream
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyRunning",
     "Backend",
     "BackendFailed",
+    "ControlFailed",
     "CorruptWeights",
+    "DeviceFailed",
     "InvalidAudio",
     "InvalidSetting",
     "MissingDependency",

@@ -57,3 +57,15 @@ class UnknownName(RtsrError):
         hint = f" Did you mean {close[0]!r}?" if close else ""
         super().__init__(f"no {kind} named {name!r}.{hint} There are: {', '.join(names) or 'none'}")
         self.known = names
+
+
+class DeviceFailed(RtsrError):
+    """An audio device or a sound server is missing, busy, or refused what was asked of it."""
+
+
+class AlreadyRunning(RtsrError):
+    """Another rtsr of this user holds the socket or the virtual devices."""
+
+
+class ControlFailed(RtsrError):
+    """A running rtsr could not be reached, or refused a command."""

@@ -13,9 +13,12 @@ import pytest
 import rtsr
 
 PUBLIC = [
+    "AlreadyRunning",
     "Backend",
     "BackendFailed",
+    "ControlFailed",
     "CorruptWeights",
+    "DeviceFailed",
     "InvalidAudio",
     "InvalidSetting",
     "MissingDependency",

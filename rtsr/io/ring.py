@@ -33,7 +33,7 @@ def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 @intrinsic
-def _load_acquire(typing_context: Any, marks: Any, index: Any) -> Any:
+def load_acquire(typing_context: Any, marks: Any, index: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_pointer(context, builder, signature, args), "acquire", ALIGN)
 
@@ -41,7 +41,7 @@ def _load_acquire(typing_context: Any, marks: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _store_release(typing_context: Any, marks: Any, index: Any, value: Any) -> Any:
+def store_release(typing_context: Any, marks: Any, index: Any, value: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store_atomic(args[2], _pointer(context, builder, signature, args), "release", ALIGN)
         return ir.Constant(ir.IntType(64), 0)
@@ -54,12 +54,12 @@ def write(samples: FloatArray, marks: IntArray, block: FloatArray) -> int:
     """Append as much of the block as fits; returns how much. The writing thread's."""
     size = len(samples)
     written = marks[WRITTEN]
-    count = min(len(block), size - (written - _load_acquire(marks, READ)))
+    count = min(len(block), size - (written - load_acquire(marks, READ)))
     at = written % size
     first = min(count, size - at)
     samples[at : at + first] = block[:first]
     samples[: count - first] = block[first:count]
-    _store_release(marks, WRITTEN, written + count)
+    store_release(marks, WRITTEN, written + count)
     return count
 
 
@@ -68,12 +68,12 @@ def read(samples: FloatArray, marks: IntArray, out: FloatArray) -> int:
     """Take as much as there is and `out` holds; returns how much. The reading thread's."""
     size = len(samples)
     taken = marks[READ]
-    count = min(len(out), _load_acquire(marks, WRITTEN) - taken)
+    count = min(len(out), load_acquire(marks, WRITTEN) - taken)
     at = taken % size
     first = min(count, size - at)
     out[:first] = samples[at : at + first]
     out[first:count] = samples[: count - first]
-    _store_release(marks, READ, taken + count)
+    store_release(marks, READ, taken + count)
     return count
 
 

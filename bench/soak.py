@@ -1,0 +1,97 @@
+"""`python -m bench.soak`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
+
+Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
+computing time, and how much the engine's memory grew after the first minute.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+sys.path[:0] = [str(HERE.parent / "tests" / "live")]
+
+from servers import Server, play  # noqa: E402
+
+from rtsr.daemon.config import Settings  # noqa: E402
+from rtsr.daemon.process import EngineProcess  # noqa: E402
+from rtsr.eval.bench.record import store  # noqa: E402
+from rtsr.eval.bench.signal import voice  # noqa: E402
+
+LOOP_S = 60
+KEYS = ("underruns", "starved", "device_xruns", "overloads", "late_hops", "hops", "reconnects", "drift_ppm")
+
+
+def burn(core: int) -> None:
+    """Keep one core busy for ever."""
+    os.sched_setaffinity(0, {core})
+    os.nice(19)  # busy, but in nobody else's way
+    while True:
+        sum(range(10_000))
+
+
+def resident_kb(process: int) -> int:
+    """Return a process's resident memory."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1])
+
+
+def main(
+    minutes: Annotated[float, typer.Option(help="How long.")] = 10.0,
+    core: Annotated[int, typer.Option(help="The core that is kept busy; -1: none, something else keeps one busy.")] = 0,
+    model: str = "voice-16k",
+    save: Annotated[bool, typer.Option(help="Append the row to bench/results/soak.jsonl.")] = True,
+) -> None:
+    """Let it run, print the row and store it."""
+    burner = multiprocessing.Process(target=burn, args=(core,), daemon=True) if core >= 0 else None
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server("pulse", Path(folder))
+        server.start()
+        os.environ.update({k: v for k, v in server.env.items() if k.startswith(("PULSE", "XDG"))})
+        settings = Settings(input="A.monitor", output="B", model=model)
+        engine = EngineProcess(settings, lambda kind, line: print(f"{kind}: {line}", flush=True))
+        try:
+            if burner:
+                burner.start()
+            engine.start()
+            engine.wait_until_ready()
+            row = soak(engine, server, minutes)
+            if save:
+                store(RESULTS, "soak", [row])
+        finally:
+            engine.stop()
+            server.stop()
+            if burner:
+                burner.terminate()
+
+
+def soak(engine: EngineProcess, server: Server, minutes: float) -> dict[str, object]:
+    """Play until the time is over and return the row."""
+    sound, began, settled_kb = voice(LOOP_S, 48_000), time.monotonic(), 0
+    playing = play(server, "A", sound)
+    while time.monotonic() - began < 60 * minutes:
+        time.sleep(1)
+        if playing.poll() is not None:
+            playing = play(server, "A", sound)
+        if not settled_kb and time.monotonic() - began > min(60, 30 * minutes):
+            settled_kb = resident_kb(engine.process.pid)
+    playing.terminate()
+    stats = engine.ask("stats")
+    row: dict[str, object] = {"minutes": minutes, **{k: stats[k] for k in KEYS}}
+    row |= {"latency_ms": stats["latency_ms"], "compute_ms": stats["compute_ms"], "cpu_s": stats["cpu_s"]}
+    row |= {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
+    print(row, flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,167 @@
+"""`rtsr live`, `rtsr devices` and `rtsr ctl`."""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..daemon.config import MICROPHONE, SPEAKER, default_socket, make_settings
+from ..errors import InvalidSetting
+from . import app, parse_cutoff
+
+SocketPath = Annotated[
+    Path | None, typer.Option("--socket", help="The control socket; in $XDG_RUNTIME_DIR if not given.")
+]
+OPTIONAL = {"--virtual-mic": MICROPHONE, "--virtual-speaker": SPEAKER}  # options whose value may be left out
+
+
+def with_default_names(arguments: list[str]) -> list[str]:
+    """Return the arguments with a name behind each `--virtual-...` that has none."""
+    filled: list[str] = []
+    for place, argument in enumerate(arguments):
+        following = arguments[place + 1] if place + 1 < len(arguments) else "-"
+        filled.append(argument)
+        if argument in OPTIONAL and following.startswith("-"):
+            filled.append(OPTIONAL[argument])
+    return filled
+
+
+@app.command()
+def live(
+    input: Annotated[str | None, typer.Option(help="Where the voice comes from: a name of `rtsr devices`.")] = None,
+    output: Annotated[str | None, typer.Option(help="Where it goes.")] = None,
+    virtual_mic: Annotated[
+        str | None, typer.Option("--virtual-mic", metavar="[NAME]", help="Make a microphone for call programs.")
+    ] = None,
+    virtual_speaker: Annotated[
+        str | None, typer.Option("--virtual-speaker", metavar="[NAME]", help="Make a speaker for call programs.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
+    backend: Annotated[str | None, typer.Option(help="auto, ort, eager or null.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with a [live] table; options override it.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Of both devices, in Hz.")] = None,
+    host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None,
+    cutoff: Annotated[str | None, typer.Option(help="Where the received band ends: auto, or a number of Hz.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Level of the generated band in dB.")] = None,
+    cushion: Annotated[float | None, typer.Option(help="Milliseconds that wait in the ring.")] = None,
+    metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None,
+    socket: SocketPath = None,
+    install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False,
+) -> None:
+    """Enhance a voice from a device to a device until told to stop: Ctrl-C, SIGTERM, or `rtsr ctl stop`.
+
+    Exit codes: 0 stopped as told, 1 something is missing or refused, 2 called wrongly.
+
+    Examples:
+
+        rtsr live                       # default microphone to default speaker
+
+        rtsr live --virtual-mic         # choose "rtsr microphone" in the call program
+
+        rtsr live --virtual-speaker     # choose "rtsr speaker" there: what others say comes out wideband
+    """
+    given: dict[str, Any] = {
+        **{"input": input, "output": output, "virtual_mic": virtual_mic, "virtual_speaker": virtual_speaker},
+        **{"model": model, "backend": backend, "rate": rate, "host": host, "gain_db": gain, "cushion_ms": cushion},
+        **{"metrics": metrics, "socket": None if socket is None else str(socket)},
+        "cutoff": None if cutoff is None else parse_cutoff(cutoff),
+    }
+    settings = make_settings(config, given)
+    if install_unit:
+        from ..daemon.unit import install
+
+        Console().print(install([a for a in sys.argv[1:] if a != "--install-unit"]), soft_wrap=True)
+        return
+    from ..daemon.service import run
+    from ..daemon.view import Lines, Terminal
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        run(settings, Lines())
+        return
+    with Terminal(console) as show:
+        run(settings, show)
+
+
+@app.command()
+def devices(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List what `rtsr live` can capture from and play to; * marks the defaults."""
+    from ..io.devices import list_devices
+
+    found = list_devices()
+    if json:
+        print(jsons.dumps([d.as_dict() for d in found], indent=2))
+        return
+    table = Table("", "name", "description", "host", "channels", "rate")
+    for kind in ("input", "output"):
+        for d in (d for d in found if d.kind == kind):
+            table.add_row("*" if d.default else "", d.name, d.description, d.host, str(d.channels), f"{d.rate} Hz")
+        table.add_section()
+    for column in table.columns:
+        column.overflow = "fold"
+    Console().print(table)
+    if not found:
+        raise InvalidSetting("no device: connect one, or start a sound server (systemctl --user start pipewire-pulse)")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})  # so that -3 is a number
+def ctl(
+    command: Annotated[str, typer.Argument(help="bypass, mute, gain, model, stats or stop.")],
+    value: Annotated[str | None, typer.Argument(help="on, off or toggle; dB; a model's name.")] = None,
+    socket: SocketPath = None,
+) -> None:
+    """Steer a running `rtsr live`.
+
+    Examples:
+
+        rtsr ctl bypass toggle
+
+        rtsr ctl gain -3
+
+        rtsr ctl model voice-16k
+
+        rtsr ctl stats
+    """
+    from ..daemon.control import request
+
+    sent: str | float | None = value
+    if command == "gain" and value is not None:
+        try:
+            sent = float(value)
+        except ValueError:
+            raise InvalidSetting(f"gain: expected a number of dB, got {value!r}") from None
+    answer = request(socket or default_socket(), command, sent)
+    print(jsons.dumps(answer, indent=2) if command == "stats" else jsons.dumps(answer))
+
+
+@app.command()
+def latency(
+    loop: Annotated[bool, typer.Option("--loop", help="Play a probe and time its way back.")] = False,
+    output: Annotated[str | None, typer.Option(help="Where the probe goes.")] = None,
+    input: Annotated[str | None, typer.Option(help="Where it comes back.")] = None,
+    socket: SocketPath = None,
+) -> None:
+    """Show where the latency of a running `rtsr live` goes, and with --loop measure it.
+
+    Without a running one, --loop measures the devices alone, joined by a cable or by a monitor.
+
+    Example:
+
+        rtsr latency --loop --output A --input B.monitor    # rtsr live --input A.monitor --output B runs
+    """
+    from ..daemon.control import request
+    from ..daemon.probe import round_trip, table
+
+    path = socket or default_socket()
+    running = request(path, "stats") if path.exists() or not loop else {}
+    trip = round_trip(output, input) if loop else None
+    shown = Table(title="Latency", title_justify="left", show_header=False)
+    for row in table(trip, running):
+        shown.add_row(*row)
+    Console().print(shown)

@@ -1,0 +1,143 @@
+"""What `rtsr live` is to do: every setting, its bounds, and the TOML file that it may stand in."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidSetting
+
+HOSTS = ("sounddevice", "pyaudio", "jack")
+Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
+BLOCK_MS = {"sounddevice": 2.0, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
+CUSHION_MS = {"sounddevice": 7.0, "pyaudio": 7.0, "jack": 3.0}
+MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a session is made from. A name of None means the default device; see docs/operations.md."""
+
+    input: str | None = None
+    output: str | None = None
+    virtual_mic: str | None = None
+    virtual_speaker: str | None = None
+    model: str = "voice-16k"
+    backend: str = "auto"
+    host: str = "sounddevice"
+    rate: int = 48_000
+    block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
+    cushion_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
+    cutoff: float | str = "auto"
+    gain_db: float = 0.0
+    sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps
+    metrics: int | None = None
+    socket: str | None = None
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "rate": (16_000, 192_000),
+            "block_ms": (1.0, 100.0),
+            "cushion_ms": (1.0, 300.0),
+            "gain_db": (-120.0, 24.0),
+            "sleep_db": (-200.0, 0.0),
+            "metrics": (0, 65_535),
+        }
+        for field in fields(self):
+            self._check_type(field.name, str(field.type))
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise InvalidSetting(f"{name}: expected {least:g} to {most:g}, got {value}")
+        if self.host not in HOSTS:
+            close = get_close_matches(self.host, HOSTS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InvalidSetting(f"host: expected one of {', '.join(HOSTS)}, got {self.host!r}{hint}")
+        if isinstance(self.cutoff, str) and self.cutoff != "auto":
+            raise InvalidSetting(f"cutoff: expected 'auto' or a number of Hz, got {self.cutoff!r}")
+
+    def _check_type(self, name: str, kind: str) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {
+            "str": isinstance(value, str),
+            "int": isinstance(value, int) and number,
+            "float": number,
+            "None": value is None,
+        }
+        kinds = kind.split(" | ")
+        if not any(fits[k] for k in kinds):
+            raise InvalidSetting(f"{name}: expected {' or '.join(k for k in kinds if k != 'None')}, got {value!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, for JSON."""
+        return asdict(self)
+
+    @property
+    def block(self) -> int:
+        """What a device hands over at a time, in samples."""
+        ms = BLOCK_MS[self.host] if self.block_ms is None else self.block_ms
+        return round(ms * self.rate / 1000)
+
+    @property
+    def cushion(self) -> int:
+        """The least that remains in the ring, in samples."""
+        ms = CUSHION_MS[self.host] if self.cushion_ms is None else self.cushion_ms
+        return round(ms * self.rate / 1000)
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the control socket lies: as told, else in the user's runtime folder."""
+        return Path(self.socket) if self.socket else default_socket()
+
+    def paths(self) -> dict[str, Settings]:
+        """Return one set of settings for each path that sound takes, by its name."""
+        roles = {
+            "microphone": replace(self, virtual_speaker=None, output=None) if self.virtual_mic else None,
+            "speaker": replace(self, virtual_mic=None, input=None) if self.virtual_speaker else None,
+        }
+        return {n: s for n, s in roles.items() if s} or {"voice": self}
+
+
+def default_socket() -> Path:
+    """Return $XDG_RUNTIME_DIR/rtsr.sock, or one in /tmp that bears the user's number."""
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(folder) / "rtsr.sock" if folder else Path(f"/tmp/rtsr-{os.getuid()}.sock")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the `[live]` table of a TOML file; raises `InvalidSetting` for what is no setting, with the closest one."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InvalidSetting(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"{path}: is no TOML: {error}") from error
+    _refuse_unknown(path, content, ["live"], "table")
+    table = content.get("live", {})
+    if not isinstance(table, dict):
+        raise InvalidSetting(f"{path}: expected a table [live], got {table!r}")
+    _refuse_unknown(path, table, [f.name for f in fields(Settings)], "setting")
+    return table
+
+
+def _refuse_unknown(path: Path, given: dict[str, Any], known: list[str], what: str) -> None:
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+            raise InvalidSetting(f"{path}: no {what} named {name!r}; {hint}")
+
+
+def make_settings(path: Path | None, given: dict[str, Any]) -> Settings:
+    """Return the settings of a file, overridden by those of `given` that are not None."""
+    table = read_config(path) if path else {}
+    try:
+        return Settings(**{**table, **{n: v for n, v in given.items() if v is not None}})
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{path}: {error}" if path else str(error)) from None

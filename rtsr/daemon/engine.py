@@ -1,0 +1,257 @@
+"""Everything that touches sound in one live path: devices, wire and worker, kept going while devices come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import load
+from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
+from ..io import virtual
+from ..io import wire as w
+from ..io.device import Host, Plan, SoundDeviceHost
+from ..io.devices import PULSE, Device, find_device, list_devices, list_served
+from .config import Settings, Tell
+from .priority import ask_for_real_time
+from .stats import gather
+from .worker import Worker
+
+NAP_S = 0.0005
+WATCH_S = 0.1
+START_S = 1.0  # more, before the first callback
+STALLED_S = 0.5  # without a callback: the stream is opened anew
+LOOK_S = 0.5  # between looks at whether the named ends are still there
+RETRY_S = 0.2
+CLOSE_S = 1.0  # a device that is gone may never let go
+
+
+def make_host(name: str) -> Host:
+    """Return the host of that name, nothing opened."""
+    if name == "pyaudio":
+        from ..io.pyaudio_host import PyAudioHost
+
+        return PyAudioHost()
+    return SoundDeviceHost()
+
+
+class Engine:
+    """One path from a device through a voice to a device. `start`, `watch` and `stop` are one thread's.
+
+    The worker has a thread of its own, the devices have theirs. Raises what opening raises only from `start`; later
+    troubles are told as events and mended.
+    """
+
+    def __init__(self, settings: Settings, tell: Tell) -> None:
+        self.settings, self.tell = settings, tell
+        self.virtual = self._virtual()
+        model = load(settings.model, settings.backend)
+        self.worker = Worker(
+            model,
+            settings.rate,
+            cushion=settings.cushion,
+            burst=2 * settings.block,
+            sleep_db=settings.sleep_db,
+            cutoff=settings.cutoff,
+            tell=tell,
+        )
+        self.worker.wishes.gain_db = settings.gain_db
+        self.host = make_host(settings.host)
+        self.plan: Plan | None = None
+        self.reconnects = 0
+        self.began = time.monotonic()
+        self._calls, self._called = (0, 0), [0.0, 0.0]
+        self._looked = 0.0
+        self._stopping = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="rtsr worker", daemon=True)
+
+    def _virtual(self) -> virtual.Virtual | None:
+        if self.settings.virtual_mic:
+            return virtual.Virtual(self.settings.virtual_mic, "microphone")
+        if self.settings.virtual_speaker:
+            return virtual.Virtual(self.settings.virtual_speaker, "speaker")
+        return None
+
+    def start(self) -> None:
+        """Open the devices and let the voice flow; raises `DeviceFailed` and its kin."""
+        self._warm_up()
+        self._thread.start()
+        self._open()
+
+    def _warm_up(self) -> None:
+        """Compile and touch everything once, so that the first hop is no slower than the others."""
+        silence = np.zeros(self.worker.hop, np.float32)
+        for _ in range(4):
+            self.worker.voice.path.process(silence + np.float32(0.01))
+            self.worker.drift.process(silence)
+        self.worker.voice.path.reset()
+        self.worker.drift.reset()
+
+    def _work(self) -> None:
+        self.tell("priority", ask_for_real_time())
+        missing, step = self.worker.wire, self.worker.step
+        try:
+            while not self._stopping.is_set():
+                if not step():
+                    lacking = self.worker.hop - missing.waiting
+                    time.sleep(max(NAP_S, 0.3 * lacking / self.worker.rate))
+        except BaseException as error:
+            self._error = error
+
+    def _open(self) -> None:
+        """Find and open both ends, the virtual one made first if it is not there."""
+        if self.virtual is not None:
+            removed = virtual.ensure(self.virtual, self.settings.rate)
+            if removed:
+                self.tell("stale", f"removed {removed} virtual devices that a crash had left behind")
+        self.plan = self._make_plan(list_devices())
+        self.worker.wire.settle()
+        self.host.open(self.plan, self.worker.wire)
+        self.worker.drift.relearn()
+        self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
+        self._looked = time.monotonic()
+
+    def _make_plan(self, devices: list[Device]) -> Plan:
+        source, sink = self.settings.input, self.settings.output
+        if self.settings.host == "jack":
+            devices = [d for d in devices if d.host.startswith("JACK")]
+        sources = sinks = devices
+        if self.virtual is not None:  # its own ends are no candidates for the other side
+            ends = self.virtual.ends(self.settings.host == "jack")
+            others = [d for d in devices if d.name not in ends]
+            if self.virtual.kind == "microphone":
+                sink, sources = ends[0], others
+            else:
+                source, sinks = ends[1], others
+        found = find_device(source, "input", sources), find_device(sink, "output", sinks)
+        return Plan(*found, self.settings.rate, self.settings.block)
+
+    def watch(self) -> None:
+        """Look after the devices once; call it every `WATCH_S`. Mends what it can, raises what the worker raised."""
+        if self._error is not None:
+            raise self._error
+        trouble = self._trouble()
+        if trouble:
+            self._reconnect(trouble)
+
+    def _count_calls(self) -> tuple[int, int]:
+        head = self.worker.wire.head
+        return int(head[w.CAPTURE_CALLS]), int(head[w.PLAY_CALLS])
+
+    def _trouble(self) -> str | None:
+        """Say what is wrong with the devices, if anything is."""
+        now, calls = time.monotonic(), self._count_calls()
+        for side in (0, 1):
+            if calls[side] != self._calls[side]:
+                self._called[side] = now
+        self._calls = calls
+        assert self.plan is not None
+        for side, device in enumerate((self.plan.source, self.plan.sink)):
+            if now - self._called[side] > STALLED_S:
+                return f"{device.name} stopped"
+        if now - self._looked > LOOK_S:
+            self._looked = now
+            return self._missing_end(self.plan)
+        return None
+
+    def _missing_end(self, plan: Plan) -> str | None:
+        """Say which end is gone, or is no longer the default that was asked for."""
+        ends = [d for d in (plan.source, plan.sink) if d.host == PULSE]
+        if not ends:
+            return None
+        there = list_served(ends[0].index)
+        if not there:
+            return "the sound server is gone"
+        for end in ends:
+            if (end.kind, end.name) not in {(d.kind, d.name) for d in there}:
+                return f"{end.name} is gone"
+            wanted = self.settings.input if end.kind == "input" else self.settings.output
+            chosen = next((d for d in there if d.kind == end.kind and d.default and not d.made_by_rtsr), end)
+            if wanted is None and not end.made_by_rtsr and chosen.name != end.name:
+                return f"the default {end.kind} is {chosen.name} now"
+        return None
+
+    def _reconnect(self, trouble: str) -> None:
+        """Close, and try to open until it works or the engine stops; the voice's state stays."""
+        began = time.monotonic()
+        self._close()
+        told = False
+        while not self._stopping.is_set():
+            try:
+                self._open()
+            except (DeviceFailed, UnknownName, AlreadyRunning) as error:
+                self._close()
+                if not told and time.monotonic() - began > 2:
+                    told = True
+                    self.tell("waiting", f"{trouble}; waiting for it ({error})")
+                self._stopping.wait(RETRY_S)
+                continue
+            self.reconnects += 1
+            self.tell("reconnect", f"{trouble}; connected again after {time.monotonic() - began:.1f} s")
+            return
+
+    def _close(self) -> None:
+        """Close the devices; one that does not let go is left to a thread of its own, and a new host takes over."""
+        closing = threading.Thread(target=self.host.close, name="rtsr closing", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        if closing.is_alive():
+            self.tell("stuck", "a device does not let go; left alone")
+            self.host = make_host(self.settings.host)
+
+    def stop(self) -> None:
+        """End everything and remove the virtual device; takes less than a second."""
+        self._stopping.set()
+        self._close()
+        if self._thread.is_alive():
+            self._thread.join(0.5)
+        if self.virtual is not None:
+            with contextlib.suppress(RtsrError):
+                virtual.remove()
+
+    def request_stop(self) -> None:
+        """Ask a `_reconnect` in progress to give up; any thread."""
+        self._stopping.set()
+
+    def command(self, do: str, value: Any = None) -> Any:
+        """Do what a control request asks and return what is to be answered; raises `RtsrError`."""
+        commands: dict[str, Callable[[Any], Any]] = {
+            "bypass": lambda v: self._flag("bypass", v),
+            "mute": lambda v: self._flag("mute", v),
+            "gain": self._gain,
+            "model": self._model,
+            "stats": lambda _: self.stats(),
+        }
+        if do not in commands:
+            raise UnknownName("command", str(do), commands)
+        return commands[do](value)
+
+    def _flag(self, name: str, value: Any) -> bool:
+        wishes = self.worker.wishes
+        known = {"on": True, "off": False, "toggle": not getattr(wishes, name), True: True, False: False}
+        if not isinstance(value, str | bool) or value not in known:
+            raise InvalidSetting(f"{name}: expected on, off or toggle, got {value!r}")
+        setattr(wishes, name, known[value])
+        return known[value]
+
+    def _gain(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -120 <= value <= 24:
+            raise InvalidSetting(f"gain: expected -120 to 24 dB, got {value!r}")
+        self.worker.wishes.gain_db = float(value)
+        return float(value)
+
+    def _model(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise InvalidSetting(f"model: expected a name, got {value!r}")
+        model = load(value, self.settings.backend)
+        self.worker.switch(model)
+        return model.model
+
+    def stats(self) -> dict[str, Any]:
+        """Return what is going on, in plain numbers and names."""
+        return gather(self)

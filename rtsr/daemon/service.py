@@ -1,0 +1,131 @@
+"""`rtsr live` itself: starts the paths, keeps them running, answers on the socket, shows, and ends when told to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any, Protocol
+
+from ..errors import ControlFailed, DeviceFailed
+from .config import Settings
+from .control import Control
+from .metrics import MetricsServer
+from .process import EngineProcess
+
+LOOK_S = 0.25
+RESTART_S = 0.5
+STEADY_S = 10.0  # a path that dies sooner after its start than this is given up after so many tries
+TRIES = 5
+
+Stats = dict[str, dict[str, Any]]
+
+
+class Show(Protocol):
+    """Where a person sees what goes on: a live view, or lines."""
+
+    def event(self, path: str, kind: str, line: str) -> None:
+        """Show one event; any thread."""
+
+    def stats(self, stats: Stats) -> None:
+        """Show the state, four times a second."""
+
+
+class Service:
+    """One running `rtsr live`. `run` is the main thread's and ends within a second of `stop`."""
+
+    def __init__(self, settings: Settings, show: Show) -> None:
+        self.settings, self.show = settings, show
+        self.ending = threading.Event()
+        self.engines = {
+            name: EngineProcess(path, lambda kind, line, name=name: show.event(name, kind, line))  # type: ignore[misc]
+            for name, path in settings.paths().items()
+        }
+        self.started: dict[str, float] = {}
+        self.tries = 0
+        self.latest: Stats = {}
+
+    def run(self) -> None:
+        """Run until told to stop; raises what starting raises, and `DeviceFailed` for a path that keeps dying."""
+        control = Control(self.settings.socket_path, self.command)
+        metrics: MetricsServer | None = None
+        try:
+            if self.settings.metrics is not None:
+                metrics = MetricsServer(self.settings.metrics, lambda: self.latest)
+                self.show.event("rtsr", "metrics", f"http://127.0.0.1:{metrics.port}/metrics and /healthz")
+            for name in self.engines:
+                self._start(name)
+            for engine in self.engines.values():
+                engine.wait_until_ready()
+            while not self.ending.wait(LOOK_S):
+                self._look_after()
+                self.latest = self._ask_all("stats", None)
+                self.show.stats(self.latest)
+        finally:
+            self._end(control, metrics)
+
+    def _end(self, control: Control, metrics: MetricsServer | None) -> None:
+        stopping = [threading.Thread(target=e.stop) for e in self.engines.values()]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+        control.close()
+        if metrics is not None:
+            metrics.close()
+        self.show.event("rtsr", "stopped", "everything is closed")
+
+    def stop(self) -> None:
+        """Ask `run` to end; any thread, but no signal's handler: it takes locks."""
+        self.ending.set()
+        for engine in self.engines.values():
+            engine.give_up()
+
+    def _start(self, name: str) -> None:
+        self.engines[name].start()
+        self.started[name] = time.monotonic()
+
+    def _look_after(self) -> None:
+        """Start a path again that died."""
+        for name, engine in self.engines.items():
+            if engine.alive:
+                continue
+            reason = engine.failure or "the engine ended"
+            self.tries = 0 if time.monotonic() - self.started[name] > STEADY_S else self.tries + 1
+            if self.tries >= TRIES:
+                raise DeviceFailed(f"{name}: {reason}; given up after {TRIES} tries")
+            self.show.event(name, "restart", reason)
+            self.ending.wait(RESTART_S)
+            self._start(name)
+
+    def _ask_all(self, do: str, value: Any) -> Stats:
+        """Ask every path that is ready and return their answers; one that is starting is left out."""
+        answers: Stats = {}
+        for name, engine in self.engines.items():
+            if engine.alive and engine.ready.is_set():
+                try:
+                    answers[name] = engine.ask(do, value)
+                except ControlFailed:
+                    if do != "stats":
+                        raise
+        return answers
+
+    def command(self, do: str, value: Any) -> Any:
+        """Answer a control request; any thread."""
+        if do == "stop":
+            self.stop()
+            return True
+        return self._ask_all(do, value)
+
+
+def run(settings: Settings, show: Show) -> None:
+    """Run a service in the main thread until SIGTERM or SIGINT."""
+    service = Service(settings, show)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=service.stop).start()  # the main thread may hold the very lock that `stop` needs
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    service.run()

@@ -1,0 +1,78 @@
+"""What a running engine can tell of itself, in plain numbers and names: for `rtsr ctl stats`, the view and metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..dsp.windows import FloatArray
+from ..io import wire as w
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+SPECTRUM = 1024
+BANDS = 24
+FLOOR_DB = -100.0
+
+
+def level_db(level: float) -> float:
+    """Return a peak level in dB of full scale, at least -100."""
+    return round(float(20 * np.log10(max(level, 1e-5))), 1)
+
+
+def bands_db(cells: FloatArray, last: int) -> list[float]:
+    """Return the level in equal bands from 0 Hz to half the rate, of the samples of a circular memory up to `last`."""
+    places = np.arange(last - SPECTRUM, last) % len(cells)
+    bins = np.fft.rfft(cells[places] * np.hanning(SPECTRUM))[: SPECTRUM // 2]
+    edges = np.linspace(0, SPECTRUM // 2, BANDS + 1).astype(int)
+    power = np.add.reduceat(np.abs(bins) ** 2, edges[:-1]) / (SPECTRUM / 4) ** 2
+    return [round(float(max(10 * np.log10(p + 1e-12), FLOOR_DB)), 1) for p in power]
+
+
+def gather(engine: Engine) -> dict[str, Any]:
+    """Return everything; reads what other threads write, so the numbers are of about the same moment."""
+    worker, wire, plan = engine.worker, engine.worker.wire, engine.plan
+    head, rate = wire.head, wire.rate
+    p50, p95, p99 = worker.counters.percentiles_ms(50, 95, 99)
+    device_in, device_out = (1000 * s for s in engine.host.latency_s)
+    ring = 1000 * max(0, wire.ready) / rate
+    return {
+        "model": worker.voice.gate.model,
+        "backend": worker.voice.gate.name,
+        "host": engine.host.name,
+        "rate_hz": rate,
+        "input": plan.source.name if plan else None,
+        "output": plan.sink.name if plan else None,
+        "uptime_s": round(time.monotonic() - engine.began, 1),
+        "bypass": worker.wishes.bypass,
+        "mute": worker.wishes.mute,
+        "gain_db": worker.wishes.gain_db,
+        "cutoff_hz": worker.voice.path.cutoff_hz,
+        "asleep": worker.voice.gate.asleep,
+        "plain": not head[w.FLOWING] or worker.rest_until > 0,
+        "input_db": level_db(float(wire.levels[w.PEAK_IN])),
+        "output_db": level_db(float(wire.levels[w.PEAK_OUT])),
+        "latency_ms": {
+            "device": round(device_in + device_out, 2),
+            "ring": round(ring, 2),
+            "algorithm": round(1000 * worker.latency / rate, 2),
+            "total": round(device_in + device_out + ring + 1000 * worker.latency / rate, 2),
+        },
+        "compute_ms": {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)},
+        "hops": worker.counters.hops,
+        "late_hops": worker.counters.late,
+        "underruns": int(head[w.UNDERFLOWS]),
+        "starved": int(head[w.STARVED]),
+        "device_xruns": int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS]),
+        "overloads": worker.overloads,
+        "reconnects": engine.reconnects,
+        "lost_samples": worker.lost,
+        "trimmed_samples": int(head[w.TRIMMED]),
+        "drift_ppm": round(worker.drift.ppm, 1),
+        "cpu_s": round(time.process_time(), 2),
+        "before_db": bands_db(wire.tape, int(head[w.HEARD])),
+        "after_db": bands_db(wire.ring, int(head[w.MADE])),
+    }

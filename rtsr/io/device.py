@@ -1,0 +1,112 @@
+"""Sound devices through PortAudio and sounddevice: two streams whose callbacks are compiled code on a wire."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import DeviceFailed
+from . import wire as w
+from .devices import PULSE, Device, portaudio
+from .wire import Wire
+
+LATENCY_BLOCKS = 3  # that a device may hold; two underrun on PulseAudio, PortAudio's "low" is four
+ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse looks for the endpoint of a new stream
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to open: the ends, their common rate in Hz, and the samples that a device hands over at a time."""
+
+    source: Device
+    sink: Device
+    rate: int
+    block: int
+
+
+class Host(Protocol):
+    """A way to reach devices. `open` and `close` are the supervising thread's; audio flows on threads of its own."""
+
+    name: str
+
+    def open(self, plan: Plan, wire: Wire) -> None:
+        """Start both directions on the wire; raises `DeviceFailed`, with nothing left open."""
+
+    def close(self) -> None:
+        """Stop both directions; never raises, also where the device is gone."""
+
+    @property
+    def latency_s(self) -> tuple[float, float]:
+        """What the devices say that they hold, input and output, in seconds."""
+
+
+class SoundDeviceHost:
+    """PortAudio with native callbacks: one stream a direction, since a duplex one starts less surely."""
+
+    name = "sounddevice"
+
+    def __init__(self) -> None:
+        self.streams: list[Any] = []
+        self.latency_s = (0.0, 0.0)
+
+    def open(self, plan: Plan, wire: Wire) -> None:
+        """Start the input, then the output."""
+        sd = portaudio()
+        wire.head[w.CHANNELS_IN] = wire.head[w.CHANNELS_OUT] = 1
+        try:
+            self.streams = [self._start(sd, device, plan, wire) for device in (plan.source, plan.sink)]
+        except DeviceFailed:
+            self.close()
+            raise
+        told = (float(self.streams[0].latency), float(self.streams[1].latency))
+        guess = plan.block / plan.rate  # PortAudio's JACK sometimes tells nonsense
+        self.latency_s = (told[0] if told[0] < 1 else guess, told[1] if told[1] < 1 else guess)
+
+    def _start(self, sd: Any, device: Device, plan: Plan, wire: Wire) -> Any:
+        point_server_at(device)
+        native = w.capture_callback if device.kind == "input" else w.play_callback
+        try:
+            stream = sd._StreamBase(
+                kind=device.kind,
+                device=device.index,
+                samplerate=plan.rate,
+                blocksize=plan.block,
+                channels=1,
+                dtype="float32",
+                latency=LATENCY_BLOCKS * plan.block / plan.rate,
+                wrap_callback=None,
+                callback=sd._ffi.cast("PaStreamCallback*", native.address),
+                userdata=sd._ffi.cast("void*", wire.address),
+            )
+            self.streams.append(stream)
+            stream.start()
+        except sd.PortAudioError as error:
+            raise explain(error, device, plan.rate) from error
+        return stream
+
+    def close(self) -> None:
+        """Abort both streams and forget them."""
+        streams, self.streams = self.streams, []
+        for stream in streams:
+            stream.close(ignore_errors=True)
+
+
+def point_server_at(device: Device) -> None:
+    """Tell libpulse, by the environment that it reads at each new stream, which endpoint is meant."""
+    if device.host == PULSE:
+        os.environ[ENDPOINT[device.kind]] = device.name
+    else:
+        os.environ.pop(ENDPOINT[device.kind], None)
+
+
+def explain(error: Exception, device: Device, rate: int) -> DeviceFailed:
+    """Turn PortAudio's words into ours, with what to do."""
+    said = str(error).removeprefix("Error opening ").strip()
+    if "sample rate" in said:
+        cure = f"it does not take {rate} Hz: try --rate {device.rate}"
+    elif "unavailable" in said:
+        cure = "another program holds it, or it is gone: close that program, or choose another of `rtsr devices`"
+    else:
+        cure = f"PortAudio says: {said}"
+    return DeviceFailed(f"cannot open the {device.kind} {device.name!r}: {cure}")

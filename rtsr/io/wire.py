@@ -1,0 +1,299 @@
+"""What two audio threads and a worker share in a live session, and all that the audio threads do with it.
+
+                 ┌────────────────────────── tape ──────────────────────────┐
+    capture ─► tape ─► worker ─► ring ─► play                               └─► play (the plain voice)
+
+The tape keeps the last seconds as they were heard; nobody empties it, each reader knows its place. The ring holds what
+the worker made of it. `play` takes from the ring; where the ring has run dry it goes on with the plain voice from the
+tape, delayed alike, and comes back when the ring holds its cushion again: at the same latency, and without a step.
+
+Everything lies in one block of memory, so that a native callback needs one pointer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc, njit, types  # type: ignore[attr-defined]  # carray is missing from its stubs
+
+from ..dsp.windows import FloatArray
+from ..errors import InvalidSetting
+from .ring import IntArray, load_acquire, store_release, write
+
+TAPE_S = 2.0
+RING_S = 0.5
+SLACK_MS = 20  # by how much the ring may be over what it started with before it is trimmed
+UNSETTLED_MS = 200  # after its start a device takes blocks as it likes
+FADE_MS = 5  # the generated band comes back over this time, and a step is spread over it
+PATIENCE_MS = 30  # of plain voice while a worker that seems late may only have been seen at a bad moment
+METER_S = 0.3  # in which a level meter falls to a third
+
+ULONG = types.uintc if np.dtype("L").itemsize == 4 else types.uint64
+SIGNATURE = types.int32(types.voidptr, types.voidptr, ULONG, types.voidptr, ULONG, types.voidptr)
+CONTINUE = 0
+INPUT_OVERFLOW, OUTPUT_UNDERFLOW = 2, 4
+
+# places in the head, int64; each thread writes to cache lines of its own
+HEARD = 0  # samples ever captured; capture's
+MADE, PLAYED = 8, 16  # samples ever written to and taken from the ring, laid out as a Ring's marks
+TAKEN, SHIFT, MUTED = 24, 25, 26  # the worker's: samples done with; place on the tape of sample 0 of the ring
+TAPE_SIZE, RING_SIZE, CUSHION, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40)  # fixed before the start
+CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
+PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
+UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
+WAITED, HELD, LEARNING, UNSETTLED = range(58, 62)
+VOICE = 62  # which is heard now
+START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
+HEAD = 80
+
+NONE, PLAIN, RING = 0, 1, 2  # voices
+
+# places among the levels, float32
+LAST, TAIL, MIX, PEAK_IN, PEAK_OUT = 0, 1, 2, 8, 9
+LEVELS = 16
+
+
+@njit(nogil=True, cache=True)
+def capture(head: IntArray, levels: FloatArray, tape: FloatArray, block: FloatArray) -> None:
+    """Append a block (samples, channels), mixed to one, to the tape. The capturing thread's."""
+    heard, size = head[HEARD], head[TAPE_SIZE]
+    channels = block.shape[1]
+    peak = levels[PEAK_IN] * np.float32(1 - len(block) / (METER_S * head[RATE] + len(block)))
+    for i in range(len(block)):
+        x = np.float32(0)
+        for c in range(channels):
+            x += block[i, c]
+        x /= channels
+        x = min(max(x, np.float32(-1)), np.float32(1)) if x == x else np.float32(0)
+        tape[(heard + i) % size] = x
+        peak = max(peak, abs(x))
+    levels[PEAK_IN] = peak
+    store_release(head, HEARD, heard + len(block))
+    head[CAPTURE_CALLS] += 1
+
+
+@njit(nogil=True, cache=True)
+def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
+    """Decide whether this block comes from the ring; returns the place in the ring, or -1 for the plain voice."""
+    at = head[PLAYED]
+    if not head[FLOWING]:
+        at = max(at, head[PLACE] - head[SHIFT])  # what the plain voice has said already is not said again
+        head[UNSETTLED] = max(0, head[UNSETTLED] - n)
+        if head[UNSETTLED] or made - at - n < (head[START] if head[HELD] else head[CUSHION]):
+            return -1
+        if head[HELD]:
+            at = made - n - head[START]
+            head[SPARE], head[LEARNING] = made, head[RATE]
+        head[FLOWING], head[HELD] = 1, 0
+        head[RESUMED] += 1
+        levels[MIX], levels[TAIL] = 0, np.nan  # the tail is to be set by the first sample
+    over = 0
+    if made - at - n - head[START] > head[SLACK]:  # the output stood still, and the ring may have overflown: start anew
+        store_release(head, PLAYED, made)
+        head[PLACE] = made + head[SHIFT]
+        head[TRIMMED] += made - at
+        head[FLOWING], head[HELD] = 0, 1
+        return -1
+    if head[LEARNING]:
+        head[LEARNING] = max(0, head[LEARNING] - n)
+        over = max(0, head[SPARE] - head[CUSHION]) if head[LEARNING] == 0 else 0
+    if over:
+        at += over
+        head[TRIMMED] += over
+        head[SPARE] -= over
+        levels[TAIL] = np.nan
+    head[SPARE] = min(head[SPARE], made - at - n)
+    return at
+
+
+@njit(nogil=True, cache=True)
+def _worker_is_late(head: IntArray, heard: int, n: int) -> bool:
+    """Whether the worker owes a hop: surely where it owes several, and else for as long as patience lasts."""
+    owed = heard - head[TAKEN]
+    if owed >= head[HOP] + head[START] - head[CUSHION]:
+        head[WAITED] = 0
+        return True
+    head[WAITED] += n
+    return owed >= head[HOP] and head[WAITED] <= head[PATIENCE]
+
+
+@njit(nogil=True, cache=True)
+def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray, out: FloatArray) -> None:
+    """Fill a block (samples, channels) with what is due. The playing thread's; never waits.
+
+    The plain voice goes on only where the worker is late; where the input is, its place is kept, so that what comes
+    later is said later and the cushion fills again.
+    """
+    n = len(out)
+    heard, made = load_acquire(head, HEARD), load_acquire(head, MADE)
+    late = _worker_is_late(head, heard, n)
+    at = _begin(head, levels, made, n)
+    count = min(n, made - at) if at >= 0 else 0
+    place = at + head[SHIFT] if at >= 0 else head[PLACE]
+    oldest = heard - head[TAPE_SIZE] // 2
+    mix, tail, last = levels[MIX], levels[TAIL], levels[LAST]
+    slope = np.float32(1 / head[FADE])
+    peak = levels[PEAK_OUT] * np.float32(1 - n / (METER_S * head[RATE] + n))
+    for i in range(n):
+        voice = RING if i < count else PLAIN if late else NONE
+        if voice != head[VOICE]:
+            head[VOICE] = voice
+            tail = np.nan
+        plain = before = np.float32(0)
+        if oldest < place < heard and not head[MUTED]:
+            plain, before = tape[place % head[TAPE_SIZE]], tape[(place - 1) % head[TAPE_SIZE]]
+        if voice == RING:
+            before += mix * (ring[(at + i - 1) % head[RING_SIZE]] - before)
+            mix = min(np.float32(1), mix + slope)
+            wet = ring[(at + i) % head[RING_SIZE]]
+            x = plain + mix * (wet - plain) if mix < 1 else wet
+            place += 1
+        else:
+            x = plain if voice == PLAIN else np.float32(0)
+            place += voice == PLAIN
+            head[HELD] |= voice == NONE
+        if tail != tail:  # another voice, or a leap: go on from the last sample as this voice went from its last
+            tail = last - (before if voice != NONE else np.float32(0))
+        x += tail
+        tail -= tail * slope
+        last = min(max(x, np.float32(-1)), np.float32(1))
+        out[i, :] = last
+        peak = max(peak, abs(last))
+    levels[MIX], levels[TAIL], levels[LAST], levels[PEAK_OUT] = mix, tail, last, peak
+    head[PLACE] = place
+    if at >= 0:
+        store_release(head, PLAYED, at + count)
+        if count < n:
+            head[FLOWING] = 0
+            head[UNDERFLOWS if late else STARVED] += 1
+            head[MISSED] += n - count
+    if head[FLOWING]:
+        head[WAITED] = 0
+    head[PLAY_CALLS] += 1
+
+
+# The two PortAudio callbacks. They stand in this file because numba's cache of a function looks only at its own file,
+# and the layout above is compiled into them.
+@cfunc(SIGNATURE, cache=True)
+def capture_callback(source: Any, _sink: Any, frames: Any, _time: Any, flags: Any, user: Any) -> int:
+    """Device to tape."""
+    head = carray(user, (HEAD,), np.int64)
+    tape_size, ring_size = head[TAPE_SIZE], head[RING_SIZE]
+    cells = carray(user, (2 * HEAD + LEVELS + tape_size + ring_size,), np.float32)
+    levels = cells[2 * HEAD : 2 * HEAD + LEVELS]
+    tape = cells[2 * HEAD + LEVELS : 2 * HEAD + LEVELS + tape_size]
+    capture(head, levels, tape, carray(source, (np.int64(frames), head[CHANNELS_IN]), np.float32))
+    if flags & INPUT_OVERFLOW:
+        head[CAPTURE_XRUNS] += 1
+    return CONTINUE
+
+
+@cfunc(SIGNATURE, cache=True)
+def play_callback(_source: Any, sink: Any, frames: Any, _time: Any, flags: Any, user: Any) -> int:
+    """Ring, or tape, to device."""
+    head = carray(user, (HEAD,), np.int64)
+    tape_size, ring_size = head[TAPE_SIZE], head[RING_SIZE]
+    start = 2 * HEAD + LEVELS
+    cells = carray(user, (start + tape_size + ring_size,), np.float32)
+    levels, tape = cells[2 * HEAD : start], cells[start : start + tape_size]
+    ring = cells[start + tape_size : start + tape_size + ring_size]
+    play(head, levels, tape, ring, carray(sink, (np.int64(frames), head[CHANNELS_OUT]), np.float32))
+    if flags & OUTPUT_UNDERFLOW:
+        head[PLAY_XRUNS] += 1
+    return CONTINUE
+
+
+@njit(nogil=True, cache=True)
+def _copy(tape: FloatArray, size: int, place: int, out: FloatArray) -> None:
+    for i in range(len(out)):
+        out[i] = tape[(place + i) % size]
+
+
+class Wire:
+    """The shared memory of one live session at `rate` Hz; `hop` is the worker's block, all sizes are in samples.
+
+    The ring starts with more than it needs; after a second of flow as much is left out as makes `cushion` the least
+    that ever remained in it. So the latency is what the devices' habits demand and no more, and constant from then.
+    `burst` is how much a device may take at once.
+
+    `capture` and `play` are called by one thread each (native callbacks take `address`), the rest by the worker.
+    """
+
+    def __init__(self, rate: int, hop: int, cushion: int, latency: int, burst: int = 0) -> None:
+        if min(rate, hop) < 1 or cushion < 0:
+            raise InvalidSetting(f"expected a positive rate and hop and a cushion, got {rate}, {hop} and {cushion}")
+        tape_size, ring_size = int(TAPE_S * rate), int(RING_S * rate)
+        levels_at = 2 * HEAD
+        floats = levels_at + LEVELS + tape_size + ring_size
+        self.memory = np.zeros(-(-floats // 2), np.int64)
+        self.head: IntArray = self.memory[:HEAD]
+        cells: FloatArray = self.memory.view(np.float32)
+        self.levels = cells[levels_at : levels_at + LEVELS]
+        self.tape = cells[levels_at + LEVELS :][:tape_size]
+        self.ring = cells[levels_at + LEVELS + tape_size :][:ring_size]
+        self.marks: IntArray = self.head[MADE : MADE + 16]
+        self.rate, self.hop, self.latency = rate, hop, latency
+        fixed = {
+            TAPE_SIZE: tape_size,
+            RING_SIZE: ring_size,
+            CUSHION: cushion,
+            SLACK: SLACK_MS * rate // 1000,
+            FADE: FADE_MS * rate // 1000,
+            HOP: hop,
+            RATE: rate,
+            SHIFT: -latency,
+            PLACE: -latency,
+            SPARE: ring_size,
+            PATIENCE: PATIENCE_MS * rate // 1000,
+            START: cushion + hop + burst,
+            UNSETTLED: UNSETTLED_MS * rate // 1000,
+            HELD: 1,
+        }
+        for place, value in fixed.items():
+            self.head[place] = value
+
+    @property
+    def address(self) -> int:
+        """Where the memory lies, for a native callback; the Wire must outlive it."""
+        return int(self.memory.ctypes.data)
+
+    def capture(self, block: FloatArray) -> None:
+        """Append a block (samples, channels) to the tape."""
+        capture(self.head, self.levels, self.tape, block)
+
+    def play(self, out: FloatArray) -> None:
+        """Fill a block (samples, channels)."""
+        play(self.head, self.levels, self.tape, self.ring, out)
+
+    def settle(self) -> None:
+        """Let freshly opened devices settle before the voice flows, and learn their habits anew."""
+        self.head[UNSETTLED] = UNSETTLED_MS * self.rate // 1000
+        self.head[HELD], self.head[FLOWING] = 1, 0
+
+    @property
+    def waiting(self) -> int:
+        """Samples heard that the worker has not taken yet."""
+        return int(self.head[HEARD] - self.head[TAKEN])
+
+    @property
+    def ready(self) -> int:
+        """Samples in the ring."""
+        return int(self.head[MADE] - self.head[PLAYED])
+
+    def peek(self, out: FloatArray, back: int = 0) -> None:
+        """Copy len(out) samples of the tape, from `back` samples before the worker's place on."""
+        _copy(self.tape, len(self.tape), int(self.head[TAKEN]) - back, out)
+
+    def put(self, block: FloatArray, taken: int) -> int:
+        """Append what the worker made and say how many samples of the tape it is done with; returns what fitted."""
+        done = write(self.ring, self.marks, block)
+        self.head[SHIFT] = self.head[TAKEN] + taken - self.latency - self.head[MADE]
+        store(self.head, TAKEN, int(self.head[TAKEN]) + taken)
+        return int(done)
+
+
+@njit(nogil=True, cache=True)
+def store(head: IntArray, place: int, value: int) -> None:
+    """Publish one number of the head."""
+    store_release(head, place, value)

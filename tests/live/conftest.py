@@ -1,0 +1,96 @@
+"""Real servers for a whole session, and `rtsr live` as a person starts it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import SETTLED_S, THROUGH, Running
+from servers import RATE, Server, missing_programs, wait_for
+
+PROGRAMS = {
+    "pulse": ("pulseaudio", "pactl", "parec"),
+    "pipewire": ("pipewire", "wireplumber", "pipewire-pulse", "dbus-daemon", "pw-jack", "pactl", "parec"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs a real server."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Start each kind of server once; skipped where it is not installed, failed there under CI."""
+    started: dict[str, Server] = {}
+
+    def start(kind: str) -> Server:
+        lacking = missing_programs(*PROGRAMS[kind])
+        if lacking and os.environ.get("CI") == "true":
+            pytest.fail(f"{', '.join(lacking)} not installed, and CI must test with it", pytrace=False)
+        if lacking:
+            pytest.skip(f"not installed: {', '.join(lacking)} (.ci/bootstrap test installs them)")
+        if kind not in started:
+            server = Server(kind, tmp_path_factory.mktemp(kind))
+            started[kind] = server
+            server.start()
+        return started[kind]
+
+    yield start
+    for server in started.values():
+        server.stop()
+
+
+@pytest.fixture(scope="session", params=["pulse", "pipewire"])
+def server(request: pytest.FixtureRequest, start_server: Callable[[str], Server]) -> Server:
+    """Both servers in turn."""
+    return start_server(request.param)
+
+
+@pytest.fixture(scope="session")
+def pulse(start_server: Callable[[str], Server]) -> Server:
+    """PulseAudio."""
+    return start_server("pulse")
+
+
+@pytest.fixture
+def live(model_path: Path) -> Iterator[Callable[..., Running]]:
+    """Call it with a server and arguments: starts `rtsr live`, waits for audio, and stops it after the test."""
+    running: list[Running] = []
+
+    def start(server: Server, *arguments: str, wait: bool = True) -> Running:
+        running.append(Running(server, ("--model", str(model_path), *arguments)))
+        if wait:
+            running[-1].wait_for_event("ready")
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.stop()
+
+
+@pytest.fixture(scope="module")
+def running(pulse: Server, model_path: Path) -> Iterator[Running]:
+    """One `rtsr live` from A to B for all tests of a file that do not end it; its metrics are served."""
+    one = Running(pulse, ("--model", str(model_path), *THROUGH, "--metrics", "0"))
+    one.wait_for_event("ready")
+    wait_for(lambda: one.stats()["uptime_s"] > SETTLED_S)
+    yield one
+    if one.process.poll() is None:
+        one.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled() -> None:
+    """Compile once, so that no test waits for the compiler twice."""
+    from rtsr.io.wire import Wire
+
+    wire = Wire(RATE, 240, 100, 100)
+    wire.capture(np.zeros((120, 1), np.float32))
+    wire.play(np.zeros((120, 1), np.float32))

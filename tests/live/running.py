@@ -1,0 +1,124 @@
+"""`rtsr live` as a person starts it, and a voice through it. The benchmarks of `bench/live.py` use this too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from servers import RATE, Recorder, Server, play, wait_for
+from signals import narrowed, voice_like
+
+from rtsr.daemon.control import request
+
+THROUGH = ("--input", "A.monitor", "--output", "B", "--cutoff", "4000")
+THROUGH_JACK = ("--input", "A Audio/Sink sink", "--output", "B Audio/Sink sink", "--cutoff", "4000", "--host", "jack")
+SETTLED_S = 1.2  # until the ring has learnt how little it needs
+MOST_S = 0.2  # by which anything may be late
+
+
+class Running:
+    """A started `rtsr live`, on a socket of its own."""
+
+    def __init__(self, server: Server, arguments: tuple[str, ...]) -> None:
+        name = f"live-{time.monotonic_ns()}"
+        self.env, self.log, self.socket = server.env, server.folder / f"{name}.log", server.folder / f"{name}.sock"
+        self.asked = time.monotonic()
+        with self.log.open("wb") as log:
+            command = [sys.executable, "-m", "rtsr", "live", "--socket", str(self.socket), *arguments]
+            self.process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    @property
+    def printed(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def engines(self) -> list[int]:
+        """The processes in which its sound flows."""
+        return children(self.process.pid)
+
+    def wait_for_event(self, event: str, times: int = 1, seconds: float = 30.0) -> None:
+        """Wait until an event was logged so many times."""
+        wait_for(
+            lambda: self.printed.count(f"event={event} ") >= times or self.process.poll() is not None,
+            seconds,
+            f"{event} x {times}",
+        )
+        assert self.printed.count(f"event={event} ") >= times, self.printed
+
+    def ask(self, do: str, value: Any = None) -> Any:
+        """Ask on the socket, the answer of its only path."""
+        answer = request(self.socket, do, value)
+        return next(iter(answer.values())) if isinstance(answer, dict) else answer
+
+    def stats(self) -> dict[str, Any]:
+        return self.ask("stats")
+
+    def troubles(self) -> dict[str, int]:
+        """What may have cost the voice its band or a sample: all zero where the machine was quick enough."""
+        stats = self.stats()
+        return {k: stats[k] for k in ("underruns", "starved", "device_xruns", "overloads", "reconnects")}
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return self.process.wait(15)
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+        if parent == process:
+            found.append(int(folder.name))
+    return found
+
+
+def rtsr(server_or_env: Server | dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `rtsr ARGUMENTS` to its end."""
+    env = server_or_env.env if isinstance(server_or_env, Server) else {**os.environ, **server_or_env}
+    command = [sys.executable, "-m", "rtsr", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def voice(seconds: float) -> np.ndarray:
+    """A voice without anything above 3.9 kHz."""
+    return narrowed(voice_like(seconds, RATE, seed=3), RATE, 3900)
+
+
+def through(server: Server, sink: str, source: str, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Play into a sink; return what its monitor heard, what the source gave at the same time, and the delay in ms."""
+    before, after = Recorder(server, f"{sink}.monitor"), Recorder(server, source)
+    play(server, sink, sound).wait(60)
+    time.sleep(0.3)
+    (heard, began), (given, given_began) = before.stop(), after.stop()
+    skipped = round((given_began - began) * RATE)
+    heard, given = heard[max(0, skipped) :], given[max(0, -skipped) :]
+    n = min(len(heard), len(given))
+    return heard[:n], given[:n], 1000 * lag(heard[:n], given[:n]) / RATE
+
+
+def lag(reference: np.ndarray, signal: np.ndarray) -> int:
+    """Return by how many samples `signal` is late, at most MOST_S; a voice resembles itself a syllable later."""
+    size = 2 * len(reference)
+    cross = np.fft.irfft(np.fft.rfft(signal, size) * np.conj(np.fft.rfft(reference, size)), size)
+    return int(np.argmax(cross[: int(MOST_S * RATE)]))
+
+
+def flows(server: Server, source: str = "B.monitor", seconds: float = 10.0) -> bool:
+    """Whether something is heard at a source soon; asks no longer than it takes."""
+    recorder, deadline = Recorder(server, source), time.monotonic() + seconds
+    heard = False
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.1)
+        heard = recorder.count > 0 and float(np.abs(recorder.so_far()).max()) > 0.01
+    recorder.stop()
+    return heard

@@ -1,0 +1,161 @@
+"""What happens to `rtsr live` over a day: servers die, devices go, others are busy. How fast is `bench/live.py`'s."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from running import THROUGH, flows, voice
+from servers import RATE, Recorder, Server, play, wait_for
+from signals import power_db, voice_like
+
+from rtsr.daemon.config import Settings
+from rtsr.daemon.process import EngineProcess
+
+GONE_S = 1.2  # long enough to be noticed
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_moment_ends_it(pulse, live, signal_):
+    for delays_s in ((0.1, 0.9), (0.5, 1.3)):
+        starting = [(live(pulse, *THROUGH, wait=False), delay_s) for delay_s in delays_s]
+        for running, delay_s in starting:
+            wait_for(running.socket.exists, 30)
+            time.sleep(delay_s)
+            running.process.send_signal(signal_)
+        for running, _ in starting:
+            assert running.process.wait(15) == 0, running.printed
+            assert not running.socket.exists()
+
+
+def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server, live):
+    arguments = ("--virtual-mic", "--virtual-speaker", "--cutoff", "4000")
+    crashed = live(server, *arguments, wait=False)
+    crashed.wait_for_event("ready", times=2)
+    engines = crashed.engines
+    crashed.process.kill()
+    for process in engines:
+        os.kill(process, signal.SIGKILL)
+    crashed.process.wait()
+    assert server.names("sources").count("rtsr_microphone") == 1  # left behind
+    running = live(server, *arguments, wait=False)
+    running.wait_for_event("ready", times=2)
+    running.wait_for_event("stale")
+    assert server.names("sources").count("rtsr_microphone") == 1
+    assert server.names("sinks").count("rtsr_speaker") == 1
+    assert "rtsr microphone" in server.pactl("list", "sources")
+    assert "rtsr speaker" in server.pactl("list", "sinks")
+    ends, sound = {"A": "rtsr_microphone", "rtsr_speaker": "B.monitor"}, voice(3)
+    recorders = [Recorder(server, source) for source in ends.values()]
+    for playing in [play(server, sink, sound) for sink in ends]:
+        playing.wait(60)
+    for recorder in recorders:
+        heard, _ = recorder.stop()
+        assert power_db(heard, RATE, 4500, 7500) > power_db(sound, RATE, 4500, 7500) + 20
+    assert running.stop() == 0
+    assert not [n for n in server.names("sinks") + server.names("sources") if "rtsr" in n]
+
+
+def test_a_killed_engine_is_started_again(pulse, live):
+    running = live(pulse, *THROUGH)
+    os.kill(running.engines[0], signal.SIGKILL)
+    running.wait_for_event("ready", times=2)
+    wait_for(lambda: running.stats()["hops"] > 0)
+
+
+def test_a_server_that_dies_and_comes_back_is_found(start_server, live, tmp_path):
+    start_server("pulse")  # skipped or failed where there is none
+    server = Server("pulse", tmp_path)
+    server.start()
+    try:
+        running = live(server, *THROUGH, "--gain", "-3")
+        hops = running.stats()["hops"]
+        server.stop(signal.SIGKILL)
+        time.sleep(GONE_S)
+        server.start()
+        running.wait_for_event("reconnect")
+        sound = play(server, "A", voice(12))
+        assert flows(server)
+        sound.terminate()
+        sound.wait()
+        stats = running.stats()
+        assert stats["hops"] > hops  # the same engine went on, its state kept
+        assert (stats["gain_db"], stats["reconnects"]) == (-3.0, 1)
+        assert "event=restart" not in running.printed
+        running.stop()
+    finally:
+        server.stop()
+
+
+def test_a_device_that_is_removed_and_comes_back_is_found(pulse, live):
+    make = ("module-null-sink", "sink_name=C", "norewinds=1", "rate=48000", "channels=1")
+    number = pulse.load(*make)
+    running = live(pulse, "--input", "A.monitor", "--output", "C", "--cutoff", "4000")
+    pulse.pactl("unload-module", number)
+    time.sleep(GONE_S)
+    number = pulse.load(*make)
+    running.wait_for_event("reconnect")
+    sound = play(pulse, "A", voice(12))
+    assert flows(pulse, "C.monitor")
+    sound.terminate()
+    sound.wait()
+    running.stop()
+    pulse.pactl("unload-module", number)
+
+
+def test_a_new_default_is_followed(pulse, live):
+    running = live(pulse, "--input", "A.monitor", "--cutoff", "4000")
+    assert running.stats()["output"] == "B"
+    number = pulse.load("module-null-sink", "sink_name=D", "norewinds=1", "rate=48000", "channels=1")
+    pulse.pactl("set-default-sink", "D")
+    running.wait_for_event("reconnect")
+    assert running.stats()["output"] == "D"
+    pulse.pactl("set-default-sink", "B")
+    running.stop()
+    pulse.pactl("unload-module", number)
+
+
+def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeypatch):
+    """Two busy threads and one that sorts, in the process that started the engine: what the voice does not notice."""
+    for name, value in pulse.env.items():
+        monkeypatch.setenv(name, value)
+    burning = threading.Event()
+
+    def count() -> None:
+        while not burning.is_set():
+            sum(range(1000))
+
+    def sort() -> None:
+        numbers = np.random.default_rng(0).random(400_000).tolist()
+        while not burning.is_set():
+            sorted(numbers)
+
+    settings = Settings(input="A.monitor", output="B", model=str(model_path), cutoff=4000.0)
+    engine = EngineProcess(settings, lambda kind, line: None)
+    engine.start()
+    threads = [threading.Thread(target=job) for job in (count, count, sort)]
+    try:
+        engine.wait_until_ready()
+        time.sleep(1.5)
+        before = engine.ask("stats")
+        sound = play(pulse, "A", voice_like(22, RATE))
+        for thread in threads:
+            thread.start()
+        time.sleep(20)
+        burning.set()
+        after = engine.ask("stats")
+        sound.terminate()
+        sound.wait()
+        assert after["hops"] - before["hops"] > 19 * 200
+        assert after["underruns"] - before["underruns"] == 0
+        assert after["starved"] - before["starved"] == 0
+    finally:
+        burning.set()
+        for thread in threads:
+            if thread.ident:  # an engine that never got ready leaves them unstarted
+                thread.join()
+        engine.stop()

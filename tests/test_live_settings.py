@@ -1,0 +1,151 @@
+"""Settings, the socket's protocol and the unit file: everything of `rtsr live` that needs no sound."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+
+import pytest
+
+from rtsr.cli.live import with_default_names
+from rtsr.daemon.config import CUSHION_MS, Settings, make_settings
+from rtsr.daemon.control import Control, answer, request
+from rtsr.daemon.unit import install
+from rtsr.errors import AlreadyRunning, ControlFailed, InvalidSetting
+from rtsr.io.devices import Device, find_device
+from rtsr.io.virtual import MARK, Virtual
+
+
+def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
+    path = tmp_path / "rtsr.toml"
+    path.write_text('[live]\ngain_db = -3\ninput = "a"\ncutoff = 3400\n')
+    settings = make_settings(path, {"input": "b", "output": None})
+    assert (settings.gain_db, settings.input, settings.output, settings.cutoff) == (-3, "b", None, 3400)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("[live]\ngain = 3", "no setting named 'gain'; did you mean 'gain_db'"),
+        ("[life]\n", "no table named 'life'; did you mean 'live'"),
+        ("live = 3", "expected a table"),
+        ("[live]\nrate = 8000", "rate: expected 16000 to 192000, got 8000"),
+        ("[live]\nrate = 48000.5", "rate: expected int"),
+        ("[live]\ngain_db = true", "gain_db: expected float"),
+        ("[live]\ninput = 3", "input: expected str"),
+        ('[live]\nhost = "jak"', "did you mean 'jack'"),
+        ('[live]\ncutoff = "low"', "cutoff: expected 'auto'"),
+        ("[live", "is no TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_name_and_what_is_right(tmp_path, text, word):
+    path = tmp_path / "rtsr.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidSetting) as caught:
+        make_settings(path, {})
+    assert str(caught.value).startswith(str(path))
+    assert word in str(caught.value)
+
+
+def test_both_virtual_devices_are_two_paths():
+    paths = Settings(virtual_mic="m", virtual_speaker="s", input="i", output="o").paths()
+    assert set(paths) == {"microphone", "speaker"}
+    assert (paths["microphone"].input, paths["microphone"].output) == ("i", None)
+    assert (paths["speaker"].input, paths["speaker"].output) == (None, "o")
+    assert Settings().paths() == {"voice": Settings()}
+
+
+def test_sizes_follow_the_host():
+    assert Settings(host="jack").cushion == round(48 * CUSHION_MS["jack"])
+    assert Settings(cushion_ms=10.0, block_ms=5.0).cushion == 2 * Settings(cushion_ms=10.0, block_ms=5.0).block == 480
+
+
+@pytest.mark.parametrize(
+    ("given", "filled"),
+    [
+        (["live", "--virtual-mic"], ["live", "--virtual-mic", "rtsr microphone"]),
+        (["--virtual-mic", "x", "--rate", "1"], ["--virtual-mic", "x", "--rate", "1"]),
+        (["--virtual-speaker", "--rate", "1"], ["--virtual-speaker", "rtsr speaker", "--rate", "1"]),
+        ([], []),
+    ],
+)
+def test_a_virtual_device_needs_no_name(given, filled):
+    assert with_default_names(given) == filled
+
+
+def test_a_request_is_answered_and_the_socket_is_the_users_alone(tmp_path):
+    path = tmp_path / "s"
+    control = Control(path, lambda do, value: [do, value])
+    try:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert request(path, "gain", -3.0) == ["gain", -3.0]
+        with pytest.raises(AlreadyRunning, match="another rtsr live"):
+            Control(path, lambda do, value: None)
+    finally:
+        control.close()
+    assert not path.exists()
+    with pytest.raises(ControlFailed, match="no rtsr live answers"):
+        request(path, "stats")
+
+
+def test_a_socket_left_behind_is_replaced_and_one_that_cannot_be_made_is_said(tmp_path):
+    import socket
+
+    path = tmp_path / "s"
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+    Control(path, lambda do, value: None).close()
+    with pytest.raises(ControlFailed, match="choose another place with --socket"):
+        Control(tmp_path / "none" / "s", lambda do, value: None)
+
+
+@pytest.mark.parametrize("line", [b"", b"x\n", b"[]\n", b'{"do": 3}\n', b"\xff\n"])
+def test_nonsense_is_answered_not_raised(line):
+    assert not answer(line, lambda do, value: None)["ok"]
+
+
+def test_an_error_is_answered_with_its_words():
+    def refuse(do, value):
+        raise InvalidSetting("no")
+
+    assert answer(json.dumps({"do": "x"}).encode(), refuse) == {"ok": False, "error": "no"}
+
+
+def test_the_unit_runs_what_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    said = install(["live", "--virtual-mic", "my 100 % mic"])
+    unit = (tmp_path / "systemd/user/rtsr-live.service").read_text()
+    assert "live --virtual-mic 'my 100 %% mic'\n" in unit
+    assert "systemctl --user enable --now rtsr-live.service" in said
+    assert "Restart=on-failure" in unit
+
+
+def test_a_device_is_found_by_name_part_or_default():
+    devices = [
+        Device("alsa_input.usb", "Headset", "input", "pulse", 0, 1, 48000, False),
+        Device("alsa_input.pci", "Built-in", "input", "pulse", 0, 1, 48000, True),
+        Device("alsa_output.pci", "Built-in", "output", "pulse", 0, 1, 48000, True),
+    ]
+    assert find_device("headset", "input", devices).name == "alsa_input.usb"
+    assert find_device(None, "input", devices).name == "alsa_input.pci"
+    with pytest.raises(Exception, match="fits 2 input devices"):
+        find_device("alsa", "input", devices)
+    with pytest.raises(Exception, match="no output device named 'Headset'"):
+        find_device("Headset", "output", devices)
+
+
+def test_a_virtual_device_bears_its_maker():
+    virtual = Virtual('My "mic"', "microphone")
+    modules = virtual.modules(1234, 48000)
+    assert virtual.name == "my_mic"
+    assert [name for name, _ in modules] == ["module-null-sink", "module-remap-source"]
+    assert all(MARK.search(arguments)[1] == "1234" for _, arguments in modules)
+
+
+def test_the_daemon_needs_no_torch():
+    import subprocess
+
+    code = "import sys, rtsr.daemon.child, rtsr.daemon.service, rtsr.cli.live; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

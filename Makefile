@@ -2,7 +2,7 @@
 #   make demo ARGS="--help"      make test ARGS="tests/test_spec.py -x"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test live lint bench clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,10 @@ demo:  ## stream the bundled recording through rtsr and write out/demo.wav and o
 
 test:  ## lint, check the types and run the tests
 	@.ci/test $(ARGS)
+
+live:  ## run the tests of rtsr live on real sound servers (not part of test yet: some fail)
+	@.ci/bootstrap test
+	@.venv/bin/python -m pytest --override-ini=addopts=-ra tests/live $(ARGS)
 
 lint:  ## only ruff and mypy
 	@.ci/bootstrap test

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double PI = 3.14159265358979323846;
 constexpr double STOP_DB = 80.0;
-constexpr int MOST_PHASES = 20'000;  // rates without a common divisor would take gigabytes
+constexpr int MOST_PHASES = 50'000;  // rates without a common divisor would take gigabytes
 
 /// The modified Bessel function of the first kind and order 0, by its series.
 double bessel0(double x) {

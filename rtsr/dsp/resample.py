@@ -12,7 +12,7 @@ from ..errors import InvalidSetting
 from .windows import FloatArray
 
 STOP_DB = 80.0
-MOST_PHASES = 20_000  # a filter has so many branches; rates without a common divisor would take gigabytes
+MOST_PHASES = 50_000  # a filter has so many branches; rates without a common divisor would take gigabytes
 
 
 def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64]:

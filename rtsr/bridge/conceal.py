@@ -29,11 +29,26 @@ def period(history: FloatArray, shortest: int, longest: int, stride: int) -> int
 
 
 @njit(nogil=True, cache=True)
-def repeat(history: FloatArray, lag: int, done: int, fade: int, out: FloatArray) -> None:
-    """Continue a history by its last `lag` samples, over and over, from `done` on; silent after `fade`."""
+def make_cycle(history: FloatArray, lag: int, cycle: FloatArray) -> None:
+    """Fill `cycle[:lag]` with the last period; its end slides into what came before its start, so that it repeats."""
+    size, slide = len(history), lag // 4
+    for i in range(lag):
+        cycle[i] = history[size - lag + i]
+    for i in range(slide):
+        weight = 0.5 - 0.5 * np.cos(np.pi * (i + 0.5) / slide)
+        place = lag - slide + i
+        cycle[place] += weight * (history[size - lag - slide + i] - cycle[place])
+
+
+@njit(nogil=True, cache=True)
+def repeat(cycle: FloatArray, lag: int, step: float, done: int, fade: int, out: FloatArray) -> None:
+    """Say a cycle over and over, from `done` samples on; silent after `fade`. `step`, missed at first, fades too."""
+    slide = lag // 2
     for i in range(len(out)):
-        gain = max(0.0, 1.0 - (done + i) / fade)
-        out[i] = gain * history[len(history) - lag + (done + i) % lag]
+        n = done + i
+        gain = max(0.0, 1.0 - n / fade)
+        rest = 0.5 + 0.5 * np.cos(np.pi * n / slide) if n < slide else 0.0
+        out[i] = gain * min(max(cycle[n % lag] + step * rest, -1.0), 1.0)
 
 
 @njit(nogil=True, cache=True)
@@ -41,7 +56,7 @@ def cross_fade(old: FloatArray, new: FloatArray, out: FloatArray) -> None:
     """Slide from one stretch to another of the same length."""
     count = len(out)
     for i in range(count):
-        weight = (i + 0.5) / count
+        weight = 0.5 - 0.5 * np.cos(np.pi * (i + 0.5) / count)
         out[i] = (1 - weight) * old[i] + weight * new[i]
 
 
@@ -52,7 +67,8 @@ class Concealer:
         self._history = np.zeros(HISTORY_MS * rate // 1000, np.float32)
         self._shortest, self._longest = (round(ms * rate / 1000) for ms in PITCH_MS)
         self._stride, self._fade = max(1, rate // SEARCH_RATE), FADE_MS * rate // 1000
-        self._lag = self._done = 0
+        self._cycle = np.zeros(self._longest, np.float32)
+        self._step, self._lag, self._done = 0.0, 0, 0
 
     @property
     def active(self) -> bool:
@@ -72,8 +88,15 @@ class Concealer:
     def make(self, count: int) -> FloatArray:
         """Return the next `count` samples of what might have been said."""
         if not self._done:
-            self._lag = period(self._history, self._shortest, self._longest, self._stride)
+            self._begin()
         out = np.empty(count, np.float32)
-        repeat(self._history, self._lag, self._done, self._fade, out)
+        repeat(self._cycle, self._lag, self._step, self._done, self._fade, out)
         self._done += count
         return out
+
+    def _begin(self) -> None:
+        """Note the last period, and by how much its start misses the last sample's natural successor."""
+        past = self._history
+        self._lag = period(past, self._shortest, self._longest, self._stride)
+        make_cycle(past, self._lag, self._cycle)
+        self._step = float(past[-1] - past[-1 - self._lag])

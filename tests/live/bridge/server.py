@@ -64,7 +64,9 @@ class Bridge:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        self._reading.join(1)
+        self._reading.join(5)
+        if self.process.stderr:
+            self.process.stderr.close()
         return code
 
     def descriptors(self) -> int:

@@ -156,7 +156,10 @@ class Peer:
             for transceiver in self.connection.getTransceivers():
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
-            await self.connection.setLocalDescription(await self.connection.createAnswer())
+            mine = await self.connection.createAnswer()
+            if "a=setup:actpass" in sdp:  # as a DTLS client aiortc takes no RSA certificate, which GStreamer has
+                mine.sdp = mine.sdp.replace("a=setup:active", "a=setup:passive")
+            await self.connection.setLocalDescription(mine)
         except Exception as error:  # an offer may be wrong in as many ways as aiortc has lines
             raise InvalidSetting(f"expected an offer that can be answered: {type(error).__name__}: {error}") from error
         return str(self.connection.localDescription.sdp)

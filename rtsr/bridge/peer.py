@@ -32,6 +32,8 @@ from .jitter import Packet
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
 MOST_SECTIONS, MOST_CANDIDATES = 8, 64  # of an offer
+SHORTEST, LONGEST = 13, 2_048  # of a datagram: a DTLS record's header, more than a path carries
+MOST_WAITING = 256  # datagrams
 MOST_SOURCES = 8  # that one peer's packets may name
 
 Put = Callable[[Packet], None]
@@ -99,6 +101,21 @@ class Tap:
         return False, None
 
 
+def guard(connection: Any) -> None:
+    """Let only what may be DTLS or SRTP (RFC 7983) through an aioice connection, and no more than can be dealt with.
+
+    aiortc ends a call over an empty datagram, and what comes before it reads piles up without a bound.
+    """
+    take, queue = connection.data_received, connection._queue
+
+    def data_received(data: bytes, component: int) -> None:
+        known = SHORTEST <= len(data) <= LONGEST and (20 <= data[0] <= 63 or 128 <= data[0] <= 191)
+        if known and queue.qsize() < MOST_WAITING:
+            take(data, component)
+
+    connection.data_received = data_received
+
+
 def choose_codec(sdp: str) -> str:
     """Return the first codec of an offer's audio that the bridge speaks; raises `InvalidSetting` for an unfit offer."""
     try:
@@ -154,6 +171,7 @@ class Peer:
         try:
             await self.connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
             for transceiver in self.connection.getTransceivers():
+                guard(transceiver.receiver.transport.transport._connection)
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
             mine = await self.connection.createAnswer()

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import struct
 import time
-from typing import Any
+from typing import Any, cast
 
 from ..errors import InvalidSetting
 from .calls import Call, Calls, Wish
@@ -72,8 +72,7 @@ class RtpLeg(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the socket."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
         tell("rtp", address=":".join(map(str, transport.get_extra_info("sockname")[:2])), room=self._leg.room)
 
     def datagram_received(self, data: bytes, source: tuple[Any, ...]) -> None:

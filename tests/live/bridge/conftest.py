@@ -35,8 +35,7 @@ def start_bridge() -> Iterator[Callable[..., Bridge]]:
 
     yield start
     for one in started:
-        if one.process.poll() is None:
-            one.stop()
+        one.close()
 
 
 @pytest.fixture(scope="session")

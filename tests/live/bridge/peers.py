@@ -133,6 +133,11 @@ class Client:
         await peer.accept(answer["sdp"])
         return peer
 
+    async def offer(self) -> str:
+        """An offer of a peer that is never answered."""
+        self.peers.append(Peer(VoiceTrack(np.zeros(960, np.float32))))
+        return await self.peers[-1].offer()
+
     async def session(self, kind: str, room: str, voice: MediaStreamTrack | None = None) -> Peer:
         """Publish by WHIP or play by WHEP."""
         peer = Peer(voice, listens=kind == "whep")

@@ -20,7 +20,16 @@ class Bridge:
 
     def __init__(self, *arguments: str, model: str = "voice-16k", calls: int | None = 16) -> None:
         limit = ["--calls", str(calls)] if calls else []
-        command = [sys.executable, "-m", "rtsr", "bridge", "--listen", "127.0.0.1:0", "--model", model, *limit]
+        command = [
+            sys.executable,
+            "-m",
+            "rtsr",
+            "bridge",
+            *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]),
+            "--model",
+            model,
+            *limit,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             [*command, *arguments],
@@ -33,7 +42,11 @@ class Bridge:
         self.lines: list[str] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
-        self.url = self.wait_for(r"event=listening url=(\S+)", START_S)
+        try:
+            self.url = self.wait_for(r"event=listening url=(\S+)", START_S)
+        except AssertionError:
+            self.close()
+            raise
 
     def _read(self) -> None:
         assert self.process.stderr
@@ -57,17 +70,21 @@ class Bridge:
 
     def stop(self, number: int = signal.SIGINT, limit_s: float = 10.0) -> int:
         """End it and return its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
         try:
-            code = self.process.wait(limit_s)
-        except subprocess.TimeoutExpired:
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+            return self.process.wait(limit_s)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing of it."""
+        if self.process.poll() is None:
             self.process.kill()
-            raise
+            self.process.wait()
         self._reading.join(5)
         if self.process.stderr:
             self.process.stderr.close()
-        return code
 
     def descriptors(self) -> int:
         """How many files and sockets it holds."""

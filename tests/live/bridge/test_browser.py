@@ -125,9 +125,7 @@ def test_the_far_browser_hears_the_voice_enhanced_and_bypass_toggles_it(
     assert found.high_db > -8, "the generated band is missing"
     row = listener.locator("#speakers li", has_text=f"in {codec or 'opus'}").filter(has_not_text="(you)")
     row.locator("button").click()
-    listener.wait_for_function(
-        "[...document.querySelectorAll('#speakers button')].some(b => b.textContent === 'plain')"
-    )
+    wait_for(listener, "#speakers button:text-is('plain')")
     plain = record(listener, 2.5)
     listener.screenshot(path=pictures / f"{room}-plain.png")
     assert high_share_db(plain) < high_share_db(heard) - 6

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import Client, Peer, VoiceTrack
+from peers import Client, VoiceTrack
 from server import Bridge
 
 TOKEN = "a secret of the test"
@@ -70,7 +70,7 @@ def test_published_by_whip_and_played_by_whep(guarded: Bridge):
 def test_the_rules_of_sessions(guarded: Bridge):
     async def call() -> None:
         async with Client(guarded.url, TOKEN) as client:
-            offer = await Peer(VoiceTrack(tone(500)), listens=False).offer()
+            offer = await client.offer()
             statuses = {}
 
             async def ask(name: str, method: str, path: str, **more) -> object:

@@ -16,7 +16,7 @@ from ..errors import UnknownName
 OPUS, PCMU, PCMA = "opus", "pcmu", "pcma"
 RATES = {OPUS: 48_000, PCMU: 8_000, PCMA: 8_000}
 FULL_SCALE = 32_768
-OPUS_BITS_PER_S = 32_000
+OPUS_BITS_PER_S = 48_000
 EXPECTED_LOSS = 10  # percent: how much the encoder repeats of each packet in the next one
 NARROWING_MS = 3  # delay, and so quality, of the filter before G.711
 

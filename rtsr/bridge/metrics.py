@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -54,6 +55,8 @@ def _totals(calls: Calls) -> Iterator[Any]:
         "calls": (len(calls.by_id), "Calls now"),
         "calls_limit": (calls.limit, "Calls that fit"),
         "rooms": (len(calls.rooms), "Rooms that somebody is in"),
+        "rows": (len(engine.pool), "Rows of the pool that are taken"),
+        "tasks": (len(asyncio.all_tasks()), "Tasks of the event loop"),
         "load": (engine.load, "Share of the last second that ticks took"),
         "draining": (float(calls.draining), "1 while no call is let in for the bridge is being shut down"),
         "connect_ms": (math.nan if calls.connect_ms is None else calls.connect_ms, "From the last offer to sound"),

@@ -9,16 +9,24 @@ import contextlib
 import os
 import subprocess
 import threading
+from pathlib import Path
 
 PRIORITY = 10
 NICENESS = -11  # what PulseAudio gives itself
+AUTOGROUP = Path("/proc/self/autogroup")
 BUDGET_US = 200_000  # of uninterrupted running, which rtkit demands
 
 
 def be_less_nice() -> None:
-    """Raise the whole process above others where that is allowed: who holds the interpreter lock must not wait."""
+    """Raise the whole process above others where that is allowed: who holds the interpreter lock must not wait.
+
+    Where Linux groups processes by session (autogroup), niceness counts within a session alone and the session has its
+    own; so this is to be called in a process that leads one.
+    """
     with contextlib.suppress(PermissionError):
         os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # no such grouping here, or not allowed
+        AUTOGROUP.write_text(str(NICENESS))
 
 
 def ask_for_real_time() -> str:

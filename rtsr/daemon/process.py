@@ -42,7 +42,9 @@ class EngineProcess:
         pipe = subprocess.PIPE
         self.ready.clear()
         self.failure = None
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env)
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env, start_new_session=True
+        )
         for job in (self._read, self._read_noise):
             threading.Thread(target=job, args=(self.process,), daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -91,11 +90,17 @@ def children(process: int) -> list[int]:
     return found
 
 
-def rtsr(server_or_env: Server | dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """Start `rtsr ARGUMENTS`."""
+    command, pipe = [sys.executable, "-m", "rtsr", *arguments], subprocess.PIPE
+    return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `rtsr ARGUMENTS` to its end."""
-    env = server_or_env.env if isinstance(server_or_env, Server) else {**os.environ, **server_or_env}
-    command = [sys.executable, "-m", "rtsr", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    process = start(server.env, *arguments)
+    printed, error = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
 def voice(seconds: float) -> np.ndarray:
@@ -104,15 +109,22 @@ def voice(seconds: float) -> np.ndarray:
 
 
 def through(
-    server: Server, sink: str, source: str, sound: np.ndarray, begin: Callable[[], None] = lambda: None
+    server: Server,
+    sink: str,
+    source: str,
+    sound: np.ndarray,
+    begin: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Play into a sink; return what its monitor heard, what the source gave at the same time, and the delay in ms.
 
-    `begin` is called when both are recorded and nothing is played yet.
+    `begin` is called when both are recorded and nothing is played yet, `meanwhile` when it is.
     """
     before, after = Recorder(server, f"{sink}.monitor"), Recorder(server, source)
     begin()
-    play(server, sink, sound).wait(60)
+    playing = play(server, sink, sound)
+    meanwhile()
+    playing.wait(60)
     time.sleep(0.3)
     (heard, began), (given, given_began) = before.stop(), after.stop()
     skipped = round((given_began - began) * RATE)
@@ -121,7 +133,9 @@ def through(
     return heard[:n], given[:n], 1000 * lag(heard[:n], given[:n]) / RATE
 
 
-def through_whole(running: Running, server: Server, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def through_whole(
+    running: Running, server: Server, sound: np.ndarray, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Return what `through` does from A to B, of a time in which nothing was lost.
 
     What rtsr loses fails the test. What the devices report as lost, as a sound server may on a machine that others use
@@ -129,7 +143,7 @@ def through_whole(running: Running, server: Server, sound: np.ndarray) -> tuple[
     """
     before: dict[str, int] = {}
     for _ in range(TRIES):
-        recorded = through(server, "A", "B.monitor", sound, lambda: before.update(running.troubles()))
+        recorded = through(server, "A", "B.monitor", sound, lambda: before.update(running.troubles()), meanwhile)
         lost = {k: n - before[k] for k, n in running.troubles().items() if n > before[k]}
         assert not set(lost) & set(OURS), (lost, running.printed)
         if not lost:

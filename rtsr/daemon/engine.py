@@ -17,7 +17,7 @@ from ..io import wire as w
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
-from .priority import ask_for_real_time
+from .priority import ask_for_real_time, hurried
 from .stats import gather
 from .worker import Worker
 
@@ -156,7 +156,8 @@ class Engine:
                 return f"{device.name} stopped"
         if now - self._looked > LOOK_S:
             self._looked = now
-            return self._missing_end(self.plan)
+            with hurried():
+                return self._missing_end(self.plan)
         return None
 
     def _missing_end(self, plan: Plan) -> str | None:
@@ -254,4 +255,5 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Return what is going on, in plain numbers and names."""
-        return gather(self)
+        with hurried():
+            return gather(self)

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from running import DEVICES, OURS, SETTLED_S, THROUGH, flows, voice
+from running import DEVICES, OURS, SETTLED_S, THROUGH, TRIES, flows, voice
 from servers import RATE, Recorder, Server, play, wait_for
 from signals import power_db, voice_like
 
@@ -117,6 +117,17 @@ def test_a_new_default_is_followed(pulse, live):
     pulse.pactl("unload-module", number)
 
 
+def lost_in(seconds: float, server: Server, engine: EngineProcess) -> dict[str, int]:
+    """Let a voice flow; returns what was lost meanwhile."""
+    sound, before = play(server, "A", voice_like(seconds + 2, RATE)), engine.ask("stats")
+    time.sleep(seconds)
+    after = engine.ask("stats")
+    sound.terminate()
+    sound.wait()
+    assert after["hops"] - before["hops"] > 0.95 * 200 * seconds
+    return {k: after[k] - before[k] for k in (*OURS, *DEVICES)}
+
+
 def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeypatch):
     """Two busy threads and one that sorts, in the process that started the engine: what the voice does not notice."""
     for name, value in pulse.env.items():
@@ -138,19 +149,15 @@ def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeyp
     threads = [threading.Thread(target=job) for job in (count, count, sort)]
     try:
         engine.wait_until_ready()
-        sound = play(pulse, "A", voice_like(22, RATE))
         time.sleep(SETTLED_S)
-        before = engine.ask("stats")
         for thread in threads:
             thread.start()
-        time.sleep(20)
-        burning.set()
-        after = engine.ask("stats")
-        sound.terminate()
-        sound.wait()
-        assert after["hops"] - before["hops"] > 19 * 200
-        lost = {k: after[k] - before[k] for k in (*OURS, *DEVICES)}
-        assert not any(lost.values()), lost
+        for _ in range(TRIES):
+            lost = lost_in(20, pulse, engine)
+            assert not any(lost[k] for k in (*OURS, "starved")), lost
+            if not lost["device_xruns"]:
+                break  # else the devices lost sound, as they may where others use the machine too
+        assert not lost["device_xruns"], f"in each of {TRIES} times"
     finally:
         burning.set()
         for thread in threads:

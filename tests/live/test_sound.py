@@ -13,7 +13,8 @@ from signals import narrowed, power_db, voice_like
 import rtsr
 from rtsr.eval.metrics import lsd
 
-SECONDS = 4
+SECONDS = 6  # hops that begin elsewhere make another hiss, which shorter sound would show
+EDGE = RATE // 2  # at either end, left out
 MODEL = "voice-16k"  # what people run; one that hisses in silence would differ where the live network sleeps
 PIECE = RATE // 20
 LEAST = 0.05  # of a piece's peak, to be looked at
@@ -33,12 +34,12 @@ def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, hos
     late = lag(offline, given)
     expected, got, true = offline[: len(given) - late], given[late:], voice_like(SECONDS, RATE, seed=3)
     start = lag(true, expected[: len(true)])
-    spoken = slice(start + RATE, start + (SECONDS - 1) * RATE)
+    spoken = slice(start + EDGE, start + SECONDS * RATE - EDGE)
     for low_hz, high_hz in ((200, 3500), (4500, 7500)):
         level = power_db(got[spoken], RATE, low_hz, high_hz)
         assert level == pytest.approx(power_db(expected[spoken], RATE, low_hz, high_hz), abs=1)
-    assert level > power_db(voice(SECONDS)[RATE : (SECONDS - 1) * RATE], RATE, 4500, 7500) + 20
-    distances = [lsd(true[RATE : (SECONDS - 1) * RATE], one[spoken], RATE) for one in (expected, got)]
+    assert level > power_db(voice(SECONDS)[EDGE:-EDGE], RATE, 4500, 7500) + 20
+    distances = [lsd(true[EDGE:-EDGE], one[spoken], RATE) for one in (expected, got)]
     print("LSD offline and live:", distances)
     assert distances[1] == pytest.approx(distances[0], abs=0.02)
     assert no_gaps(narrowed(expected[start:], RATE, 3900), narrowed(got[start:], RATE, 3900))
@@ -47,20 +48,23 @@ def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, hos
 
 def pieces(expected: np.ndarray) -> list[int]:
     """Where the pieces of 50 ms begin in which something is said."""
-    starts = range(RATE, (SECONDS - 1) * RATE, PIECE)
+    starts = range(EDGE, SECONDS * RATE - EDGE, PIECE)
     return [s for s in starts if np.abs(expected[s : s + PIECE]).max() >= LEAST]
 
 
 def no_gaps(expected: np.ndarray, got: np.ndarray) -> bool:
-    """Whether nothing is lost or doubled: every 50 ms of what was received stay within 1 ms of where they belong.
+    """Whether nothing is lost or doubled: every 50 ms of what was received come where the ones before them say.
 
-    What is generated is measured by `no_plain_moments`: where the hops begin changes its phases.
+    They may move as two clocks may be corrected, by 0.1 %. What is generated is measured by `no_plain_moments`: where
+    the hops begin changes its phases.
     """
+    place, last = 0, 0
     for start in pieces(expected):
-        piece = expected[start : start + PIECE]
-        around = got[start - 48 : start + PIECE + 48]
-        errors = [np.square(around[k : k + len(piece)] - piece).mean() for k in range(97)]
-        if min(errors) > 0.02 * np.square(piece).mean():
+        piece, reach = expected[start : start + PIECE], 2 + (start - last) // 800
+        near = range(place - reach, place + reach + 1)
+        errors = {k: np.square(got[start + k : start + k + PIECE] - piece).mean() for k in near}
+        place, last = min(errors, key=errors.__getitem__), start
+        if errors[place] > 0.02 * np.square(piece).mean():
             return False
     return True
 

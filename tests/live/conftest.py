@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import SETTLED_S, THROUGH, Running
+from running import ANY_S, SETTLED_S, THROUGH, Running
 from servers import RATE, Server, missing_programs, wait_for
 from speech import missing
 
@@ -75,7 +75,7 @@ def live(model_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for one in running:
         if one.process.poll() is None:
-            one.stop()
+            one.stop(ANY_S)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def running(pulse: Server, model_path: Path) -> Iterator[Running]:
     wait_for(lambda: one.stats()["uptime_s"] > SETTLED_S)
     yield one
     if one.process.poll() is None:
-        one.stop()
+        one.stop(ANY_S)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from rtsr.eval.metrics import lsd
 SECONDS = 6  # hops that begin elsewhere make another hiss, which shorter sound would show
 EDGE = RATE // 2  # at either end, left out
 MODEL = "voice-16k"  # what people run; one that hisses in silence would differ where the live network sleeps
+TOP_HZ = 2000  # of what is looked at for gaps: above, a fraction of a sample would count
 PIECE = RATE // 20
 LEAST = 0.05  # of a piece's peak, to be looked at
 HELD_DB = 12.0  # by which a piece's hiss may fall short of the one offline, as its hops lie elsewhere
@@ -42,8 +43,22 @@ def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, hos
     distances = [lsd(true[EDGE:-EDGE], one[spoken], RATE) for one in (expected, got)]
     print("LSD offline and live:", distances)
     assert distances[1] == pytest.approx(distances[0], abs=0.02)
-    assert no_gaps(narrowed(expected[start:], RATE, 3900), narrowed(got[start:], RATE, 3900))
+    assert no_gaps(narrowed(expected[start:], RATE, TOP_HZ), narrowed(got[start:], RATE, TOP_HZ))
     assert no_plain_moments(expected[start:], got[start:])
+
+
+def test_the_measures_notice_what_they_are_for():
+    said, whole = voice(SECONDS + 1), voice_like(SECONDS + 1, RATE, seed=3)
+    narrow = narrowed(said, RATE, TOP_HZ)
+    middle, plain = int(2.73 * RATE), whole.copy()
+    plain[middle : middle + RATE // 7] = said[middle : middle + RATE // 7]
+    lost = np.delete(narrow, range(middle, middle + 48))
+    doubled = np.insert(narrow, middle, narrow[middle - 48 : middle])
+    silent = narrow.copy()
+    silent[middle : middle + RATE // 200] = 0
+    slow = np.interp(np.arange(len(narrow)) * 0.9993, np.arange(len(narrow)), narrow)
+    assert [no_gaps(narrow, x) for x in (narrow, slow, lost, doubled, silent)] == [True, True, False, False, False]
+    assert [no_plain_moments(whole, x) for x in (whole, plain)] == [True, False]
 
 
 def pieces(expected: np.ndarray) -> list[int]:
@@ -55,16 +70,17 @@ def pieces(expected: np.ndarray) -> list[int]:
 def no_gaps(expected: np.ndarray, got: np.ndarray) -> bool:
     """Whether nothing is lost or doubled: every 50 ms of what was received come where the ones before them say.
 
-    They may move as two clocks may be corrected, by 0.1 %. What is generated is measured by `no_plain_moments`: where
-    the hops begin changes its phases.
+    They may move as two clocks may be corrected, by 0.1 %, so the first is looked for within 5 ms. What is generated is
+    measured by `no_plain_moments`: where the hops begin changes its phases.
     """
-    place, last = 0, 0
+    place, last, reach = 0, 0, RATE // 200
     for start in pieces(expected):
-        piece, reach = expected[start : start + PIECE], 2 + (start - last) // 800
+        piece = expected[start : start + PIECE]
+        reach = 2 + (start - last) // 800 if last else reach
         near = range(place - reach, place + reach + 1)
         errors = {k: np.square(got[start + k : start + k + PIECE] - piece).mean() for k in near}
         place, last = min(errors, key=errors.__getitem__), start
-        if errors[place] > 0.02 * np.square(piece).mean():
+        if errors[place] > 0.05 * np.square(piece).mean():
             return False
     return True
 

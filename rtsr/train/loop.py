@@ -31,11 +31,11 @@ VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
-    steps: int = 14_000
+    steps: int = 13_000
     rows: int = 16
     frames: int = 208
     rate: float = 1e-3  # of AdamW
-    matrix_rate: float = 3e-3  # of Muon
+    matrix_rate: float = 4e-3  # of Muon
     warm_up: int = 300
     decay: float = 0.5  # the last part of the run in which the rate falls to nothing
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped

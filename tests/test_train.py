@@ -59,7 +59,7 @@ def corpus(speech_folder, tmp_path_factory) -> Corpus:
 @pytest.fixture(scope="module")
 def maker(corpus) -> pairs.PairMaker:
     """Voices only; tones have tests of their own."""
-    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0)
+    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
 
 
 def same(a: pairs.Pairs, b: pairs.Pairs) -> bool:
@@ -105,7 +105,7 @@ def test_a_corpus_too_short_for_one_stretch_is_refused(tmp_path):
 
 
 def test_a_step_draws_the_same_pairs_whenever_it_is_drawn(corpus, maker):
-    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0)
+    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
     fifth = maker.batch(5, 4, CPU)
     again.batch(1, 4, CPU)
     assert same(again.batch(5, 4, CPU), fifth)
@@ -129,10 +129,11 @@ def test_pairs_have_the_shapes_levels_and_cutoffs_they_promise(maker):
 
 def test_without_the_line_received_and_rest_are_the_recording(corpus, maker, monkeypatch):
     """Above the middle of the band nothing is lost and nothing comes twice."""
-    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, rng: received)
+    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, varied, rng: received)
     batch = maker.batch(2, 6, CPU)
     rng = np.random.default_rng([3, 1, 2])
-    truth = maker._levelled(corpus.crops(rng, 6, maker.length), rng)
+    varied = rng.random(6) < 1
+    truth = maker._levelled(corpus.crops(rng, 6, maker.length), varied, rng)
     for row in range(6):
         low, high = 0.65 * float(batch.cutoff[row]), 8000
         truth_db = power_db(truth[row], 16000, low, high)
@@ -140,7 +141,7 @@ def test_without_the_line_received_and_rest_are_the_recording(corpus, maker, mon
 
 
 def test_received_ends_at_the_cutoff_and_the_target_goes_on(maker, monkeypatch):
-    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, rng: received)
+    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, varied, rng: received)
     batch = maker.batch(0, 8, CPU)
     for row in range(8):
         above = 1.25 * float(batch.cutoff[row]), 8000
@@ -152,7 +153,7 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
     corpus, maker, monkeypatch
 ):
     """Most of such rows are one or the other; the voice's part is narrowed as everywhere."""
-    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, rng: received)
+    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
     toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=1)
     alone = 0
     for step in range(6):
@@ -216,10 +217,11 @@ def test_weights_of_the_filters_are_shares():
 
 def test_cutoffs_are_drawn_from_the_factors_and_between():
     rng = np.random.default_rng(0)
-    drawn = np.array([pairs.draw_cutoff(rng) for _ in range(2000)])
-    assert 1200 <= drawn.min() <= drawn.max() <= 6500
-    for factor, share in ((4000, 0.44), (2000, 0.32), (16000 / 12, 0.14)):
-        assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share, abs=0.04)
+    for varied, at_factors in ((False, 1.0), (True, 0.5)):
+        drawn = np.array([pairs.draw_cutoff(rng, varied) for _ in range(2000)])
+        assert 1200 <= drawn.min() <= drawn.max() <= 6500
+        for factor, share in ((4000, 0.48), (2000, 0.36), (16000 / 12, 0.16)):
+            assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share * at_factors, abs=0.04)
 
 
 @pytest.mark.parametrize("law", [87.6, 255])

@@ -31,9 +31,9 @@ VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
-    steps: int = 13_000
-    rows: int = 16
-    frames: int = 208
+    steps: int = 10_500
+    rows: int = 12
+    frames: int = 280
     rate: float = 1e-3  # of AdamW
     matrix_rate: float = 4e-3  # of Muon
     warm_up: int = 300

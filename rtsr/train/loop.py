@@ -31,7 +31,7 @@ VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
-    steps: int = 10_500
+    steps: int = 9_000
     rows: int = 12
     frames: int = 280
     rate: float = 1e-3  # of AdamW

@@ -159,6 +159,18 @@ def test_a_worker_that_is_too_slow_goes_plain_and_recovers(generating):
     assert [kind for kind, _ in told] == ["overload"]
 
 
+def test_a_burst_after_a_pause_is_no_overload(generating):
+    now = [0.0]
+    worker = Worker(generating, RATE, cushion=144, burst=240, cutoff=4000.0, clock=lambda: now[0])
+    for _ in range(3):
+        now[0] += 1.0  # a device that starts, or was suspended, gives nothing and then much at once
+        assert not worker.step()
+        worker.wire.capture(VOICE[: worker.most_waiting + 2 * worker.hop, None])
+        while worker.step():
+            now[0] += 0.001
+    assert worker.overloads == 0
+
+
 def test_the_network_sleeps_in_silence_and_wakes_with_the_onset(generating):
     signal = np.concatenate([VOICE[: 2 * RATE], np.zeros(2 * RATE, np.float32), VOICE[: 4 * RATE]])
     fake, awake = host(generating, signal), host(generating, signal)

@@ -43,7 +43,7 @@ def live(
         str | None, typer.Option("--virtual-speaker", metavar="[NAME]", help="Make a speaker for call programs.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, ort, eager or null.")] = None,
+    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager or null.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with a [live] table; options override it.")] = None,
     rate: Annotated[int | None, typer.Option(help="Of both devices, in Hz.")] = None,
     host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None,

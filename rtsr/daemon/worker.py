@@ -98,6 +98,7 @@ class Worker:
     def step(self) -> bool:
         """Take one hop from the tape and put one into the ring, if one is there; returns whether."""
         if self.wire.waiting < self.hop:
+            self.behind_since = self.clock()
             return False
         began = time.perf_counter()
         self._keep_up()

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from listening import as_g711, at_48k, compare, demo_voice, enhanced
 from peers import Client, VoiceTrack
 from server import Bridge
@@ -28,8 +27,8 @@ def packets(sound: np.ndarray, codec: str) -> list[bytes]:
     return [HEADER.pack(0x80, kind, n, n * 160, 7) + encoder.encode(block) for n, block in enumerate(blocks)]
 
 
-@pytest.mark.parametrize("codec", ["pcmu", "pcma"])
-def test_a_telephone_is_heard_wideband_and_hears_the_room(start_bridge: Callable[..., Bridge], codec: str):
+def test_a_telephone_is_heard_wideband_and_hears_the_room(start_bridge: Callable[..., Bridge]):
+    codec = "pcma"  # sipp's call below is pcmu
     bridge = start_bridge("--rtp", "127.0.0.1:0", "--room", "desk", "--codec", codec)
     port = int(bridge.wait_for(r"event=rtp address=127.0.0.1:(\d+) room=desk"))
     prompt = demo_voice()

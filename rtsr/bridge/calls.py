@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import InvalidSetting, PoolFull
+from ..errors import InvalidSetting, PoolFull, RtsrError
 from .codec import RATES
 from .config import Settings
 from .engine import Engine
@@ -76,7 +76,6 @@ class Calls:
         self.opened = self.refused = 0
         self.connect_ms: float | None = None  # of the last call: from offer to sound
         self._before_s = time.process_time()
-        self._arriving = 0  # offers that are being answered
         self._tasks: set[asyncio.Task[Any]] = set()
         self._numbers = itertools.count(1)
 
@@ -104,7 +103,7 @@ class Calls:
         """Return why no more call comes in, or nothing."""
         if self.draining:
             return "the bridge is being shut down"
-        if len(self.by_id) + self._arriving >= self.limit:
+        if len(self.by_id) >= self.limit:
             return f"all {self.limit} calls that this machine carries are taken"
         load = self.engine.load
         return f"the machine is busy: ticks take {100 * load:.0f} % of their time" if load > BUSY else ""
@@ -144,15 +143,12 @@ class Calls:
         leg.deliver = out.put if out else None
         peer = Peer(codec, leg.speaker.put if leg.speaker else None, out, lambda why: self.end(call_id, why))
         call = Call(call_id, wish.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
-        self._arriving += 1
+        self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)
         except BaseException:
-            await peer.close()
+            self.end(call_id, "its offer could not be answered")
             raise
-        finally:
-            self._arriving -= 1
-        self.add(call)
         self._start(self._connect(call, peer))
         return call, answer
 
@@ -170,16 +166,17 @@ class Calls:
             self.end(call.id, "not connected in time")
             return
         await self.join(call)
-        self.connect_ms = 1000 * (time.monotonic() - call.began_s)
-        tell("joined", call=call.id, room=call.leg.room, after_ms=round(self.connect_ms))
+        if call.leg.joined:
+            self.connect_ms = 1000 * (time.monotonic() - call.began_s)
+            tell("joined", call=call.id, room=call.leg.room, after_ms=round(self.connect_ms))
 
     async def join(self, call: Call) -> None:
         """Let a call's leg into its room; ends the call where the pool has no row for it."""
         try:
             if call.id in self.by_id:
                 await asyncio.wrap_future(self.engine.join(call.leg))
-        except PoolFull as full:
-            self.end(call.id, str(full))
+        except RtsrError as error:
+            self.end(call.id, str(error))
         if call.id not in self.by_id:  # it ended meanwhile
             await asyncio.wrap_future(self.engine.leave(call.leg))
 
@@ -211,10 +208,12 @@ class Calls:
         tell("bypass", call=call.id, room=call.leg.room, on=on)
 
     def sweep(self) -> None:
-        """End the calls whose speaker has not been heard for too long; called every second."""
+        """End the calls whose speaker failed or has not been heard for too long; called every second."""
         now_s = time.monotonic()
         for call in list(self.by_id.values()):
             speaker = call.leg.speaker
+            if call.leg.failed:
+                self.end(call.id, "its sound could not be dealt with")
             if speaker is None or not call.leg.joined:
                 continue
             received = speaker.playout.counts.received

@@ -22,7 +22,7 @@ from ..daemon.priority import ask_for_real_time
 from ..dsp.windows import FloatArray
 from ..pool import Pool
 from .codec import RATES
-from .leg import FADE, Leg, peak
+from .leg import FADE, Leg, Speaker, peak
 from .mix import MIX_RATE, Delivery, Room
 
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
@@ -175,9 +175,9 @@ class Engine:
         codec, network = self.work.codec_s, self.work.network_s
         self._obey()
         spent = time.thread_time()
-        for leg in self.legs:
+        for leg in self.legs.copy():
             if leg.speaker and leg.speaker.row is not None:
-                self.pool.push(leg.speaker.row, leg.speaker.read(now_s))
+                self._hear(leg, leg.speaker, leg.speaker.row, now_s)
         codec, spent = codec + time.thread_time() - spent, time.thread_time()
         outputs = self.pool.tick()
         network, spent = network + time.thread_time() - spent, time.thread_time()
@@ -192,6 +192,17 @@ class Engine:
         took = time.perf_counter() - began
         self.work.late += took > self.hop_s
         self.tick_s.append(took)
+
+    def _hear(self, leg: Leg, speaker: Speaker, row: int, now_s: float) -> None:
+        """Give a leg's next hop to its row. A leg that makes us fail is let go: the others must not suffer."""
+        try:
+            hop = speaker.read(now_s)
+        except Exception:
+            log.exception("a leg is let go: call=%s room=%s", leg.call, leg.room)
+            self._leave(leg)
+            leg.failed = True
+        else:
+            self.pool.push(row, hop)
 
     def _heard(self, legs: Iterable[Leg], outputs: Any) -> dict[Leg, FloatArray]:
         """The hops of the legs of a room that spoke in this tick."""

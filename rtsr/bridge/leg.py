@@ -92,6 +92,7 @@ class Leg:
     hears_itself: bool = False  # alone with its own voice, whoever else is in the room
     name: str = ""
     joined: bool = field(default=False, init=False)  # set by the engine
+    failed: bool = field(default=False, init=False)  # set by the engine, which has let it go
 
 
 def peak(hop: FloatArray) -> float:

@@ -198,6 +198,20 @@ def test_a_flood_is_cut_off(null):
     one.engine.stop()
 
 
+def test_a_leg_that_makes_it_fail_is_let_go_and_the_others_go_on(played, tone, caplog):
+    played.leg("a", tone(TONES["a"], 2, 48_000))
+    played.leg("b")
+    bad = played.leg("bad", np.zeros(9_600, np.float32))
+    played.run(0.5)
+    bad.speaker.put("no packet")
+    played.run(1.4)
+    assert bad.failed
+    assert not bad.joined
+    assert "bad" in caplog.text
+    assert len(played.engine.pool) == 1
+    assert played.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
+
+
 def test_the_clock_keeps_time_and_its_thread_ends(null):
     import threading
     import time

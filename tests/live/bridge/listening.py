@@ -57,11 +57,13 @@ class Likeness:
 def compare(heard: np.ndarray, sent: np.ndarray, offline: np.ndarray) -> Likeness:
     """All three at 48 kHz; `sent` and `offline` are aligned with each other, `heard` with nothing."""
     found: list[tuple[float, float, float, float]] = []
+    size = 1 << (len(offline) + PIECE).bit_length()
+    spectrum = np.fft.rfft(offline, size)
     for start in range(0, len(heard) - PIECE, PIECE // 2):
         piece = heard[start : start + PIECE]
         if np.sqrt(np.mean(piece**2)) < 0.01:
             continue
-        place, likeness = _place(piece, offline)
+        place, likeness = _place(piece, offline, spectrum, size)
         if likeness < ALIKE or place + PIECE > len(offline):
             continue
         true, plain = offline[place : place + PIECE], sent[place : place + PIECE]
@@ -75,9 +77,8 @@ def compare(heard: np.ndarray, sent: np.ndarray, offline: np.ndarray) -> Likenes
     return Likeness(len(found), float(np.median(near)), float(np.median(far)), float(np.median(high_db)), list(lags))
 
 
-def _place(piece: np.ndarray, whole: np.ndarray) -> tuple[int, float]:
-    size = len(whole) + len(piece)
-    cross = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(piece, size)), size)[: len(whole)]
+def _place(piece: np.ndarray, whole: np.ndarray, spectrum: np.ndarray, size: int) -> tuple[int, float]:
+    cross = np.fft.irfft(spectrum * np.conj(np.fft.rfft(piece, size)), size)[: len(whole)]
     place = int(np.argmax(cross))
     there = whole[place : place + len(piece)]
     return place, float(cross[place] / (np.linalg.norm(there) * np.linalg.norm(piece) + 1e-9))

@@ -36,6 +36,7 @@ RECORD = """async (seconds) => {
   for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
   return btoa(text);
 }"""
+STRETCHES = 4  # that are listened to, at most
 WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
 
 
@@ -113,12 +114,15 @@ def test_the_far_browser_hears_the_voice_enhanced_and_bypass_toggles_it(
     connected_ms = int(bridge.wait_for(rf"event=joined .*room={room} after_ms=(\d+)"))
     assert connected_ms < 2_000
     wait_for(listener, "#speakers li >> nth=1")
-    heard = record(listener, 5.0)
-    listener.screenshot(path=pictures / f"{room}.png")
     prompt = demo_voice()
-    sent = as_g711(prompt, codec) if codec else prompt
-    twice = np.tile(sent, 2)
-    found = compare(heard, at_48k(twice, 8_000), enhanced(twice, 8_000))
+    twice = np.tile(as_g711(prompt, codec) if codec else prompt, 2)
+    plainly, offline = at_48k(twice, 8_000), enhanced(twice, 8_000)
+    for _ in range(STRETCHES):  # a busy machine tears a stretch into pieces that cannot be aligned
+        heard = record(listener, 5.0)
+        found = compare(heard, plainly, offline)
+        if found.pieces >= 3:
+            break
+    listener.screenshot(path=pictures / f"{room}.png")
     print(codec, connected_ms, found.pieces, found.lsd, found.lsd_plain, found.high_db)
     assert found.pieces >= 3
     assert found.lsd < 0.75 * found.lsd_plain, "nearer to the plain voice than to the enhanced one"

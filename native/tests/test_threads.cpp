@@ -62,7 +62,7 @@ TEST(a_worker_shares_nothing_but_its_wire) {
     std::thread working([&] { worker.run(); });
     std::thread capture([&] {
         for (size_t at = 0; at < voice.size(); at += 96) {
-            while (wire.waiting() > RATE / 10) std::this_thread::yield();
+            while (wire.waiting() > RATE / 10 || wire.ready() > RATE / 4) std::this_thread::yield();
             wire.hear(voice.data() + at, 96);
         }
     });

@@ -15,6 +15,9 @@ struct Wire {
 
     // The capturing thread's.
     int64_t waiting() const { return heard - __atomic_load_n(&taken, __ATOMIC_ACQUIRE); }
+    int64_t ready() const {
+        return __atomic_load_n(&made, __ATOMIC_ACQUIRE) - __atomic_load_n(&played, __ATOMIC_ACQUIRE);
+    }
     void hear(const float *block, int64_t count) {
         for (int64_t i = 0; i < count; ++i) tape[size_t((heard + i) % int64_t(tape.size()))] = block[i];
         __atomic_store_n(&heard, heard + count, __ATOMIC_RELEASE);

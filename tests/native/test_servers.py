@@ -76,7 +76,7 @@ def lost_db(expected: np.ndarray, got: np.ndarray) -> float:
 
 
 def check(server: Server, sink: str, source: str) -> None:
-    """What comes out is what rtsr makes of what went in: the received band whole, the missing one as loud as offline."""
+    """What comes out is what rtsr makes of what went in: the received band whole, the missing one as loud."""
     whole = rtsr.enhance(voice(SECONDS), RATE, RATE, cutoff=4000)
     spoken = slice(RATE, (SECONDS - 1) * RATE)
     for _ in range(TRIES):
@@ -95,7 +95,7 @@ def check(server: Server, sink: str, source: str) -> None:
 def test_a_sink_of_pulseaudio(start):
     server = start("pulse")
     server.load(
-        "module-ladspa-sink", "sink_name=wide", "sink_master=B", "plugin=rtsr", "label=rtsr", "control=0,4000,0"
+        "module-ladspa-sink", "sink_name=wide", "sink_master=B", "plugin=rtsr", "label=rtsr", "control=0,4000,0,0"
     )
     check(server, "wide", "B.monitor")
 

@@ -58,7 +58,8 @@ def corpus(speech_folder, tmp_path_factory) -> Corpus:
 
 @pytest.fixture(scope="module")
 def maker(corpus) -> pairs.PairMaker:
-    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64)
+    """Voices only; tones have tests of their own."""
+    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
 
 
 def same(a: pairs.Pairs, b: pairs.Pairs) -> bool:
@@ -104,12 +105,12 @@ def test_a_corpus_too_short_for_one_stretch_is_refused(tmp_path):
 
 
 def test_a_step_draws_the_same_pairs_whenever_it_is_drawn(corpus, maker):
-    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64)
+    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
     fifth = maker.batch(5, 4, CPU)
     again.batch(1, 4, CPU)
     assert same(again.batch(5, 4, CPU), fifth)
     assert not same(maker.batch(6, 4, CPU), fifth)
-    assert not same(pairs.PairMaker(corpus, SPEC, 128, seed=4, bank=64).batch(5, 4, CPU), fifth)
+    assert not same(pairs.PairMaker(corpus, SPEC, 128, seed=4, bank=64, tones=0).batch(5, 4, CPU), fifth)
 
 
 def test_pairs_have_the_shapes_levels_and_cutoffs_they_promise(maker):
@@ -128,10 +129,11 @@ def test_pairs_have_the_shapes_levels_and_cutoffs_they_promise(maker):
 
 def test_without_the_line_received_and_rest_are_the_recording(corpus, maker, monkeypatch):
     """Above the middle of the band nothing is lost and nothing comes twice."""
-    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, rng: received)
+    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, varied, rng: received)
     batch = maker.batch(2, 6, CPU)
     rng = np.random.default_rng([3, 1, 2])
-    truth = maker._levelled(corpus.crops(rng, 6, maker.length), rng)
+    varied = rng.random(6) < 1
+    truth = maker._levelled(corpus.crops(rng, 6, maker.length), varied, rng)
     for row in range(6):
         low, high = 0.65 * float(batch.cutoff[row]), 8000
         truth_db = power_db(truth[row], 16000, low, high)
@@ -139,12 +141,62 @@ def test_without_the_line_received_and_rest_are_the_recording(corpus, maker, mon
 
 
 def test_received_ends_at_the_cutoff_and_the_target_goes_on(maker, monkeypatch):
-    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, rng: received)
+    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, varied, rng: received)
     batch = maker.batch(0, 8, CPU)
     for row in range(8):
         above = 1.25 * float(batch.cutoff[row]), 8000
         received, target = (power_db(x[row].numpy(), 16000, *above) for x in (batch.received, batch.target))
         assert received < target - 20
+
+
+def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_the_voice_lost(
+    corpus, maker, monkeypatch
+):
+    """Most of such rows are one or the other; the voice's part is narrowed as everywhere."""
+    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
+    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=1)
+    alone = 0
+    for step in range(6):
+        batch, plain = toned.batch(step, 8, CPU), maker.batch(step, 8, CPU)
+        assert torch.equal(batch.cutoff, plain.cutoff)
+        _, spoken = toned._tones(batch.cutoff.numpy(), np.random.default_rng([3, 2, step]))
+        for row in range(8):
+            rest, of_voice = (b.target[row] - b.received[row] for b in (batch, plain))
+            if not spoken[row].any():
+                alone += 1
+                assert rest.abs().max() < 1e-6
+            else:
+                assert rest.square().mean() <= 1.1 * of_voice.square().mean() + 1e-9
+            assert batch.received[row].abs().max() > 1e-3
+    assert 12 < alone < 36
+
+
+def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, maker):
+    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0.25)
+    changed = []
+    for step in range(20):
+        batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
+        changed += [not torch.equal(a, b) for a, b in zip(batch.received, plain.received, strict=True)]
+        assert same(batch, some.batch(step, 8, CPU))
+    assert np.mean(changed) == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("kind", pairs.TONES)
+@pytest.mark.parametrize("cutoff", [8000 / 6, 4000.0])
+def test_every_kind_of_tone_lies_below_the_cutoff(kind, cutoff):
+    """But keys, which are where they are: the line takes away those above."""
+    for seed in range(4):
+        x = kind(np.arange(16640) / 16000, cutoff, np.random.default_rng(seed))
+        assert x.shape == (16640,)
+        assert np.abs(x).max() > 0.3
+        edge = max(cutoff, 1900) if kind in (pairs.keys, pairs.call_progress) else cutoff
+        assert power_db(x, 16000, edge + 300, 8000) < power_db(x, 16000, 0, 8000) - 40
+
+
+def test_tones_are_as_loud_as_promised():
+    peaks = [np.abs(pairs.draw_tones(4000, 16000, 4000.0, np.random.default_rng(s))).max() for s in range(200)]
+    assert -45.1 < 20 * np.log10(min(peaks)) < -40
+    assert -8 < 20 * np.log10(max(peaks)) < -2.9
 
 
 @pytest.mark.parametrize("cutoff", [8000 / 6, 2000.0, 4000.0, 6500.0])
@@ -165,10 +217,11 @@ def test_weights_of_the_filters_are_shares():
 
 def test_cutoffs_are_drawn_from_the_factors_and_between():
     rng = np.random.default_rng(0)
-    drawn = np.array([pairs.draw_cutoff(rng) for _ in range(2000)])
-    assert 1200 <= drawn.min() <= drawn.max() <= 6500
-    for factor, share in ((4000, 0.4), (2000, 0.28), (16000 / 12, 0.14)):
-        assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share, abs=0.04)
+    for varied, at_factors in ((False, 1.0), (True, 0.5)):
+        drawn = np.array([pairs.draw_cutoff(rng, varied) for _ in range(2000)])
+        assert 1200 <= drawn.min() <= drawn.max() <= 6500
+        for factor, share in ((4000, 0.48), (2000, 0.36), (16000 / 12, 0.16)):
+            assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share * at_factors, abs=0.04)
 
 
 @pytest.mark.parametrize("law", [87.6, 255])
@@ -195,13 +248,13 @@ def test_the_line_noise_is_as_loud_as_it_says_and_in_the_band(maker):
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing():
-    recipe = loop.Recipe(steps=1000, warm_up=100, decay=0.4, rate=1e-3)
+    recipe = loop.Recipe(steps=1000, warm_up=100, decay=0.4)
     rates = [loop.learning_rate(recipe, step) for step in range(1001)]
-    assert rates[0] == pytest.approx(1e-5)
+    assert rates[0] == pytest.approx(0.01)
     assert np.all(np.diff(rates[:100]) > 0)
-    assert rates[99:600] == pytest.approx([1e-3] * 501)
+    assert rates[99:600] == pytest.approx([1.0] * 501)
     assert np.all(np.diff(rates[600:]) < 0)
-    assert rates[800] == pytest.approx(0.5e-3)
+    assert rates[800] == pytest.approx(0.5)
     assert rates[1000] == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,9 @@ def train(
         "runs/a"
     ),
     steps: Annotated[
-        int, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
-    ] = 6_000,
-    rows: Annotated[int, typer.Option(min=1, help="Stretches of about a second in a batch.")] = 16,
+        int | None, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Stretches of 1.4 s in a batch.")] = None,
     seed: Annotated[int, typer.Option(help="Of the weights and of everything drawn.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints and validations.")] = 500,
@@ -47,5 +48,6 @@ def train(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("CUDA was asked for, but torch sees no CUDA device; use --device cpu")
-    recipe = loop.Recipe(steps=steps, rows=rows, seed=seed)
+    usual = loop.Recipe()
+    recipe = replace(usual, seed=seed, steps=steps or usual.steps, rows=rows or usual.rows)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)

@@ -19,11 +19,13 @@ from fakehost import FakeHost
 from signals import narrowed, power_db, shift, voice_like
 
 from rtsr import Stream
-from rtsr.backend import Backend, installed, load
+from rtsr.backend import Backend, installed, load, native
+from rtsr.daemon.config import Settings
 from rtsr.daemon.drift import Drift
+from rtsr.daemon.engine import make_worker
 from rtsr.daemon.native_worker import NativeWorker
 from rtsr.daemon.worker import FADE_HOPS, RETRY_S, Worker, events
-from rtsr.errors import InvalidSetting
+from rtsr.errors import InvalidSetting, MissingDependency
 from rtsr.io import wire as w
 
 RATE = 48_000
@@ -345,3 +347,31 @@ def test_the_native_worker_runs_while_the_interpreter_is_held(model_path):
     worker.stop()
     thread.join(5)
     assert done == 12_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, NativeWorker),
+        ({"engine": "native"}, NativeWorker),
+        ({"engine": "python"}, Worker),
+        ({"backend": "null"}, Worker),
+    ],
+)
+def test_the_native_worker_is_taken_where_it_is_asked_for_or_can_be(model_path, settings, expected):
+    open_backend(model_path, "native")
+    worker = make_worker(Settings(model=str(model_path), gain_db=-3.0, **settings))
+    assert type(worker) is expected
+    assert worker.wishes.gain_db == -3
+
+
+def test_without_the_library_the_interpreter_carries_the_voice(model_path, monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert type(make_worker(Settings(model=str(model_path)))) is Worker
+    with pytest.raises(MissingDependency, match="librtsr"):
+        make_worker(Settings(model=str(model_path), engine="native"))
+
+
+def test_the_native_worker_refuses_a_model_of_another_backend(model_path):
+    with pytest.raises(InvalidSetting, match="on null"):
+        NativeWorker(load(model_path, "null"), RATE, cushion=100)

@@ -46,8 +46,8 @@ void Channel::run(Engine &engine, const float *in, float *out, int samples) noex
 void Channel::blend(float *out, int samples) noexcept {
     run(*engines_[next_], in_.data(), other_.data(), samples);
     for (int i = 0; i < samples; ++i) {
-        const float share = std::clamp(float(++heard_ - warm_) / float(fade_), 0.0f, 1.0f);
-        out[i] += share * (other_[size_t(i)] - out[i]);
+        const float share = std::max(float(++heard_ - warm_) / float(fade_), 0.0f);
+        out[i] = share < 1 ? out[i] + share * (other_[size_t(i)] - out[i]) : other_[size_t(i)];
     }
     if (heard_ >= warm_ + fade_) now_ = next_;
 }

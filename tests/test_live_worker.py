@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import open_backend
+from backends import open_backend
 from fakehost import FakeHost
 from signals import narrowed, power_db, shift, voice_like
 

@@ -16,7 +16,7 @@ from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
 from .native_worker import NativeWorker
-from .priority import ask_for_real_time
+from .priority import ask_for_real_time, hurried
 from .stats import gather
 from .worker import Worker, events
 
@@ -25,7 +25,7 @@ START_S = 1.0  # more, before the first callback
 STALLED_S = 0.5  # without a callback: the stream is opened anew
 LOOK_S = 0.5  # between looks at whether the named ends are still there
 RETRY_S = 0.2
-CLOSE_S = 1.0  # a device that is gone may never let go
+CLOSE_S, CLOSE_LAST_S = 1.0, 0.2  # a device that is gone may never let go; the last time there is less to wait for
 
 
 def make_host(name: str) -> Host:
@@ -152,7 +152,8 @@ class Engine:
                 return f"{device.name} stopped"
         if now - self._looked > LOOK_S:
             self._looked = now
-            return self._missing_end(self.plan)
+            with hurried():
+                return self._missing_end(self.plan)
         return None
 
     def _missing_end(self, plan: Plan) -> str | None:
@@ -191,22 +192,22 @@ class Engine:
             self.tell("reconnect", f"{trouble}; connected again after {time.monotonic() - began:.1f} s")
             return
 
-    def _close(self) -> None:
+    def _close(self, patience_s: float = CLOSE_S) -> None:
         """Close the devices; one that does not let go is left to a thread of its own, and a new host takes over."""
         closing = threading.Thread(target=self.host.close, name="rtsr closing", daemon=True)
         closing.start()
-        closing.join(CLOSE_S)
+        closing.join(patience_s)
         if closing.is_alive():
             self.tell("stuck", "a device does not let go; left alone")
             self.host = make_host(self.settings.host)
 
     def stop(self) -> None:
-        """End everything and remove the virtual device; takes less than a second."""
+        """End everything and remove the virtual device; takes less than half a second."""
         self._stopping.set()
         self.worker.stop()
-        self._close()
+        self._close(CLOSE_LAST_S)
         if self._thread.is_alive():
-            self._thread.join(0.5)
+            self._thread.join(CLOSE_LAST_S)
         if self.virtual is not None:
             with contextlib.suppress(RtsrError):
                 virtual.remove()
@@ -250,4 +251,5 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """Return what is going on, in plain numbers and names."""
-        return gather(self)
+        with hurried():
+            return gather(self)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from speech import missing
 
 from rtsr.net.weights import SHIPPED
 

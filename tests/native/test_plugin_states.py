@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import missing
 from signals import narrowed, noise, voice_like
+from speech import missing
 from test_plugins import BUILT, PLUGINS, latency, need, run
 
 from rtsr.net.weights import SHIPPED

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import missing
 from signals import narrowed, power_db
+from speech import missing
 
 import rtsr
 

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import missing
+from speech import missing
 
 ROOT = Path(__file__).parents[2]
 SAY = """

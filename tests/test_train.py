@@ -154,7 +154,7 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
 ):
     """Most of such rows are one or the other; the voice's part is narrowed as everywhere."""
     monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
-    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=1)
+    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=1)
     alone = 0
     for step in range(6):
         batch, plain = toned.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -172,7 +172,7 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
 
 
 def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, maker):
-    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0.25)
+    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0.25)
     changed = []
     for step in range(20):
         batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)

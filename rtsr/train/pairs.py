@@ -172,7 +172,7 @@ class PairMaker:
     def _draw_response(self, rng: np.random.Generator, varied: bool) -> Response:
         cutoff = draw_cutoff(rng, varied)
         kinds, weights = zip(*FAMILY, strict=True)
-        kind = kinds[rng.choice(len(kinds), p=weights)] if varied else windowed_sinc
+        kind: Callable[..., FloatArray] = kinds[rng.choice(len(kinds), p=weights)] if varied else windowed_sinc
         response = kind(self.hz, cutoff, rng)
         if kind is windowed_sinc or rng.random() < 0.4:
             return response, cutoff  # the caller tells the nominal cutoff

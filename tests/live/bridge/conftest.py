@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from server import Bridge
+
+NEEDED = ("aiortc", "aiohttp", "prometheus_client")
+
+if os.environ.get("CI") != "true" and not all(map(importlib.util.find_spec, NEEDED)):
+    collect_ignore_glob = ["test_*.py"]  # with CI=true the missing import is an error
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

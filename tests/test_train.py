@@ -58,7 +58,8 @@ def corpus(speech_folder, tmp_path_factory) -> Corpus:
 
 @pytest.fixture(scope="module")
 def maker(corpus) -> pairs.PairMaker:
-    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64)
+    """Voices only; tones have tests of their own."""
+    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0)
 
 
 def same(a: pairs.Pairs, b: pairs.Pairs) -> bool:
@@ -104,12 +105,12 @@ def test_a_corpus_too_short_for_one_stretch_is_refused(tmp_path):
 
 
 def test_a_step_draws_the_same_pairs_whenever_it_is_drawn(corpus, maker):
-    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64)
+    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0)
     fifth = maker.batch(5, 4, CPU)
     again.batch(1, 4, CPU)
     assert same(again.batch(5, 4, CPU), fifth)
     assert not same(maker.batch(6, 4, CPU), fifth)
-    assert not same(pairs.PairMaker(corpus, SPEC, 128, seed=4, bank=64).batch(5, 4, CPU), fifth)
+    assert not same(pairs.PairMaker(corpus, SPEC, 128, seed=4, bank=64, tones=0).batch(5, 4, CPU), fifth)
 
 
 def test_pairs_have_the_shapes_levels_and_cutoffs_they_promise(maker):
@@ -145,6 +146,56 @@ def test_received_ends_at_the_cutoff_and_the_target_goes_on(maker, monkeypatch):
         above = 1.25 * float(batch.cutoff[row]), 8000
         received, target = (power_db(x[row].numpy(), 16000, *above) for x in (batch.received, batch.target))
         assert received < target - 20
+
+
+def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_the_voice_lost(
+    corpus, maker, monkeypatch
+):
+    """Most of such rows are one or the other; the voice's part is narrowed as everywhere."""
+    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, rng: received)
+    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=1)
+    alone = 0
+    for step in range(6):
+        batch, plain = toned.batch(step, 8, CPU), maker.batch(step, 8, CPU)
+        assert torch.equal(batch.cutoff, plain.cutoff)
+        _, spoken = toned._tones(batch.cutoff.numpy(), np.random.default_rng([3, 2, step]))
+        for row in range(8):
+            rest, of_voice = (b.target[row] - b.received[row] for b in (batch, plain))
+            if not spoken[row].any():
+                alone += 1
+                assert rest.abs().max() < 1e-6
+            else:
+                assert rest.square().mean() <= 1.1 * of_voice.square().mean() + 1e-9
+            assert batch.received[row].abs().max() > 1e-3
+    assert 12 < alone < 36
+
+
+def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, maker):
+    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0.25)
+    changed = []
+    for step in range(20):
+        batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
+        changed += [not torch.equal(a, b) for a, b in zip(batch.received, plain.received, strict=True)]
+        assert same(batch, some.batch(step, 8, CPU))
+    assert np.mean(changed) == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("kind", pairs.TONES)
+@pytest.mark.parametrize("cutoff", [8000 / 6, 4000.0])
+def test_every_kind_of_tone_lies_below_the_cutoff(kind, cutoff):
+    """But keys, which are where they are: the line takes away those above."""
+    for seed in range(4):
+        x = kind(np.arange(16640) / 16000, cutoff, np.random.default_rng(seed))
+        assert x.shape == (16640,)
+        assert np.abs(x).max() > 0.3
+        edge = max(cutoff, 1900) if kind in (pairs.keys, pairs.call_progress) else cutoff
+        assert power_db(x, 16000, edge + 300, 8000) < power_db(x, 16000, 0, 8000) - 40
+
+
+def test_tones_are_as_loud_as_promised():
+    peaks = [np.abs(pairs.draw_tones(4000, 16000, 4000.0, np.random.default_rng(s))).max() for s in range(200)]
+    assert -45.1 < 20 * np.log10(min(peaks)) < -40
+    assert -8 < 20 * np.log10(max(peaks)) < -2.9
 
 
 @pytest.mark.parametrize("cutoff", [8000 / 6, 2000.0, 4000.0, 6500.0])

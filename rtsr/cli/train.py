@@ -10,6 +10,8 @@ import typer
 from ..errors import InvalidSetting, MissingDependency
 from . import app
 
+OURS = "voice-16k"
+
 
 @app.command()
 def train(
@@ -17,6 +19,14 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, recipe, TensorBoard events.")] = Path(
         "runs/a"
     ),
+    model: Annotated[
+        str, typer.Option(help="voice-16k, ours, or a published network to compare with: see docs/evaluation.md.")
+    ] = OURS,
+    factor: Annotated[int, typer.Option(help="Of a published network: output rate over received rate.")] = 2,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of training for a published network, resumed runs' earlier ones included."),
+    ] = None,
     steps: Annotated[
         int, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
     ] = 6_000,
@@ -28,6 +38,9 @@ def train(
 ) -> None:
     """Train a network; goes on from the run's checkpoint if there is one.
 
+    A published network (audio-unet, audio-unet-8, causal-audio-unet, hetherly, sut, sut-inception) is trained as it
+    was published, for --minutes.
+
     manifest.csv has the columns file, split (train, valid, test), rate, corpus and licence; share-alike
     recordings are left out.
 
@@ -35,17 +48,27 @@ def train(
 
         rtsr train ../shared/speech --out runs/a
 
+        rtsr train ../shared/speech --model audio-unet --factor 4 --minutes 60 --out runs/audio-unet-x4
+
         tensorboard --logdir runs
     """
     try:
         import torch
 
-        from ..train import loop
+        from ..train import baseline, loop
     except ImportError as error:
         raise MissingDependency(error.name or "torch", "train", "rtsr train") from None
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("CUDA was asked for, but torch sees no CUDA device; use --device cpu")
+    if model != OURS:
+        if minutes is None:
+            raise InvalidSetting(f"expected --minutes for {model}: published networks are given a budget of time")
+        theirs = baseline.BaselineRecipe(model, factor, minutes, rows, seed)
+        baseline.train(theirs, speech, out, torch.device(device), fresh=fresh, every=every)
+        return
+    if minutes is not None:
+        raise InvalidSetting(f"expected --steps for {OURS}, whose learning rate follows them, got --minutes")
     recipe = loop.Recipe(steps=steps, rows=rows, seed=seed)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)

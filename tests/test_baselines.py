@@ -12,7 +12,9 @@ torch = pytest.importorskip("torch", reason="baselines need torch")
 pytest.importorskip("scipy", reason="the spline needs scipy")
 
 from rtsr.errors import CorruptWeights, InvalidAudio, InvalidSetting, UnknownName  # noqa: E402
-from rtsr.eval.baseline import SHORT_SINC, Live, Offline, interpolated, is_run, short_sinc  # noqa: E402
+from rtsr.eval.baseline import SHORT_SINC, Live, Offline, interpolated, short_sinc  # noqa: E402
+from rtsr.eval.conditions import Heard  # noqa: E402
+from rtsr.eval.systems import is_run  # noqa: E402
 from rtsr.net.baselines import NETWORKS, AudioUNet, UninterpolatedUNet, network  # noqa: E402
 from rtsr.net.unet import macs_per_sample, reach, shuffle  # noqa: E402
 
@@ -185,11 +187,15 @@ def run(tmp_path, monkeypatch) -> Offline:
 def test_a_run_opens_and_restores(run):
     opened = Offline.open(run)
     assert opened.name == "audio-unet x4"
-    wide = opened.restore(noise(777, 5))
+    low = noise(777, 5)
+    heard = Heard(np.zeros(4 * 777, np.float32), low, 4000, 2000.0)
+    wide = opened.restore(heard, 16000)
     assert wide.shape == (4 * 777,)
-    assert opened.look_ahead_ms == pytest.approx((743 + 28) / 16)
-    assert opened.parameters > 0
-    assert opened.macs_per_s > 0
+    assert opened.restore(Heard(heard.truth, low, 8000, 4000.0), 16000) is None
+    facts = opened.facts(heard, 16000)
+    assert facts.look_ahead_ms == pytest.approx((743 + 28) / 16)
+    assert facts.parameters > 0
+    assert facts.macs_per_s > 0
 
 
 def test_what_is_no_run_is_refused(run, tmp_path_factory):

@@ -14,17 +14,12 @@ from ..dsp.windows import FloatArray
 from ..errors import CorruptWeights, InvalidAudio, InvalidSetting
 from ..net.baselines import AudioUNet, network
 from ..net.unet import Baseline, macs_per_sample
+from .conditions import Heard
 from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
+from .systems import RECORD, SPLINE_REACH, Facts, is_run
 
-CHECKPOINT, RECORD = "checkpoint.pt", "run.json"
+CHECKPOINT = "checkpoint.pt"
 SHORT_SINC = 80  # output samples that the causal network's interpolation looks ahead
-SPLINE_REACH = 7  # input samples after which a cubic spline's weights are 80 dB down (they fall by 2 - sqrt(3) each)
-
-
-def is_run(path: str | Path) -> bool:
-    """Whether this is the folder of a baseline's training run."""
-    record = Path(path) / RECORD
-    return record.is_file() and "baseline" in json.loads(record.read_text())
 
 
 def interpolated(low: FloatArray, starts_from: str, factor: int, rate: int) -> FloatArray:
@@ -67,25 +62,19 @@ class Offline:
             ) from error
         return cls(f"{told['name']} x{told['factor']}", net, told["rate"])
 
-    def restore(self, low: FloatArray) -> FloatArray:
+    def widen(self, low: FloatArray) -> FloatArray:
         """Return (samples * factor,), aligned with what was received."""
         start = interpolated(low, self.net.starts_from, self.factor, self.rate)
         wide = self.net.restore(torch.from_numpy(start.astype(np.float32)).unsqueeze(0))[0].numpy()
         return wide[: len(low) * self.factor]
 
-    @property
-    def parameters(self) -> int:
-        """How many numbers were learnt."""
-        return sum(p.numel() for p in self.net.parameters())
+    def restore(self, heard: Heard, rate: int) -> FloatArray | None:
+        """Return the recording at `rate`, or None for another factor than it was trained for."""
+        low = heard.low(rate)
+        return self.widen(low[0]) if low and rate == self.rate and low[1] == self.factor else None
 
-    @property
-    def macs_per_s(self) -> float:
-        """Multiplications and additions for a second of audio."""
-        return macs_per_sample(self.net) * self.rate
-
-    @property
-    def look_ahead_ms(self) -> float:
-        """How much of what follows it an output sample waits for, its interpolation included."""
+    def facts(self, heard: Heard, rate: int) -> Facts:
+        """Count its numbers and operations, and how far it and its interpolation look ahead."""
         filter_taps = (STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / self.rate)
         interpolation = {
             "low": 0.0,
@@ -93,7 +82,9 @@ class Offline:
             "sinc": filter_taps / 2,
             "short sinc": SHORT_SINC,
         }[self.net.starts_from]
-        return 1000 * (self.net.look_ahead() * self.net.step + interpolation) / self.rate
+        ahead = self.net.look_ahead() * self.net.step + interpolation
+        parameters = sum(p.numel() for p in self.net.parameters())
+        return Facts(parameters, macs_per_sample(self.net) * self.rate, 1000 * ahead / self.rate)
 
 
 class Live:

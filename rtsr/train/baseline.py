@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
-from ..eval.baseline import CHECKPOINT, RECORD, interpolated
+from ..eval.baseline import CHECKPOINT, interpolated
 from ..eval.metrics import lsd, snr
 from ..eval.narrow import decimate
+from ..eval.systems import RECORD
 from ..net.baselines import network
 from .corpus import Corpus, describe, read_manifest, select
 from .pairs import windowed_sinc
@@ -123,7 +124,7 @@ def train(
     corpus = Corpus.packed(chosen, recipe.rate, folder.parent / "packed")
     held_out = [r for r in select(recordings, "valid", recipe.rate) if r.rate == recipe.rate]
     valid = Corpus.packed(held_out, recipe.rate, folder.parent / "packed")
-    stretches = valid.crops(np.random.default_rng(0), 4, 2 * recipe.rate // 96 * 96)
+    stretches = valid.crops(np.random.default_rng(0), 4, recipe.rate // 96 * 96)
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "baseline": asdict(recipe),

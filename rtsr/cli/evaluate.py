@@ -62,13 +62,13 @@ def evaluate(
     """
     from ..eval import evaluate as evaluation
 
-    systems, voice = _systems(models or ["voice-16k"], backend, told=not detect)
+    systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
     rate = voice.model.spec.rate
     files = evaluation.recordings(speech, split, rate, limit)
     if harm:
         _check_harm(voice, files)
         return
-    lines = _lines(cutoffs, conditions, noise or speech.parent / "noise", voice)
+    lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("", total=len(files) * len(lines))
@@ -95,12 +95,14 @@ def evaluate(
     if json is not None:
         evaluation.write_json(rows, json, about)
     if report is not None:
+        from ..eval.page import example
         from ..eval.report import write_report
 
-        console.print(f"read {write_report(report, title, rows, systems, lines, files, rate)}")
+        examples = [example(files[len(files) // 2], line, systems, rate) for line in lines]
+        console.print(f"open {write_report(report, title, rows, examples, systems, rate)} in a browser")
 
 
-def _systems(names: list[str], backend: str, told: bool) -> tuple[list[System], Voice]:
+def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[System], Voice]:
     """Open everything that was named, behind the two interpolations; the first of our models sets the rate."""
     from ..eval.systems import Sinc, Spline, Voice, is_run, open_baseline, open_voice
 
@@ -112,7 +114,7 @@ def _systems(names: list[str], backend: str, told: bool) -> tuple[list[System], 
     return [Sinc(), Spline(), *opened], voices[0]
 
 
-def _lines(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) -> list[Line]:
+def lines_of(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) -> list[Line]:
     """Return the clean lines at each cutoff and the telephone's conditions."""
     from ..eval.conditions import parse, read_noises
     from ..eval.evaluate import Line

@@ -31,6 +31,12 @@ def train(
         int, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
     ] = 6_000,
     rows: Annotated[int, typer.Option(min=1, help="Stretches of about a second in a batch.")] = 16,
+    lines: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of pairs that come over telephones: codecs, losses, noise from ../noise."
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the weights and of everything drawn.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints and validations.")] = 500,
@@ -70,5 +76,5 @@ def train(
         return
     if minutes is not None:
         raise InvalidSetting(f"expected --steps for {OURS}, whose learning rate follows them, got --minutes")
-    recipe = loop.Recipe(steps=steps, rows=rows, seed=seed)
+    recipe = loop.Recipe(steps=steps, rows=rows, seed=seed, lines=lines)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)

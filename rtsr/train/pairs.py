@@ -13,6 +13,7 @@ from torch import Tensor
 from ..dsp.windows import FloatArray
 from ..spec import Spec
 from .corpus import Corpus
+from .lines import Lines
 
 Response = tuple[FloatArray, float]  # magnitude over the frequency grid, and the cutoff that it leaves in Hz
 
@@ -141,13 +142,23 @@ class PairMaker:
     """Draws batches of pairs from a corpus; what it draws depends only on the seed and the step.
 
     `tones` is the share of rows in which tones sound before, after or instead of the voice. A line takes nothing away
-    from them, so such a row's target is what was received, plus what the voice lost.
+    from them, so such a row's target is what was received, plus what the voice lost. `lines`, if given, sends some rows
+    over telephones.
     """
 
     def __init__(
-        self, corpus: Corpus, spec: Spec, frames: int, seed: int, bank: int = 768, *, tones: float = 0.04
+        self,
+        corpus: Corpus,
+        spec: Spec,
+        frames: int,
+        seed: int,
+        bank: int = 768,
+        *,
+        tones: float = 0.04,
+        lines: Lines | None = None,
     ) -> None:
         self.corpus, self.spec, self.seed, self.tones = corpus, spec, seed, tones
+        self.lines = lines or Lines(0, spec.rate)
         self.length = frames * spec.hop
         self.hz = np.linspace(0, spec.rate / 2, self.length // 2 + 1)
         rng = np.random.default_rng([seed, 0])
@@ -169,6 +180,9 @@ class PairMaker:
         """Return the batch of a step, on `device`; the same step gives the same batch."""
         rng = np.random.default_rng([self.seed, 1, step])
         truth = self._levelled(self.corpus.crops(rng, rows, self.length), rng)
+        on_line = np.random.default_rng([self.seed, 3, step])
+        kinds = self.lines.draw(rows, on_line)
+        truth = self.lines.before(truth, kinds, on_line)
         pick = rng.integers(0, len(self.cutoffs), rows)
         lowpass = self.responses[torch.from_numpy(pick)].to(device)
         tones, spoken = self._tones(self.cutoffs[pick], np.random.default_rng([self.seed, 2, step]))
@@ -177,6 +191,9 @@ class PairMaker:
         received = torch.fft.irfft((spectrum + beside) * lowpass, n=self.length)
         rest = torch.fft.irfft(spectrum * self._complement(pick, lowpass), n=self.length)
         received = self._line(received, self.cutoffs[pick], rng)
+        if any(kinds):
+            coded = self.lines.after(received.cpu().numpy(), self.cutoffs[pick], kinds, on_line)
+            received = torch.from_numpy(coded).to(device)
         cutoff = torch.from_numpy(self.cutoffs[pick]).to(device)
         return Pairs(received, received + rest, cutoff)
 

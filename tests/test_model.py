@@ -91,7 +91,7 @@ def test_nothing_is_generated_below_the_cutoff(net, heard, hz):
     made, _ = net(heard, told, net.new_state(ROWS))
     bins = net.hz_out
     spacing = (bins[1] - bins[0]).item()
-    assert not made[:, :, bins <= hz - 1.5 * spacing].any()
+    assert not made[:, :, bins <= hz - spacing].any()
     assert made[:, :, bins > hz].abs().amax(dim=(0, 1, 3)).min() > 1e-3
 
 
@@ -100,13 +100,12 @@ def test_nothing_at_all_is_generated_above_every_bin(net, heard):
     assert not made.any()
 
 
-def test_the_mask_rises_over_one_bin_under_the_cutoff(net):
+def test_the_mask_rises_over_the_last_bin_under_the_cutoff(net):
     missing = net.missing(torch.tensor([[4000.0]]))[0, 0]
-    assert missing[:39].eq(0).all()
-    assert missing[39].item() == pytest.approx(0.5)
+    assert missing[:40].eq(0).all()
     assert missing[40:].eq(1).all()
     shifted = net.missing(torch.tensor([[4025.0]]))[0, 0]
-    assert shifted[39].item() == pytest.approx(0.25)
+    assert shifted[40].item() == pytest.approx(0.75)
 
 
 def test_what_lies_above_the_cutoff_is_not_heard(net, heard, cutoff):

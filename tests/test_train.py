@@ -60,7 +60,7 @@ def corpus(speech_folder, tmp_path_factory) -> Corpus:
 @pytest.fixture(scope="module")
 def maker(corpus) -> pairs.PairMaker:
     """Voices only; tones have tests of their own."""
-    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0)
+    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
 
 
 def same(a: pairs.Pairs, b: pairs.Pairs) -> bool:
@@ -106,7 +106,7 @@ def test_a_corpus_too_short_for_one_stretch_is_refused(tmp_path):
 
 
 def test_a_step_draws_the_same_pairs_whenever_it_is_drawn(corpus, maker):
-    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0)
+    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
     fifth = maker.batch(5, 4, CPU)
     again.batch(1, 4, CPU)
     assert same(again.batch(5, 4, CPU), fifth)
@@ -130,10 +130,11 @@ def test_pairs_have_the_shapes_levels_and_cutoffs_they_promise(maker):
 
 def test_without_the_line_received_and_rest_are_the_recording(corpus, maker, monkeypatch):
     """Above the middle of the band nothing is lost and nothing comes twice."""
-    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, rng: received)
+    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, varied, rng: received)
     batch = maker.batch(2, 6, CPU)
     rng = np.random.default_rng([3, 1, 2])
-    truth = maker._levelled(corpus.crops(rng, 6, maker.length), rng)
+    varied = rng.random(6) < 1
+    truth = maker._levelled(corpus.crops(rng, 6, maker.length), varied, rng)
     for row in range(6):
         low, high = 0.65 * float(batch.cutoff[row]), 8000
         truth_db = power_db(truth[row], 16000, low, high)
@@ -141,7 +142,7 @@ def test_without_the_line_received_and_rest_are_the_recording(corpus, maker, mon
 
 
 def test_received_ends_at_the_cutoff_and_the_target_goes_on(maker, monkeypatch):
-    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, rng: received)
+    monkeypatch.setattr(maker, "_line", lambda received, cutoffs, varied, rng: received)
     batch = maker.batch(0, 8, CPU)
     for row in range(8):
         above = 1.25 * float(batch.cutoff[row]), 8000
@@ -153,8 +154,8 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
     corpus, maker, monkeypatch
 ):
     """Most of such rows are one or the other; the voice's part is narrowed as everywhere."""
-    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, rng: received)
-    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=1)
+    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
+    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=1)
     alone = 0
     for step in range(6):
         batch, plain = toned.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -172,7 +173,7 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
 
 
 def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, maker):
-    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0.25)
+    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0.25)
     changed = []
     for step in range(20):
         batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -183,7 +184,7 @@ def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, m
 
 def test_rows_come_over_telephones_as_often_as_asked_for(corpus, maker):
     over = Lines(0.5, 16000, [noise(40000, 8, 0.1)])
-    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, tones=0, lines=over)
+    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0, lines=over)
     changed = []
     for step in range(10):
         batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -242,10 +243,11 @@ def test_weights_of_the_filters_are_shares():
 
 def test_cutoffs_are_drawn_from_the_factors_and_between():
     rng = np.random.default_rng(0)
-    drawn = np.array([pairs.draw_cutoff(rng) for _ in range(2000)])
-    assert 1200 <= drawn.min() <= drawn.max() <= 6500
-    for factor, share in ((4000, 0.4), (2000, 0.28), (16000 / 12, 0.14)):
-        assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share, abs=0.04)
+    for varied, at_factors in ((False, 1.0), (True, 0.5)):
+        drawn = np.array([pairs.draw_cutoff(rng, varied) for _ in range(2000)])
+        assert 1200 <= drawn.min() <= drawn.max() <= 6500
+        for factor, share in ((4000, 0.48), (2000, 0.36), (16000 / 12, 0.16)):
+            assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share * at_factors, abs=0.04)
 
 
 @pytest.mark.parametrize("law", [87.6, 255])
@@ -272,13 +274,13 @@ def test_the_line_noise_is_as_loud_as_it_says_and_in_the_band(maker):
 
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing():
-    recipe = loop.Recipe(steps=1000, warm_up=100, decay=0.4, rate=1e-3)
+    recipe = loop.Recipe(steps=1000, warm_up=100, decay=0.4)
     rates = [loop.learning_rate(recipe, step) for step in range(1001)]
-    assert rates[0] == pytest.approx(1e-5)
+    assert rates[0] == pytest.approx(0.01)
     assert np.all(np.diff(rates[:100]) > 0)
-    assert rates[99:600] == pytest.approx([1e-3] * 501)
+    assert rates[99:600] == pytest.approx([1.0] * 501)
     assert np.all(np.diff(rates[600:]) < 0)
-    assert rates[800] == pytest.approx(0.5e-3)
+    assert rates[800] == pytest.approx(0.5)
     assert rates[1000] == 0
 
 

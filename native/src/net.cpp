@@ -166,11 +166,11 @@ float Net::features(const float *spectrum, float cutoff, float *out) const {
     return std::min(total / SILENCE_POWER, 1.0f);
 }
 
-/// 0 for bins that were received and 1 for missing ones, rising over one bin under the cutoff.
+/// 0 for bins that were received and 1 for missing ones, rising over the last bin under the cutoff.
 void Net::missing(float cutoff, float *out) const {
     const float width = float(config_.spec.rate) / float(config_.spec.synthesis);
     for (size_t k = 0; k < hz_out_.size(); ++k)
-        out[k] = std::clamp((hz_out_[k] - cutoff) / width + 1.5f, 0.0f, 1.0f);
+        out[k] = std::clamp((hz_out_[k] - cutoff) / width + 1.0f, 0.0f, 1.0f);
 }
 
 /// The last layer's numbers (log-magnitude and a phase pair a bin) to the generated spectrum; overwrites them.

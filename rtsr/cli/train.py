@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,9 +29,9 @@ def train(
         typer.Option(min=0, help="Of training for a published network, resumed runs' earlier ones included."),
     ] = None,
     steps: Annotated[
-        int, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
-    ] = 6_000,
-    rows: Annotated[int, typer.Option(min=1, help="Stretches of about a second in a batch.")] = 16,
+        int | None, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Stretches of 1.4 s in a batch.")] = None,
     lines: Annotated[
         float,
         typer.Option(
@@ -71,10 +72,11 @@ def train(
     if model != OURS:
         if minutes is None:
             raise InvalidSetting(f"expected --minutes for {model}: published networks are given a budget of time")
-        theirs = baseline.BaselineRecipe(model, factor, minutes, rows, seed)
+        theirs = baseline.BaselineRecipe(model, factor, minutes, rows or 16, seed)
         baseline.train(theirs, speech, out, torch.device(device), fresh=fresh, every=every)
         return
     if minutes is not None:
         raise InvalidSetting(f"expected --steps for {OURS}, whose learning rate follows them, got --minutes")
-    recipe = loop.Recipe(steps=steps, rows=rows, seed=seed, lines=lines)
+    usual = loop.Recipe()
+    recipe = replace(usual, seed=seed, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)

@@ -118,9 +118,12 @@ class BandNet(nn.Module):
         return torch.cat([log_power, phase.flatten(-2), self.missing(cutoff)], dim=-1)
 
     def missing(self, cutoff: Tensor) -> Tensor:
-        """Return 0 for bins that were received and 1 for missing ones, rising over one bin under the cutoff."""
+        """Return 0 for bins that were received and 1 for missing ones, rising over the last bin under the cutoff.
+
+        Where it begins earlier, the generated band's side lobes blur what was received.
+        """
         width = self.config.spec.rate / self.config.spec.synthesis
-        return ((self.hz_out - cutoff.unsqueeze(-1)) / width + 1.5).clamp(0, 1)
+        return ((self.hz_out - cutoff.unsqueeze(-1)) / width + 1).clamp(0, 1)
 
     def band(self, raw: Tensor, power: Tensor, cutoff: Tensor) -> Tensor:
         """Turn the last layer's numbers (log-magnitude and a phase pair a bin) into the generated spectrum."""

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,12 +33,13 @@ VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
-    steps: int = 6_000
-    rows: int = 16
-    frames: int = 208
-    rate: float = 1e-3
+    steps: int = 9_000
+    rows: int = 12
+    frames: int = 280
+    rate: float = 1e-3  # of AdamW
+    matrix_rate: float = 4e-3  # of Muon
     warm_up: int = 300
-    decay: float = 0.6  # the last part of the run in which the rate falls to nothing
+    decay: float = 0.5  # the last part of the run in which the rate falls to nothing
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
     seed: int = 1
     tones: float = 0.04  # share of rows with tones, from which nothing is missing
@@ -47,9 +49,55 @@ class Recipe:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Warm up, stay, then fall in a straight line: a run can be shortened or prolonged while it stays."""
+    """Return the share of the full rate: warm up, stay, then fall in a straight line.
+
+    A run can be shortened or prolonged while it stays.
+    """
     left = (recipe.steps - step) / (recipe.decay * recipe.steps)
-    return recipe.rate * min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
+    return min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
+
+
+class Optimisers:
+    """Muon (Jordan et al. 2024) for the matrices between hidden channels, AdamW for all else, on one schedule.
+
+    Muon's rate is scaled to AdamW's usual step size (Liu et al. 2025, arXiv 2502.16982).
+    """
+
+    def __init__(self, net: BandNet, recipe: Recipe) -> None:
+        hidden: list[torch.nn.Parameter] = []
+        rest: list[torch.nn.Parameter] = []
+        for module in net.modules():
+            inner = isinstance(module, torch.nn.Linear) and module not in (net.enter, net.leave)
+            for name, parameter in module.named_parameters(recurse=False):
+                (hidden if inner and name == "weight" else rest).append(parameter)
+        self.rates = (recipe.matrix_rate, recipe.rate)
+        self.both: tuple[torch.optim.Optimizer, ...] = (
+            torch.optim.Muon(
+                hidden, recipe.matrix_rate, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(rest, recipe.rate, betas=(0.8, 0.99), weight_decay=0.01),
+        )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for optimiser in self.both:
+            optimiser.zero_grad()
+
+    def step(self, share: float) -> None:
+        """Take a step at a share of the full rates."""
+        for optimiser, rate in zip(self.both, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = share * rate
+            optimiser.step()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what `load_state_dict` takes."""
+        return [optimiser.state_dict() for optimiser in self.both]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Go on from a checkpoint."""
+        for optimiser, state in zip(self.both, states, strict=True):
+            optimiser.load_state_dict(state)
 
 
 class Run:
@@ -61,7 +109,7 @@ class Run:
         self.net = BandNet(recipe.net).to(device)
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe.rate, betas=(0.8, 0.99), weight_decay=0.01)
+        self.optimisers = Optimisers(self.net, recipe)
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
 
@@ -74,7 +122,7 @@ class Run:
             "seconds": self.seconds,
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": self.optimisers.state_dict(),
         }
         torch.save(state, temporary)
         temporary.rename(self.folder / CHECKPOINT)
@@ -87,20 +135,18 @@ class Run:
             self.average.load_state_dict(state["average"])
         except RuntimeError as error:
             raise InvalidSetting(f"{self.folder} holds a checkpoint of another network: {error}") from error
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimisers.load_state_dict(state["optimisers"])
         self.step, self.seconds = state["step"], state["seconds"]
 
     def advance(self, pairs: Pairs) -> dict[str, float]:
         """Take one optimiser step; returns the parts of the loss."""
         began = time.monotonic()
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step)
         generated = generate(self.net, pairs.received, pairs.cutoff)
         total, parts = loss(generated, pairs, self.recipe.weights)
-        self.optimiser.zero_grad()
+        self.optimisers.zero_grad()
         total.backward()
         parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0).item()
-        self.optimiser.step()
+        self.optimisers.step(learning_rate(self.recipe, self.step))
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)

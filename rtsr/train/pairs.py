@@ -63,12 +63,14 @@ FAMILY: tuple[tuple[Callable[..., FloatArray], float], ...] = (
     (elliptic, 0.1),
     (telephone, 0.1),
 )
+FACTORS = (4000.0, 2000.0, 16000 / 12)  # the cutoffs of x2, x4 and x6 of 16 kHz
 
 
-def draw_cutoff(rng: np.random.Generator) -> float:
-    """x2, x4 and x6 of 16 kHz most of the time, otherwise anything between 1.2 and 6.5 kHz, low ones more often."""
-    kind = rng.choice(4, p=[0.4, 0.28, 0.14, 0.18])
-    return (4000.0, 2000.0, 16000 / 12, float(np.exp(rng.uniform(np.log(1200), np.log(6500)))))[kind]
+def draw_cutoff(rng: np.random.Generator, varied: bool) -> float:
+    """x2, x4 and x6 of 16 kHz; half of the varied ones anywhere from 1.2 to 6.5 kHz, low ones more often."""
+    if varied and rng.random() < 0.5:
+        return float(np.exp(rng.uniform(np.log(1200), np.log(6500))))
+    return float(rng.choice(FACTORS, p=[0.48, 0.36, 0.16]))
 
 
 def _sines(time: np.ndarray, hz: Iterable[float], rng: np.random.Generator) -> np.ndarray:
@@ -141,9 +143,11 @@ def draw_tones(samples: int, rate: int, cutoff: float, rng: np.random.Generator)
 class PairMaker:
     """Draws batches of pairs from a corpus; what it draws depends only on the seed and the step.
 
-    `tones` is the share of rows in which tones sound before, after or instead of the voice. A line takes nothing away
-    from them, so such a row's target is what was received, plus what the voice lost. `lines`, if given, sends some rows
-    over telephones.
+    `variety` is the share of rows that come over a line of any kind: odd filters and cutoffs, levels, noise, G.711.
+    The others are narrowed cleanly by a whole factor: a network that hears too few of these learns slowly. `tones` is
+    the share of rows in which tones sound before, after or instead of the voice. A line takes nothing away from them,
+    so such a row's target is what was received, plus what the voice lost. `lines`, if given, sends some rows over
+    telephones.
     """
 
     def __init__(
@@ -152,24 +156,27 @@ class PairMaker:
         spec: Spec,
         frames: int,
         seed: int,
-        bank: int = 768,
+        bank: int = 384,
         *,
+        variety: float = 0.2,
         tones: float = 0.04,
         lines: Lines | None = None,
     ) -> None:
-        self.corpus, self.spec, self.seed, self.tones = corpus, spec, seed, tones
+        self.corpus, self.spec, self.seed = corpus, spec, seed
+        self.variety, self.tones = variety, tones
         self.lines = lines or Lines(0, spec.rate)
         self.length = frames * spec.hop
         self.hz = np.linspace(0, spec.rate / 2, self.length // 2 + 1)
         rng = np.random.default_rng([seed, 0])
-        drawn = [self._draw_response(rng) for _ in range(bank)]
+        drawn = [self._draw_response(rng, varied) for varied in (False, True) for _ in range(bank)]
+        self.bank = bank  # plain responses; as many varied ones come after them
         self.responses = torch.from_numpy(np.stack([d[0] for d in drawn]).astype(np.float32))
         self.cutoffs = np.array([d[1] for d in drawn], np.float32)
 
-    def _draw_response(self, rng: np.random.Generator) -> Response:
-        cutoff = draw_cutoff(rng)
+    def _draw_response(self, rng: np.random.Generator, varied: bool) -> Response:
+        cutoff = draw_cutoff(rng, varied)
         kinds, weights = zip(*FAMILY, strict=True)
-        kind = kinds[rng.choice(len(kinds), p=weights)]
+        kind: Callable[..., FloatArray] = kinds[rng.choice(len(kinds), p=weights)] if varied else windowed_sinc
         response = kind(self.hz, cutoff, rng)
         if kind is windowed_sinc or rng.random() < 0.4:
             return response, cutoff  # the caller tells the nominal cutoff
@@ -179,31 +186,32 @@ class PairMaker:
     def batch(self, step: int, rows: int, device: torch.device) -> Pairs:
         """Return the batch of a step, on `device`; the same step gives the same batch."""
         rng = np.random.default_rng([self.seed, 1, step])
-        truth = self._levelled(self.corpus.crops(rng, rows, self.length), rng)
+        varied = rng.random(rows) < self.variety
+        truth = self._levelled(self.corpus.crops(rng, rows, self.length), varied, rng)
         on_line = np.random.default_rng([self.seed, 3, step])
         kinds = self.lines.draw(rows, on_line)
         truth = self.lines.before(truth, kinds, on_line)
-        pick = rng.integers(0, len(self.cutoffs), rows)
+        pick = rng.integers(0, self.bank, rows) + self.bank * varied
         lowpass = self.responses[torch.from_numpy(pick)].to(device)
         tones, spoken = self._tones(self.cutoffs[pick], np.random.default_rng([self.seed, 2, step]))
         spectrum = torch.fft.rfft(torch.from_numpy(truth * spoken).to(device))
         beside = torch.fft.rfft(torch.from_numpy(tones).to(device))
         received = torch.fft.irfft((spectrum + beside) * lowpass, n=self.length)
         rest = torch.fft.irfft(spectrum * self._complement(pick, lowpass), n=self.length)
-        received = self._line(received, self.cutoffs[pick], rng)
+        received = self._line(received, self.cutoffs[pick], varied, rng)
         if any(kinds):
             coded = self.lines.after(received.cpu().numpy(), self.cutoffs[pick], kinds, on_line)
             received = torch.from_numpy(coded).to(device)
         cutoff = torch.from_numpy(self.cutoffs[pick]).to(device)
         return Pairs(received, received + rest, cutoff)
 
-    def _levelled(self, crops: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Give half of the rows a peak between -40 and 0 dBFS, and fade the ends so that the FFT wraps silently."""
-        peak = np.abs(crops).max(axis=1, keepdims=True) + 1e-5
+    def _levelled(self, crops: FloatArray, varied: np.ndarray, rng: np.random.Generator) -> FloatArray:
+        """Give half of the varied rows a peak of -40 to 0 dBFS; fade all ends so that the FFT wraps silently."""
+        peak = np.abs(crops).max(axis=1) + 1e-5
         wanted = 10 ** (rng.uniform(-40, 0, peak.shape) / 20)
-        gain = np.where(rng.random(peak.shape) < 0.5, wanted / peak, 1)
+        gain = np.where(varied & (rng.random(peak.shape) < 0.5), wanted / peak, 1)
         fade = np.minimum(1, np.arange(self.length) / 80)
-        return (crops * np.minimum(gain, 30) * fade * fade[::-1]).astype(np.float32)
+        return (crops * np.minimum(gain, 30)[:, None] * fade * fade[::-1]).astype(np.float32)
 
     def _tones(self, cutoffs: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return the rows' tones, and where their voices speak (1) and do not (0); half of the toned rows have none."""
@@ -226,14 +234,15 @@ class PairMaker:
         above = hz > 0.6 * torch.from_numpy(self.cutoffs[pick]).to(lowpass).unsqueeze(1)
         return (1 - lowpass) * above
 
-    def _line(self, received: Tensor, cutoffs: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Send a seventh of the 4 kHz rows through G.711 and give a seventh of all rows a little noise."""
+    def _line(self, received: Tensor, cutoffs: np.ndarray, varied: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Send a third of the varied rows up to 4 kHz through G.711 and give a third of the others a little noise."""
         out = received.clone()
-        for row, cutoff in enumerate(cutoffs):
-            if cutoff <= 4000 and rng.random() < 1 / 7:
+        for row in np.flatnonzero(varied):
+            cutoff = float(cutoffs[row])
+            if cutoff <= 4000 and rng.random() < 1 / 3:
                 out[row] = self._g711(out[row], float(rng.choice([87.6, 255])))
-            elif rng.random() < 1 / 7:
-                out[row] += self._noise(out[row], float(cutoff), rng)
+            elif rng.random() < 1 / 3:
+                out[row] += self._noise(out[row], cutoff, rng)
         return out
 
     def _g711(self, x: Tensor, law: float) -> Tensor:

@@ -16,7 +16,7 @@ from .narrow import narrow
 
 RATE = 8_000
 OPUS_RATE = 48_000  # of every decoder, whatever the encoder was given
-AMR_DELAY = 39  # samples by which a voice comes later: 5 ms of look-ahead less what the post-filter turns
+AMR_DELAY = 39  # samples by which a voice comes later: 5 ms of look-ahead, less half a sample to one of the filters
 PCM = 32_768
 
 

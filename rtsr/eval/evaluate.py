@@ -44,7 +44,7 @@ class Row:
     scores: Scores
     condition: str
     facts: Facts
-    real_time_factor: float  # seconds of computing for a second of audio, on one thread of this machine
+    real_time_factor: float  # seconds of a processor for a second of audio, whatever else it had to do
 
 
 def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool) -> dict[str, FloatArray]:
@@ -54,12 +54,12 @@ def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool)
 
 
 def restored(heard: Heard, systems: Sequence[System], rate: int) -> Iterator[tuple[System, FloatArray, float]]:
-    """Yield each system that has an answer, the answer cut to the truth's length, and the seconds that it took."""
+    """Yield each system that has an answer, that cut to the truth's length, and the processor's seconds that it took."""
     for system in systems:
-        began = time.perf_counter()
+        began = time.process_time()
         wide = system.restore(heard, rate)
         if wide is not None:
-            yield system, wide[: len(heard.truth)], time.perf_counter() - began
+            yield system, wide[: len(heard.truth)], time.process_time() - began
 
 
 def recordings(where: Path, split: str | None, rate: int, limit: int | None) -> list[Path]:

@@ -12,7 +12,7 @@ from .systems import SINC, System, Voice
 
 FIGURES = {  # heading: (name in Scores, which way is better)
     "LSD": ("lsd", "lower"),
-    "LSD below the cutoff": ("lsd_lf", "lower"),
+    "LSD below": ("lsd_lf", "lower"),
     "LSD above": ("lsd_hf", "lower"),
     "SNR dB": ("snr_db", "higher"),
     "SI-SDR dB": ("si_sdr_db", "higher"),
@@ -31,7 +31,7 @@ def write_report(
     means = [r for r in rows if r.file is None]
     ours = [s.name for s in systems if isinstance(s, Voice)]
     parts = [
-        "<p>Recordings that training has not heard, over each line, restored by each system. "
+        "<p>Recordings over each line, restored by each system. "
         "What the figures mean is defined in rtsr/eval/metrics.py.</p>",
         "<h2>Figures</h2>",
         table(means),

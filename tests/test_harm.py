@@ -11,7 +11,7 @@ from signals import narrowed
 import rtsr
 from rtsr.eval import harm
 
-# Steady tones of 1 kHz and more, and the keys' pairs, do gain hiss from voice-16k: docs/models.md.
+# At 8 kHz tones of 1 kHz and more, and the keys' pairs, do gain hiss from voice-16k: docs/evaluation.md.
 TONES = {"dial": (350, 440), "ringback": (440, 480), "european dial": (425,)}
 PARTNER_DB = -50
 
@@ -42,15 +42,18 @@ def test_what_is_wide_or_silent_passes_untouched(voice, make, rate):
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])
-@pytest.mark.parametrize("name", ["tone 425 Hz", "tone 2804 Hz", "ringback", "chord"])
+@pytest.mark.parametrize("name", list(harm.TONES))
 def test_tones_in_a_wide_container_pass_untouched(voice, name, rate):
     assert harm.check(voice, name, harm.tones(name, rate, 2.0), rate, wide=True).passed
 
 
 @pytest.mark.needs_speech
-@pytest.mark.parametrize("which", [0, 9])
+@pytest.mark.parametrize("which", [0, 12])
 def test_detection_settles_and_stays(voice, speech, which):
-    """On a voice that is wide already nothing is ever added; on one that is not, the edge is found within 0.5 s."""
+    """On a voice that is wide already nothing is ever added; on one that is not, the edge is found within 0.5 s.
+
+    So it is for 30 of the 32 speakers of the valid split; the other two take up to 1.2 s: docs/evaluation.md.
+    """
     x = speech(6.0, which=which)
     wide = harm.check(voice, "wide", x, 16000, wide=True)
     assert (wide.lsd, wide.settled_s, wide.changes) == (0, 0, 0)

@@ -90,7 +90,8 @@ def track(
     edge = _find_edge(held, bands, floor)
     if edge <= 0 and -edge * BAND_HZ <= state[CUTOFF] + SAME_HZ:
         return  # no cliff, and nothing above the cutoff: no evidence for or against it
-    if edge > 0 and (edge * BAND_HZ < least_hz or not _is_full(held, edge, max(floor, strongest * 10 ** (FULL_DB / 10)))):
+    leaked = strongest * 10 ** (FULL_DB / 10)
+    if edge > 0 and (edge * BAND_HZ < least_hz or not _is_full(held, edge, max(floor, leaked))):
         return
     found = edge * BAND_HZ
     if edge <= 0 or found > most_hz:

@@ -54,7 +54,7 @@ def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool)
 
 
 def restored(heard: Heard, systems: Sequence[System], rate: int) -> Iterator[tuple[System, FloatArray, float]]:
-    """Yield each system that has an answer, that cut to the truth's length, and what it took in a processor's seconds."""
+    """Yield each system that has an answer, that cut to the truth's length, and its seconds of a processor."""
     for system in systems:
         began = time.process_time()
         wide = system.restore(heard, rate)

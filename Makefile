@@ -14,9 +14,9 @@ demo:  ## stream the bundled recording through rtsr and write out/demo.wav and o
 test:  ## lint, check the types and run the tests
 	@.ci/test $(ARGS)
 
-live:  ## run the tests of rtsr live on real sound servers (not part of test yet: some fail)
+live:  ## of the tests only those of rtsr live on real sound servers
 	@.ci/bootstrap test
-	@.venv/bin/python -m pytest --override-ini=addopts=-ra tests/live $(ARGS)
+	@.venv/bin/python -m pytest tests/live $(ARGS)
 
 lint:  ## only ruff and mypy
 	@.ci/bootstrap test

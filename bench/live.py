@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "live")]
 
-from running import SETTLED_S, THROUGH, THROUGH_JACK, Running, rtsr, through, voice  # noqa: E402
+from running import ANY_S, SETTLED_S, THROUGH, THROUGH_JACK, Running, rtsr, through, voice  # noqa: E402
 from servers import Server  # noqa: E402
 
 from rtsr.eval.bench.record import store  # noqa: E402
@@ -50,10 +50,10 @@ def run(server: Server, *arguments: str) -> Running:
 
 def start_and_stop(pulse: Server) -> dict[str, float]:
     """The second start, as the first compiles."""
-    run(pulse, *THROUGH).stop()
+    run(pulse, *THROUGH).stop(ANY_S)
     running = run(pulse, *THROUGH)
     ready, began = time.monotonic() - running.asked, time.monotonic()
-    running.stop()
+    running.stop(ANY_S)
     return {"ready_s": ready, "stopped_s": time.monotonic() - began}
 
 
@@ -66,7 +66,7 @@ def come_back(folder: Path) -> dict[str, float]:
     time.sleep(1.5)
     server.start()
     took["server_back_s"] = wait_for_reconnect(running)
-    running.stop()
+    running.stop(ANY_S)
     make = ("module-null-sink", "sink_name=C", "norewinds=1", "rate=48000", "channels=1")
     number = server.load(*make)
     running = run(server, "--input", "A.monitor", "--output", "C")
@@ -74,11 +74,11 @@ def come_back(folder: Path) -> dict[str, float]:
     time.sleep(1.5)
     server.load(*make)
     took["device_back_s"] = wait_for_reconnect(running)
-    running.stop()
+    running.stop(ANY_S)
     running = run(server, "--input", "A.monitor")
     server.pactl("set-default-sink", "C")
     took["new_default_s"] = wait_for_reconnect(running)
-    running.stop()
+    running.stop(ANY_S)
     server.stop()
     return took
 
@@ -99,7 +99,7 @@ def added_ms(server: Server, source: str, *arguments: str) -> float:
         _, _, delay_ms = through(server, "A", source, voice(3))
         found.append(delay_ms - running.stats()["latency_ms"]["algorithm"])
         print(f"{' '.join(arguments)}: {found[-1]:.1f} ms, {running.troubles()}", flush=True)
-        running.stop()
+        running.stop(ANY_S)
     return min(found)
 
 
@@ -115,7 +115,7 @@ def probe(pulse: Server) -> dict[str, float]:
     running = run(pulse, *THROUGH)
     time.sleep(SETTLED_S)
     with_rtsr = probe_ms(pulse, "--output", "A", "--input", "B.monitor", "--socket", str(running.socket))
-    running.stop()
+    running.stop(ANY_S)
     return {"probe_added_ms": with_rtsr - alone}
 
 

@@ -29,6 +29,8 @@ from rtsr.eval.bench.record import store  # noqa: E402
 from rtsr.eval.bench.signal import voice  # noqa: E402
 
 LOOP_S = 60
+GROWN_MB = 2.0
+LOST = ("underruns", "starved", "device_xruns", "overloads")
 KEYS = ("underruns", "starved", "device_xruns", "overloads", "late_hops", "hops", "reconnects", "drift_ppm")
 
 
@@ -90,6 +92,9 @@ def soak(engine: EngineProcess, server: Server, minutes: float) -> dict[str, obj
     row |= {"latency_ms": stats["latency_ms"], "compute_ms": stats["compute_ms"], "cpu_s": stats["cpu_s"]}
     row |= {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
     print(row, flush=True)
+    lost = sum(int(str(row[k])) for k in LOST)
+    for name, value, bar in (("lost", lost, 0), ("grown_mb", row["grown_mb"], GROWN_MB)):
+        print(f"{name:10} {value:7.2f}   bar {bar:5.1f}{'' if value <= bar else '   OVER THE BAR'}")
     return row
 
 

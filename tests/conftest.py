@@ -9,13 +9,13 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from speech import missing, pytest_configure, pytest_runtest_makereport, speech
+from backends import open_backend
+from speech import pytest_configure, pytest_runtest_makereport, speech
 
 from rtsr.backend import BACKENDS, Backend, load
-from rtsr.errors import MissingDependency
 from rtsr.net.weights import SHIPPED
 
-__all__ = ["missing", "pytest_configure", "pytest_runtest_makereport", "speech"]  # pytest finds them here
+__all__ = ["pytest_configure", "pytest_runtest_makereport", "speech"]  # pytest finds them here
 
 pytest_plugins = ["pytester"]
 
@@ -48,15 +48,6 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net.leave.weight.normal_(0, 0.15)
         net.leave.bias[: net.config.spec.bins_out] = -1.0
     return export(net, "random-16k", tmp_path_factory.mktemp("model"), {"licence": "none: random numbers"})
-
-
-def open_backend(path: str | Path, name: str) -> Backend:
-    """Open a model on a backend, skipping or failing where its package is missing."""
-    try:
-        return load(path, name)
-    except MissingDependency as error:
-        missing(error.package)
-        raise
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

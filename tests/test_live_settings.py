@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +15,9 @@ from rtsr.daemon.config import CUSHION_MS, Settings, make_settings
 from rtsr.daemon.control import Control, answer, request
 from rtsr.daemon.unit import install
 from rtsr.errors import AlreadyRunning, ControlFailed, InvalidSetting
-from rtsr.io.devices import Device, find_device
-from rtsr.io.virtual import MARK, Virtual
+from rtsr.io.device import explain
+from rtsr.io.devices import OWNER, Device, find_device
+from rtsr.io.virtual import MARK, Virtual, remove_stale
 
 
 def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
@@ -35,6 +38,8 @@ def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
         ("[live]\ngain_db = true", "gain_db: expected float"),
         ("[live]\ninput = 3", "input: expected str"),
         ('[live]\nhost = "jak"', "did you mean 'jack'"),
+        ('[live]\nengine = "nativ"', "did you mean 'native'"),
+        ('[live]\nengine = "native"\nbackend = "ort"', "backend: expected native or auto with the native engine"),
         ('[live]\ncutoff = "low"', "cutoff: expected 'auto'"),
         ("[live", "is no TOML"),
     ],
@@ -46,6 +51,11 @@ def test_a_wrong_file_is_refused_with_its_name_and_what_is_right(tmp_path, text,
         make_settings(path, {})
     assert str(caught.value).startswith(str(path))
     assert word in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_said():
+    with pytest.raises(InvalidSetting, match=r"/nowhere.toml: cannot be read"):
+        make_settings(Path("/nowhere.toml"), {})
 
 
 def test_both_virtual_devices_are_two_paths():
@@ -142,6 +152,35 @@ def test_a_virtual_device_bears_its_maker():
     assert virtual.name == "my_mic"
     assert [name for name, _ in modules] == ["module-null-sink", "module-remap-source"]
     assert all(MARK.search(arguments)[1] == "1234" for _, arguments in modules)
+
+
+class Clearing:
+    """A server whose modules somebody else is unloading at the same time."""
+
+    def __init__(self, owners: dict[int, int]) -> None:
+        self.modules, self.unloaded = owners, []
+
+    def module_list(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(index=i, argument=f"sink_properties={OWNER}={o}") for i, o in self.modules.items()]
+
+    def module_unload(self, index: int) -> None:
+        if index == 2:
+            raise pytest.importorskip("pulsectl").PulseOperationFailed(index)
+        self.unloaded.append(index)
+
+
+def test_stale_devices_that_another_rtsr_clears_too_are_no_error():
+    pytest.importorskip("pulsectl")
+    nobody = 2**22 + 1  # above the highest number a process may have
+    pulse = Clearing({1: nobody, 2: nobody, 3: nobody})
+    assert remove_stale(pulse) == 2
+    assert pulse.unloaded == [3, 1]
+
+
+def test_a_busy_device_is_said_with_what_to_do():
+    busy = Device("hw", "hw", "output", "ALSA", 0, 2, 48_000, True)
+    assert "another program holds it" in str(explain(OSError("Device unavailable [PaErrorCode -9985]"), busy, 48_000))
+    assert "try --rate 48000" in str(explain(OSError("Invalid sample rate [PaErrorCode -9997]"), busy, 44_100))
 
 
 def test_the_daemon_needs_no_torch():

@@ -23,3 +23,6 @@
 #define DISTRHO_PLUGIN_HAS_UI 0
 #define DISTRHO_PLUGIN_IS_RT_SAFE 1
 #define DISTRHO_PLUGIN_WANT_LATENCY 1
+#ifdef DISTRHO_PLUGIN_TARGET_CLAP  // where DPF saves parameters only along with states, of which there are none
+#define DISTRHO_PLUGIN_WANT_STATE 1
+#endif

@@ -1,35 +1,19 @@
-// The one source of every plug-in: one engine a channel, at the host's rate, in blocks of any size.
+// The one source of every plug-in: one engine a channel and model, at the host's rate, in blocks of any size.
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <mutex>
+#include <string>
 #include <vector>
 
 #include "DistrhoPlugin.hpp"
-#include "reblock.hpp"
-
-extern "C" const char rtsr_manifest[], rtsr_manifest_end[], rtsr_tensors[], rtsr_tensors_end[];
+#include "channel.hpp"
 
 START_NAMESPACE_DISTRHO
 
 namespace {
 
-/// The model in this binary, opened once for all instances that live at the same time.
-std::shared_ptr<const rtsr::Model> shared_model() {
-    static std::mutex mutex;
-    static std::weak_ptr<const rtsr::Model> opened;
-    const std::lock_guard<std::mutex> lock(mutex);
-    auto model = opened.lock();
-    if (!model) {
-        model = rtsr::Model::read({rtsr_manifest, size_t(rtsr_manifest_end - rtsr_manifest)},
-                                  reinterpret_cast<const uint8_t *>(rtsr_tensors),
-                                  size_t(rtsr_tensors_end - rtsr_tensors), rtsr::kernels());
-        opened = model;
-    }
-    return model;
-}
-
-constexpr float LEAST_AMOUNT_DB = -60, MOST_AMOUNT_DB = 24, LEAST_CUTOFF_HZ = 1000, MOST_CUTOFF_HZ = 8000;
+constexpr float LEAST_AMOUNT_DB = -60, MOST_AMOUNT_DB = 24, LEAST_CUTOFF_HZ = 1000, MOST_CUTOFF_HZ = 16000;
+constexpr float KHZ[models::COUNT] = {16, 48};
 
 }  // namespace
 
@@ -38,7 +22,7 @@ public:
     RtsrPlugin() : Plugin(COUNT, 0, 0) { open(getSampleRate()); }
 
 protected:
-    enum Which { AMOUNT, CUTOFF, BYPASS, DETECTED, COUNT };
+    enum Which { AMOUNT, CUTOFF, BYPASS, MODEL, DETECTED, IN_USE, COUNT };
 
     const char *getLabel() const override { return CHANNELS == 1 ? "rtsr" : "rtsr_stereo"; }
     const char *getDescription() const override {
@@ -61,35 +45,53 @@ protected:
             parameter.description = "Where the received band ends; below 1000 Hz it is detected.";
             break;
         case BYPASS: parameter.initDesignation(kParameterDesignationBypass); break;
+        case MODEL:
+            describe(parameter, "Model", "model", "", models::WIDEBAND, models::WIDEBAND, models::FULLBAND);
+            parameter.hints |= kParameterIsInteger;
+            parameter.description = "What is restored: the band of 16 kHz, or of 48 kHz where that model is installed.";
+            enumerate(parameter);
+            break;
         case DETECTED:
-            describe(parameter, "Cutoff in use", "detected", "Hz", MOST_CUTOFF_HZ, 0, MOST_CUTOFF_HZ);
+            describe(parameter, "Cutoff in use", "detected", "Hz", 0, 0, MOST_CUTOFF_HZ);
             parameter.hints = kParameterIsOutput;
+            break;
+        case IN_USE:
+            describe(parameter, "Model in use", "in_use", "kHz", KHZ[models::WIDEBAND], 0, KHZ[models::FULLBAND]);
+            parameter.hints = kParameterIsOutput;
+            parameter.description = "0 where audio passes through unchanged: stderr says why.";
             break;
         }
     }
 
     float getParameterValue(uint32_t index) const override {
         if (index == DETECTED)
-            return paths_.empty() ? 0 : std::min(float(paths_[0]->stream().cutoff_hz()), MOST_CUTOFF_HZ);
+            return channels_.empty() ? 0 : std::min(float(channels_[0]->cutoff_hz()), MOST_CUTOFF_HZ);
+        if (index == IN_USE) return channels_.empty() ? 0 : KHZ[channels_[0]->heard()];
         return values_[index];
     }
 
     void setParameterValue(uint32_t index, float value) override {
         if (index >= DETECTED) return;
         values_[index] = value;
-        for (auto &path : paths_) apply(path->stream());
+        for (auto &channel : channels_) apply(*channel);
     }
 
     void activate() override {
-        for (auto &path : paths_) path->reset();
+        for (auto &channel : channels_) channel->reset();
+        if (wanted() == models::FULLBAND && !without_.empty())
+            d_stderr2("rtsr stays with its 16 kHz model: %s", without_.c_str());
     }
 
     void sampleRateChanged(double rate) override { open(rate); }
 
     void run(const float **inputs, float **outputs, uint32_t frames) override {
         for (uint32_t c = 0; c < CHANNELS; ++c)
-            if (!paths_.empty()) paths_[c]->process(inputs[c], int(frames), outputs[c]);
-            else if (outputs[c] != inputs[c]) std::copy_n(inputs[c], frames, outputs[c]);
+            if (!channels_.empty()) {
+                channels_[c]->choose(wanted());
+                channels_[c]->process(inputs[c], outputs[c], int(frames));
+            } else if (outputs[c] != inputs[c]) {
+                std::copy_n(inputs[c], frames, outputs[c]);
+            }
     }
 
 private:
@@ -101,30 +103,56 @@ private:
         parameter.ranges = ParameterRanges(normal, least, most);
     }
 
+    models::Which wanted() const { return values_[MODEL] > 0.5f ? models::FULLBAND : models::WIDEBAND; }
+
+    static void enumerate(Parameter &parameter) {
+        auto *values = new ParameterEnumerationValue[models::COUNT];
+        values[0] = ParameterEnumerationValue(models::WIDEBAND, "16 kHz");
+        values[1] = ParameterEnumerationValue(models::FULLBAND, "48 kHz, where installed");
+        parameter.enumValues.count = models::COUNT;
+        parameter.enumValues.values = values;
+        parameter.enumValues.restrictedMode = true;
+    }
+
     /// Makes an engine a channel for the host's rate; where that cannot be, says why, and audio passes through.
     void open(double rate) {
-        paths_.clear();
+        channels_.clear();
         try {
             if (rate != std::round(rate)) rtsr::invalid("expected a whole rate, got " + std::to_string(rate) + " Hz");
+            const std::shared_ptr<const rtsr::Model> opened[] = {models::open(models::WIDEBAND), open_fullband()};
             for (int c = 0; c < CHANNELS; ++c) {
-                paths_.push_back(std::make_unique<rtsr::Reblock>(shared_model(), int(rate), int(rate)));
-                apply(paths_.back()->stream());
-                paths_.back()->reset();
+                channels_.push_back(std::make_unique<Channel>(opened, int(rate), without_));
+                apply(*channels_.back());
+                channels_.back()->reset();
             }
         } catch (const std::exception &error) {
-            paths_.clear();
+            channels_.clear();
             d_stderr2("rtsr passes audio through: %s", error.what());
         }
-        setLatency(paths_.empty() ? 0 : uint32_t(paths_[0]->latency()));
+        setLatency(channels_.empty() ? 0 : uint32_t(channels_[0]->latency()));
     }
 
-    void apply(rtsr::Stream &stream) const {
-        stream.set_gain(values_[AMOUNT] <= LEAST_AMOUNT_DB ? -INFINITY : double(values_[AMOUNT]));
-        stream.set_cutoff(values_[CUTOFF] < LEAST_CUTOFF_HZ ? 0.0 : double(values_[CUTOFF]));
-        stream.set_bypass(values_[BYPASS] > 0.5f);
+    /// The model beside the bundle, or nothing.
+    std::shared_ptr<const rtsr::Model> open_fullband() {
+        try {
+            without_.clear();
+            return models::open(models::FULLBAND);
+        } catch (const std::exception &error) {
+            without_ = error.what();
+            return nullptr;
+        }
     }
 
-    std::vector<std::unique_ptr<rtsr::Reblock>> paths_;
+    void apply(Channel &channel) const {
+        channel.each([&](rtsr::Stream &stream) {
+            stream.set_gain(values_[AMOUNT] <= LEAST_AMOUNT_DB ? -INFINITY : double(values_[AMOUNT]));
+            stream.set_cutoff(values_[CUTOFF] < LEAST_CUTOFF_HZ ? 0.0 : double(values_[CUTOFF]));
+            stream.set_bypass(values_[BYPASS] > 0.5f);
+        });
+    }
+
+    std::vector<std::unique_ptr<Channel>> channels_;
+    std::string without_;  // why there is no 48 kHz model
     float values_[DETECTED] = {};
 
     DISTRHO_DECLARE_NON_COPYABLE_WITH_LEAK_DETECTOR(RtsrPlugin)

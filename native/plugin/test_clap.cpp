@@ -9,6 +9,7 @@
 #include "src/clap/entry.h"
 #include "src/clap/ext/latency.h"
 #include "src/clap/ext/params.h"
+#include "src/clap/ext/state.h"
 #include "src/clap/plugin-factory.h"
 
 namespace {
@@ -63,31 +64,98 @@ std::vector<float> render(const clap_plugin_t *plugin, std::vector<float> in) {
     return out;
 }
 
+const clap_plugin_entry_t *entry() {
+    static void *library = dlopen(RTSR_CLAP, RTLD_NOW);
+    CHECK(library);
+    const auto *found = static_cast<const clap_plugin_entry_t *>(dlsym(library, "clap_entry"));
+    CHECK(found && found->init(RTSR_CLAP));
+    return found;
+}
+
+/// An activated instance.
+struct Instance {
+    Instance() {
+        const auto *factory = static_cast<const clap_plugin_factory_t *>(library->get_factory(CLAP_PLUGIN_FACTORY_ID));
+        CHECK(factory && factory->get_plugin_count(factory) == 1);
+        CHECK(!std::strcmp(factory->get_plugin_descriptor(factory, 0)->id, "rtsr.mono"));
+        plugin = factory->create_plugin(factory, &HOST, "rtsr.mono");
+        CHECK(plugin && plugin->init(plugin) && plugin->activate(plugin, RATE, 1, MOST));
+        CHECK(plugin->start_processing(plugin));
+    }
+    ~Instance() {
+        plugin->stop_processing(plugin);
+        plugin->deactivate(plugin);
+        plugin->destroy(plugin);
+        library->deinit();
+    }
+    template <class Extension>
+    const Extension *extension(const char *id) const {
+        const auto *found = static_cast<const Extension *>(plugin->get_extension(plugin, id));
+        CHECK(found);
+        return found;
+    }
+    double value(clap_id which) const {
+        double value = 0;
+        CHECK(extension<clap_plugin_params_t>(CLAP_EXT_PARAMS)->get_value(plugin, which, &value));
+        return value;
+    }
+
+    const clap_plugin_entry_t *const library = entry();
+    const clap_plugin_t *plugin;
+};
+
+/// A saved state, as a host keeps it.
+struct Saved {
+    std::string bytes;
+    size_t place = 0;
+
+    static int64_t write(const clap_ostream_t *stream, const void *from, uint64_t size) {
+        static_cast<Saved *>(stream->ctx)->bytes.append(static_cast<const char *>(from), size);
+        return int64_t(size);
+    }
+    static int64_t read(const clap_istream_t *stream, void *to, uint64_t size) {
+        auto &saved = *static_cast<Saved *>(stream->ctx);
+        const size_t count = saved.bytes.copy(static_cast<char *>(to), size, saved.place);
+        saved.place += count;
+        return int64_t(count);
+    }
+};
+
 }  // namespace
 
 TEST(it_gives_what_the_engine_gives) {
-    void *library = dlopen(RTSR_CLAP, RTLD_NOW);
-    CHECK(library);
-    const auto *entry = static_cast<const clap_plugin_entry_t *>(dlsym(library, "clap_entry"));
-    CHECK(entry && entry->init(RTSR_CLAP));
-    const auto *factory = static_cast<const clap_plugin_factory_t *>(entry->get_factory(CLAP_PLUGIN_FACTORY_ID));
-    CHECK(factory && factory->get_plugin_count(factory) == 1);
-    CHECK(!std::strcmp(factory->get_plugin_descriptor(factory, 0)->id, "rtsr.mono"));
-    const clap_plugin_t *plugin = factory->create_plugin(factory, &HOST, "rtsr.mono");
-    CHECK(plugin && plugin->init(plugin) && plugin->activate(plugin, RATE, 1, MOST));
-    CHECK(plugin->start_processing(plugin));
-    const auto *latency = static_cast<const clap_plugin_latency_t *>(plugin->get_extension(plugin, CLAP_EXT_LATENCY));
-
+    const Instance instance;
     const auto voice = signals::voice_like(1, RATE);
     rtsr::Reblock engine(rtsr::Model::open(RTSR_MANIFEST, false, rtsr::kernels()), RATE, RATE);
     std::vector<float> expected(voice.size());
     CHECK(engine.stream().set_cutoff(CUTOFF_HZ));
     engine.process(voice.data(), int(voice.size()), expected.data());
-    CHECK(latency && latency->get(plugin) == uint32_t(engine.latency()));
-    CHECK(render(plugin, voice) == expected);
+    const auto *latency = instance.extension<clap_plugin_latency_t>(CLAP_EXT_LATENCY);
+    CHECK(latency->get(instance.plugin) == uint32_t(engine.latency()));
+    CHECK(render(instance.plugin, voice) == expected);
+}
 
-    plugin->stop_processing(plugin);
-    plugin->deactivate(plugin);
-    plugin->destroy(plugin);
-    entry->deinit();
+TEST(what_is_saved_makes_another_instance_the_same) {
+    const auto voice = signals::voice_like(0.5, RATE);
+    const Instance first, second, fresh;
+    render(first.plugin, voice);  // the events set the cutoff
+    Saved saved;
+    const clap_ostream_t out{&saved, Saved::write};
+    const clap_istream_t in{&saved, Saved::read};
+    CHECK(first.extension<clap_plugin_state_t>(CLAP_EXT_STATE)->save(first.plugin, &out));
+    CHECK(second.extension<clap_plugin_state_t>(CLAP_EXT_STATE)->load(second.plugin, &in));
+    for (clap_id which = 0; which < 4; ++which) CHECK(second.value(which) == first.value(which));
+    CHECK(second.value(1) == CUTOFF_HZ && fresh.value(1) == 0);
+}
+
+TEST(the_model_is_an_enumeration) {
+    const Instance instance;
+    const auto *params = instance.extension<clap_plugin_params_t>(CLAP_EXT_PARAMS);
+    clap_param_info_t info{};
+    CHECK(params->get_info(instance.plugin, 3, &info) && !std::strcmp(info.name, "Model"));
+    CHECK(info.min_value == 0 && info.max_value == 1 && (info.flags & CLAP_PARAM_IS_STEPPED));
+    char text[64];
+    CHECK(params->value_to_text(instance.plugin, info.id, 0, text, sizeof text) && !std::strcmp(text, "16 kHz"));
+    CHECK(params->value_to_text(instance.plugin, info.id, 1, text, sizeof text));
+    CHECK(!std::strcmp(text, "48 kHz, where installed"));
 }

@@ -12,7 +12,7 @@
 namespace {
 
 constexpr unsigned long RATE = 48000;
-enum Port { IN, OUT, LATENCY, AMOUNT, CUTOFF, BYPASS, DETECTED };
+enum Port { IN, OUT, LATENCY, AMOUNT, CUTOFF, BYPASS, MODEL, DETECTED, IN_USE, PORTS };
 
 const LADSPA_Descriptor *descriptor() {
     static void *library = dlopen(RTSR_LADSPA, RTLD_NOW);
@@ -25,7 +25,7 @@ const LADSPA_Descriptor *descriptor() {
 struct Instance {
     explicit Instance(float cutoff = 4000) : plugin(descriptor()), handle(plugin->instantiate(plugin, RATE)) {
         controls[CUTOFF] = cutoff;
-        for (int port = LATENCY; port <= DETECTED; ++port)
+        for (int port = LATENCY; port < PORTS; ++port)
             plugin->connect_port(handle, (unsigned long)port, &controls[port]);
         plugin->activate(handle);
     }
@@ -52,7 +52,7 @@ struct Instance {
 
     const LADSPA_Descriptor *plugin;
     LADSPA_Handle handle;
-    float controls[DETECTED + 1] = {};
+    float controls[PORTS] = {};
 };
 
 /// Memory of this process that lies in RAM, in MB.
@@ -113,6 +113,15 @@ TEST(junk_comes_out_finite_and_limited) {
     auto voice = signals::voice_like(0.5, RATE);
     for (size_t i = 0; i < voice.size(); i += 5) voice[i] = i % 2 ? NAN : i % 3 ? INFINITY : 1e-40f;
     for (float x : instance.run(voice, 999)) CHECK(x >= -1 && x <= 1);
+}
+
+TEST(without_a_fullband_model_the_wideband_one_stays_and_that_is_told) {
+    Instance wideband, asked;
+    asked.controls[MODEL] = 1;
+    const auto voice = signals::voice_like(1, RATE);
+    CHECK(asked.run(voice, 480) == wideband.run(voice, 480));
+    CHECK(asked.controls[IN_USE] == 16);
+    CHECK(asked.controls[LATENCY] == wideband.controls[LATENCY]);
 }
 
 TEST(the_cutoff_in_use_is_told) {

@@ -14,18 +14,6 @@ constexpr double PI = 3.14159265358979323846;
 constexpr double STOP_DB = 80.0;
 constexpr int MOST_PHASES = 50'000;  // rates without a common divisor would take gigabytes
 
-/// The modified Bessel function of the first kind and order 0, by its series.
-double bessel0(double x) {
-    double sum = 1, term = 1;
-    for (int k = 1; term > 1e-17 * sum; ++k) {
-        term *= x / (2 * k) * (x / (2 * k));
-        sum += term;
-    }
-    return sum;
-}
-
-double sinc(double x) { return x == 0 ? 1 : std::sin(PI * x) / (PI * x); }
-
 /// A Kaiser-windowed sinc, 2 * centre + 1 taps with unit gain at 0 Hz (Kaiser 1974); `cutoff` is the -6 dB point in
 /// cycles a sample.
 std::vector<double> lowpass(int centre, double cutoff) {
@@ -43,6 +31,17 @@ std::vector<double> lowpass(int centre, double cutoff) {
 }
 
 }  // namespace
+
+double sinc(double x) { return x == 0 ? 1 : std::sin(PI * x) / (PI * x); }
+
+double bessel0(double x) {
+    double sum = 1, term = 1;
+    for (int k = 1; term > 1e-17 * sum; ++k) {  // its series
+        term *= x / (2 * k) * (x / (2 * k));
+        sum += term;
+    }
+    return sum;
+}
 
 Resampler::Resampler(int rate_in, int rate_out, double delay, int most, const Kernels &kernels) : kernels_(kernels) {
     const int shared = std::gcd(rate_in, rate_out);

@@ -7,6 +7,7 @@
 
 #include "rows.hpp"
 #include "stream.hpp"
+#include "worker.hpp"
 
 struct rtsr_model {
     std::shared_ptr<const rtsr::Model> model;
@@ -21,6 +22,10 @@ struct rtsr_rows : rtsr::Rows {
     using Rows::Rows;
 };
 
+struct rtsr_worker : rtsr::Worker {
+    using Worker::Worker;
+};
+
 namespace {
 
 thread_local char last_error[1024] = "";
@@ -30,12 +35,11 @@ rtsr_status refuse(rtsr_status status, const char *message) {
     return status;
 }
 
-/// Sets *made to what `make` returns; to NULL, with a status, where it throws.
-template <class Made, class Make>
-rtsr_status guarded(Made **made, Make make) {
-    *made = nullptr;
+/// What `act` throws, as a status.
+template <class Act>
+rtsr_status guarded(Act act) {
     try {
-        *made = make();
+        act();
         return RTSR_OK;
     } catch (const rtsr::Error &error) {
         return refuse(error.status, error.what());
@@ -46,6 +50,13 @@ rtsr_status guarded(Made **made, Make make) {
     }
 }
 
+/// Sets *made to what `make` returns; to NULL, with a status, where it throws.
+template <class Made, class Make>
+rtsr_status make_guarded(Made **made, Make make) {
+    *made = nullptr;
+    return guarded([&] { *made = make(); });
+}
+
 rtsr_spec plain(const rtsr::Spec &spec) {
     return {spec.rate,      spec.hop,        spec.history,       spec.synthesis,
             spec.bins_in(), spec.bins_out(), spec.cutoff_min_hz, spec.cutoff_max_hz};
@@ -54,7 +65,7 @@ rtsr_spec plain(const rtsr::Spec &spec) {
 }  // namespace
 
 rtsr_status rtsr_model_open(const char *path, rtsr_precision precision, rtsr_model **model) {
-    return guarded(model, [&] {
+    return make_guarded(model, [&] {
         if (precision != RTSR_SINGLE && precision != RTSR_HALF)
             rtsr::invalid("expected RTSR_SINGLE or RTSR_HALF, got " + std::to_string(int(precision)));
         auto opened = rtsr::Model::open(path, precision == RTSR_HALF, rtsr::kernels());
@@ -67,7 +78,7 @@ void rtsr_model_close(rtsr_model *model) { delete model; }
 const rtsr_spec *rtsr_model_spec(const rtsr_model *model) { return &model->spec; }
 
 rtsr_status rtsr_state_new(const rtsr_model *model, int32_t rate, int32_t rate_out, rtsr_state **state) {
-    return guarded(state, [&] { return new rtsr_state(model->model, rate, rate_out); });
+    return make_guarded(state, [&] { return new rtsr_state(model->model, rate, rate_out); });
 }
 
 void rtsr_state_free(rtsr_state *state) { delete state; }
@@ -95,7 +106,7 @@ void rtsr_set_bypass(rtsr_state *state, int32_t bypass) { state->set_bypass(bypa
 double rtsr_cutoff(const rtsr_state *state) { return state->cutoff_hz(); }
 
 rtsr_status rtsr_rows_new(const rtsr_model *model, int32_t rows, rtsr_rows **state) {
-    return guarded(state, [&] {
+    return make_guarded(state, [&] {
         if (rows < 1) rtsr::invalid("expected at least one row, got " + std::to_string(rows));
         return new rtsr_rows(model->model, rows);
     });
@@ -114,6 +125,41 @@ void rtsr_row_read(const rtsr_rows *state, int32_t row, float *memory) { state->
 
 void rtsr_row_write(rtsr_rows *state, int32_t row, const float *memory) {
     memory ? state->row(row).write(memory) : state->row(row).reset();
+}
+
+rtsr_status rtsr_worker_new(const rtsr_model *model, int32_t rate, double cutoff_hz, double sleep_db,
+                            rtsr_worker **worker) {
+    return make_guarded(worker, [&] { return new rtsr_worker(model->model, rate, cutoff_hz, sleep_db); });
+}
+
+void rtsr_worker_free(rtsr_worker *worker) { delete worker; }
+
+int32_t rtsr_worker_hop(const rtsr_worker *worker) { return worker->hop; }
+
+int32_t rtsr_worker_latency(const rtsr_worker *worker) { return worker->latency(); }
+
+void rtsr_worker_connect(rtsr_worker *worker, const rtsr_wire *wire) { worker->connect(*wire); }
+
+int32_t rtsr_worker_step(rtsr_worker *worker, double now_s) { return worker->step(now_s); }
+
+void rtsr_worker_run(rtsr_worker *worker) { worker->run(); }
+
+void rtsr_worker_stop(rtsr_worker *worker) { worker->stop(); }
+
+rtsr_status rtsr_worker_wish(rtsr_worker *worker, double gain_db, int32_t bypass, int32_t mute) {
+    return worker->wish(gain_db, bypass != 0, mute != 0) ? RTSR_OK : RTSR_INVALID;
+}
+
+void rtsr_worker_relearn(rtsr_worker *worker) { worker->relearn(); }
+
+rtsr_status rtsr_worker_switch(rtsr_worker *worker, const rtsr_model *model) {
+    return guarded([&] { worker->switch_to(model->model); });
+}
+
+void rtsr_worker_read(const rtsr_worker *worker, rtsr_worker_report *report) { *report = worker->report(); }
+
+int32_t rtsr_worker_times(const rtsr_worker *worker, float *seconds, int32_t most) {
+    return worker->times(seconds, most);
 }
 
 const char *rtsr_last_error(void) { return last_error; }

@@ -1,5 +1,6 @@
 #include "stream.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "denormals.hpp"
@@ -10,7 +11,6 @@ namespace {
 
 constexpr int GENERATED_DELAY_MS = 1;   // of the resampler after the overlap-add, away from the model's rate
 constexpr double NOTHING_MISSING = 2;   // times the model's rate: a cutoff above which no bin lies
-constexpr double MOST_GAIN_DB = 24;
 constexpr auto RELAXED = std::memory_order_relaxed;  // settings stand alone: nothing is published along with them
 
 int lift_delay(const Spec &spec, int rate_out) {
@@ -59,6 +59,7 @@ Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)
       frames_(spec_, rate),
       overlap_(spec_),
       tracker_(spec_, rate),
+      gate_(spec_),
       row_(model_->net.config()),
       space_(model_->net, 1),
       hop_(size_t(hop)),
@@ -88,7 +89,10 @@ const float *Stream::generate() {
     const float told = float(cutoff_for_network(fixed > 0 ? fixed : detected));
     Row *row = &row_;
     float *made = generated_.data();
-    model_->net.step(&row, 1, &spectrum, &told, &made, space_);
+    if (gate_.opens(spectrum))
+        model_->net.step(&row, 1, &spectrum, &told, &made, space_);
+    else
+        std::fill(generated_.begin(), generated_.end(), 0.0f);
     const float *generated = overlap_.push(made);
     if (!lift_) return generated;
     lift_->process(generated, spec_.hop, lifted_.data());

@@ -14,10 +14,13 @@
 
 #include "band.hpp"
 #include "frames.hpp"
+#include "gate.hpp"
 #include "net.hpp"
 #include "resample.hpp"
 
 namespace rtsr {
+
+constexpr double MOST_GAIN_DB = 24;
 
 /// An opened model: immutable, shared by any number of streams.
 struct Model {
@@ -44,8 +47,12 @@ public:
     // Any thread, at any time; takes effect with the next hop. False, and nothing changed, for what cannot be.
     bool set_cutoff(double cutoff_hz) noexcept;  // 0 detects it
     bool set_gain(double gain_db) noexcept;
+    void set_level(double factor) noexcept { gain_.store(factor, std::memory_order_relaxed); }  // what set_gain sets
     void set_bypass(bool bypass) noexcept { bypass_.store(bypass, std::memory_order_relaxed); }
     double cutoff_hz() const;
+
+    /// The thread that calls `process`.
+    Gate &gate() { return gate_; }
 
     int delay() const { return delay_; }
     int latency() const { return hop_out + delay_; }
@@ -64,6 +71,7 @@ private:
     Frames frames_;
     OverlapAdd overlap_;
     CutoffTracker tracker_;
+    Gate gate_;
     Row row_;
     Workspace space_;
     std::vector<float> hop_, received_, lifted_, generated_;

@@ -1,9 +1,12 @@
 // Streams of one model on several threads, settings from others; meant for the thread sanitizer.
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "signals.hpp"
 #include "vectors.hpp"
+#include "wire.hpp"
+#include "worker.hpp"
 
 using namespace rtsr;
 
@@ -45,4 +48,55 @@ TEST(streams_share_a_model_and_nothing_else) {
     }
     for (auto &thread : threads) thread.join();
     for (const auto &out : outs) CHECK(out == alone);
+}
+
+/// A worker with a capturing thread before it, a playing one behind it, and one that wishes and switches models.
+TEST(a_worker_shares_nothing_but_its_wire) {
+    constexpr int RATE = 48000, SAMPLES = 2 * RATE;
+    const auto model = Model::open(manifest("random"), false, kernels());
+    const auto voice = signals::voice_like(2, RATE);
+    Worker worker(model, RATE, 0, -70);
+    Wire wire(RATE);
+    worker.connect(wire.ends());
+    std::atomic<bool> done{false};
+    std::thread working([&] { worker.run(); });
+    std::thread capture([&] {
+        for (size_t at = 0; at < voice.size(); at += 96) {
+            while (wire.waiting() > RATE / 10 || wire.ready() > RATE / 4) std::this_thread::yield();
+            wire.hear(voice.data() + at, 96);
+        }
+    });
+    std::thread steer([&] {
+        for (int i = 0; !done; ++i) {
+            CHECK(worker.wish(-(i % 20), i % 3 == 0, i % 7 == 0));
+            if (i % 50 == 0) worker.switch_to(model);
+            if (i % 10 == 0) worker.relearn();
+            const auto report = worker.report();
+            CHECK(report.hops >= 0 && report.level >= 0);
+            float times[8];
+            CHECK(worker.times(times, 8) <= 8);
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+    });
+    std::vector<float> heard;
+    const int due = (SAMPLES / worker.hop - 1) * worker.hop;  // a drifting clock may take a sample
+    while (int(heard.size()) < due) {
+        wire.play(96, heard);
+        std::this_thread::yield();
+    }
+    done = true;
+    worker.stop();
+    for (auto *thread : {&working, &capture, &steer}) thread->join();
+    CHECK(worker.report().hops == SAMPLES / worker.hop);
+    CHECK(worker.report().switches > 0);
+    for (float x : heard) CHECK(x >= -1 && x <= 1);
+}
+
+TEST(a_worker_that_is_told_to_stop_before_it_begins_ends_at_once) {
+    Worker worker(Model::open(manifest("random"), false, kernels()), 48000, 0, -70);
+    Wire wire(48000);
+    worker.connect(wire.ends());
+    worker.stop();
+    worker.run();
+    CHECK(worker.report().hops == 0);
 }

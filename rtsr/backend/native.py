@@ -23,7 +23,8 @@ NAME = "librtsr.so"
 VERSION = "0.1."  # the library's functions may change with the second number
 PRECISIONS = ("single", "half")
 
-OK, MISSING, CORRUPT = range(3)
+OK, MISSING, CORRUPT, INVALID = range(4)
+KINDS = {MISSING: CorruptWeights, CORRUPT: CorruptWeights, INVALID: InvalidSetting}
 
 
 def library() -> Path | None:
@@ -75,23 +76,23 @@ class NativeBackend:
             raise InvalidSetting(f"expected a precision of {' or '.join(PRECISIONS)}, got {precision!r}")
         self.spec, self.model = weights.spec, weights.name
         self._shapes = weights.state_shapes  # in the order of the path, which is the library's
-        self._lib = _open_library(path)
-        self._handle = c_void_p()
-        opened = self._lib.rtsr_model_open(os.fsencode(weights.path), PRECISIONS.index(precision), byref(self._handle))
-        self._refuse(opened)
-        self._close = weakref.finalize(self, self._lib.rtsr_model_close, self._handle)
+        self.lib = _open_library(path)
+        self.handle = c_void_p()
+        opened = self.lib.rtsr_model_open(os.fsencode(weights.path), PRECISIONS.index(precision), byref(self.handle))
+        self.refuse(opened)
+        self._close = weakref.finalize(self, self.lib.rtsr_model_close, self.handle)
 
-    def _refuse(self, status: int) -> None:
+    def refuse(self, status: int) -> None:
         """Raise what a status other than OK means, with the library's words."""
         if status != OK:
-            kind = CorruptWeights if status in (MISSING, CORRUPT) else BackendFailed
-            raise kind(f"{self.model}: {self._lib.rtsr_last_error().decode(errors='replace')}")
+            kind = KINDS.get(status, BackendFailed)
+            raise kind(f"{self.model}: {self.lib.rtsr_last_error().decode(errors='replace')}")
 
     def new_state(self, rows: int = 1) -> NativeState:
         """Return the memory of `rows` streams that have heard nothing yet."""
         handle = c_void_p()
-        self._refuse(self._lib.rtsr_rows_new(self._handle, rows, byref(handle)))
-        return NativeState(self._lib, handle, rows)
+        self.refuse(self.lib.rtsr_rows_new(self.handle, rows, byref(handle)))
+        return NativeState(self.lib, handle, rows)
 
     def step(
         self,
@@ -105,7 +106,7 @@ class NativeBackend:
         rows, spec = len(out), self.spec
         if rows > state.rows:
             raise InvalidAudio(f"expected at most {state.rows} rows, got {rows}")
-        self._lib.rtsr_step(
+        self.lib.rtsr_step(
             state.handle,
             rows,
             _address(out, (rows, spec.bins_out, 2)),
@@ -116,8 +117,8 @@ class NativeBackend:
 
     def read_row(self, state: NativeState, row: int) -> dict[str, FloatArray]:
         """Return copies of what one row remembers, by the names and in the shapes of the manifest's `states`."""
-        whole = np.empty(self._lib.rtsr_row_size(state.handle), np.float32)
-        self._lib.rtsr_row_read(state.handle, range(state.rows)[row], _address(whole, whole.shape))
+        whole = np.empty(self.lib.rtsr_row_size(state.handle), np.float32)
+        self.lib.rtsr_row_read(state.handle, range(state.rows)[row], _address(whole, whole.shape))
         ends = np.cumsum([prod(shape) for shape in self._shapes.values()])
         parts = np.split(whole, ends[:-1])
         return {name: part.reshape(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
@@ -127,8 +128,8 @@ class NativeBackend:
         row, address = range(state.rows)[row], None
         if memory is not None:
             whole = np.concatenate([np.asarray(memory[name], np.float32).ravel() for name in self._shapes])
-            address = _address(whole, (self._lib.rtsr_row_size(state.handle),))
-        self._lib.rtsr_row_write(state.handle, row, address)
+            address = _address(whole, (self.lib.rtsr_row_size(state.handle),))
+        self.lib.rtsr_row_write(state.handle, row, address)
 
 
 def _address(array: NDArray[Any], shape: tuple[int, ...], kind: type = np.float32) -> int:

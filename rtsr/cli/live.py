@@ -43,7 +43,10 @@ def live(
         str | None, typer.Option("--virtual-speaker", metavar="[NAME]", help="Make a speaker for call programs.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, ort, eager or null.")] = None,
+    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager or null.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What carries the voice: auto, native (no interpreter) or python.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with a [live] table; options override it.")] = None,
     rate: Annotated[int | None, typer.Option(help="Of both devices, in Hz.")] = None,
     host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None,
@@ -68,8 +71,9 @@ def live(
     """
     given: dict[str, Any] = {
         **{"input": input, "output": output, "virtual_mic": virtual_mic, "virtual_speaker": virtual_speaker},
-        **{"model": model, "backend": backend, "rate": rate, "host": host, "gain_db": gain, "cushion_ms": cushion},
-        **{"metrics": metrics, "socket": None if socket is None else str(socket)},
+        **{"model": model, "backend": backend, "engine": engine, "rate": rate, "host": host},
+        **{"gain_db": gain, "cushion_ms": cushion, "metrics": metrics},
+        "socket": None if socket is None else str(socket),
         "cutoff": None if cutoff is None else parse_cutoff(cutoff),
     }
     settings = make_settings(config, given)

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import InvalidSetting
 
 HOSTS = ("sounddevice", "pyaudio", "jack")
+ENGINES = ("auto", "native", "python")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.0, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
 CUSHION_MS = {"sounddevice": 7.0, "pyaudio": 7.0, "jack": 3.0}
@@ -29,6 +30,7 @@ class Settings:
     virtual_speaker: str | None = None
     model: str = "voice-16k"
     backend: str = "auto"
+    engine: str = "auto"  # what carries the voice: native without the interpreter, python with it; auto: as can be
     host: str = "sounddevice"
     rate: int = 48_000
     block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
@@ -54,12 +56,19 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise InvalidSetting(f"{name}: expected {least:g} to {most:g}, got {value}")
-        if self.host not in HOSTS:
-            close = get_close_matches(self.host, HOSTS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InvalidSetting(f"host: expected one of {', '.join(HOSTS)}, got {self.host!r}{hint}")
+        self._check_choice("host", HOSTS)
+        self._check_choice("engine", ENGINES)
+        if self.engine == "native" and self.backend not in ("auto", "native"):
+            raise InvalidSetting(f"backend: expected native or auto with the native engine, got {self.backend!r}")
         if isinstance(self.cutoff, str) and self.cutoff != "auto":
             raise InvalidSetting(f"cutoff: expected 'auto' or a number of Hz, got {self.cutoff!r}")
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            close = get_close_matches(value, choices, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InvalidSetting(f"{name}: expected one of {', '.join(choices)}, got {value!r}{hint}")
 
     def _check_type(self, name: str, kind: str) -> None:
         value = getattr(self, name)

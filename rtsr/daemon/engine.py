@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..backend import load
 from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
 from ..io import virtual
@@ -17,17 +15,17 @@ from ..io import wire as w
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
-from .priority import ask_for_real_time
+from .native_worker import NativeWorker
+from .priority import ask_for_real_time, hurried
 from .stats import gather
-from .worker import Worker
+from .worker import Worker, events
 
-NAP_S = 0.0005
 WATCH_S = 0.1
 START_S = 1.0  # more, before the first callback
 STALLED_S = 0.5  # without a callback: the stream is opened anew
 LOOK_S = 0.5  # between looks at whether the named ends are still there
 RETRY_S = 0.2
-CLOSE_S = 1.0  # a device that is gone may never let go
+CLOSE_S, CLOSE_LAST_S = 1.0, 0.2  # a device that is gone may never let go; the last time there is less to wait for
 
 
 def make_host(name: str) -> Host:
@@ -37,6 +35,23 @@ def make_host(name: str) -> Host:
 
         return PyAudioHost()
     return SoundDeviceHost()
+
+
+def make_worker(settings: Settings) -> Worker | NativeWorker:
+    """Return a worker for these settings, with its model; the native one where that is asked for, or can be."""
+    model = load(settings.model, "native" if settings.engine == "native" else settings.backend)
+    native = model.name == "native" and settings.engine != "python"
+    kind: type[Worker | NativeWorker] = NativeWorker if native else Worker
+    worker = kind(
+        model,
+        settings.rate,
+        cushion=settings.cushion,
+        burst=2 * settings.block,
+        sleep_db=settings.sleep_db,
+        cutoff=settings.cutoff,
+    )
+    worker.wish(gain_db=settings.gain_db)
+    return worker
 
 
 class Engine:
@@ -49,17 +64,8 @@ class Engine:
     def __init__(self, settings: Settings, tell: Tell) -> None:
         self.settings, self.tell = settings, tell
         self.virtual = self._virtual()
-        model = load(settings.model, settings.backend)
-        self.worker = Worker(
-            model,
-            settings.rate,
-            cushion=settings.cushion,
-            burst=2 * settings.block,
-            sleep_db=settings.sleep_db,
-            cutoff=settings.cutoff,
-            tell=tell,
-        )
-        self.worker.wishes.gain_db = settings.gain_db
+        self.worker = make_worker(settings)
+        self.told = self.worker.report()
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
         self.reconnects = 0
@@ -79,27 +85,14 @@ class Engine:
 
     def start(self) -> None:
         """Open the devices and let the voice flow; raises `DeviceFailed` and its kin."""
-        self._warm_up()
+        self.worker.warm_up()
         self._thread.start()
         self._open()
 
-    def _warm_up(self) -> None:
-        """Compile and touch everything once, so that the first hop is no slower than the others."""
-        silence = np.zeros(self.worker.hop, np.float32)
-        for _ in range(4):
-            self.worker.voice.path.process(silence + np.float32(0.01))
-            self.worker.drift.process(silence)
-        self.worker.voice.path.reset()
-        self.worker.drift.reset()
-
     def _work(self) -> None:
         self.tell("priority", ask_for_real_time())
-        missing, step = self.worker.wire, self.worker.step
         try:
-            while not self._stopping.is_set():
-                if not step():
-                    lacking = self.worker.hop - missing.waiting
-                    time.sleep(max(NAP_S, 0.3 * lacking / self.worker.rate))
+            self.worker.run()
         except BaseException as error:
             self._error = error
 
@@ -112,7 +105,7 @@ class Engine:
         self.plan = self._make_plan(list_devices())
         self.worker.wire.settle()
         self.host.open(self.plan, self.worker.wire)
-        self.worker.drift.relearn()
+        self.worker.relearn()
         self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
         self._looked = time.monotonic()
 
@@ -135,6 +128,9 @@ class Engine:
         """Look after the devices once; call it every `WATCH_S`. Mends what it can, raises what the worker raised."""
         if self._error is not None:
             raise self._error
+        before, self.told = self.told, self.worker.report()
+        for kind, line in events(before, self.told):
+            self.tell(kind, line)
         trouble = self._trouble()
         if trouble:
             self._reconnect(trouble)
@@ -156,7 +152,8 @@ class Engine:
                 return f"{device.name} stopped"
         if now - self._looked > LOOK_S:
             self._looked = now
-            return self._missing_end(self.plan)
+            with hurried():
+                return self._missing_end(self.plan)
         return None
 
     def _missing_end(self, plan: Plan) -> str | None:
@@ -195,21 +192,22 @@ class Engine:
             self.tell("reconnect", f"{trouble}; connected again after {time.monotonic() - began:.1f} s")
             return
 
-    def _close(self) -> None:
+    def _close(self, patience_s: float = CLOSE_S) -> None:
         """Close the devices; one that does not let go is left to a thread of its own, and a new host takes over."""
         closing = threading.Thread(target=self.host.close, name="rtsr closing", daemon=True)
         closing.start()
-        closing.join(CLOSE_S)
+        closing.join(patience_s)
         if closing.is_alive():
             self.tell("stuck", "a device does not let go; left alone")
             self.host = make_host(self.settings.host)
 
     def stop(self) -> None:
-        """End everything and remove the virtual device; takes less than a second."""
+        """End everything and remove the virtual device; takes less than half a second."""
         self._stopping.set()
-        self._close()
+        self.worker.stop()
+        self._close(CLOSE_LAST_S)
         if self._thread.is_alive():
-            self._thread.join(0.5)
+            self._thread.join(CLOSE_LAST_S)
         if self.virtual is not None:
             with contextlib.suppress(RtsrError):
                 virtual.remove()
@@ -232,26 +230,26 @@ class Engine:
         return commands[do](value)
 
     def _flag(self, name: str, value: Any) -> bool:
-        wishes = self.worker.wishes
-        known = {"on": True, "off": False, "toggle": not getattr(wishes, name), True: True, False: False}
+        known = {"on": True, "off": False, "toggle": not getattr(self.worker.wishes, name), True: True, False: False}
         if not isinstance(value, str | bool) or value not in known:
             raise InvalidSetting(f"{name}: expected on, off or toggle, got {value!r}")
-        setattr(wishes, name, known[value])
+        self.worker.wish(**{name: known[value]})
         return known[value]
 
     def _gain(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -120 <= value <= 24:
             raise InvalidSetting(f"gain: expected -120 to 24 dB, got {value!r}")
-        self.worker.wishes.gain_db = float(value)
+        self.worker.wish(gain_db=float(value))
         return float(value)
 
     def _model(self, value: Any) -> str:
         if not isinstance(value, str):
             raise InvalidSetting(f"model: expected a name, got {value!r}")
-        model = load(value, self.settings.backend)
+        model = load(value, "native" if self.worker.engine == "native" else self.settings.backend)
         self.worker.switch(model)
         return model.model
 
     def stats(self) -> dict[str, Any]:
         """Return what is going on, in plain numbers and names."""
-        return gather(self)
+        with hurried():
+            return gather(self)

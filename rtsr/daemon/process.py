@@ -16,7 +16,7 @@ from ..errors import ControlFailed, DeviceFailed
 from .config import Settings, Tell
 
 ANSWER_S = 10.0
-STOP_S = 0.8
+STOP_S = 0.5  # of the second in which `rtsr live` is to end
 READY_S = 60.0  # the very first start compiles
 
 
@@ -42,7 +42,9 @@ class EngineProcess:
         pipe = subprocess.PIPE
         self.ready.clear()
         self.failure = None
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env)
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env, start_new_session=True
+        )
         for job in (self._read, self._read_noise):
             threading.Thread(target=job, args=(self.process,), daemon=True).start()
 
@@ -120,7 +122,7 @@ class EngineProcess:
             self.noise.extend(line.strip() for line in lines)
 
     def stop(self) -> None:
-        """End the process: asked first, killed after 0.8 s."""
+        """End the process: asked first, killed after half a second, as one may be that is still starting."""
         if self.process is None:
             return
         if self.process.stdin is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..dsp.windows import FloatArray
 from ..io import wire as w
+from .worker import PERCENTILES
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -36,12 +37,13 @@ def gather(engine: Engine) -> dict[str, Any]:
     """Return everything; reads what other threads write, so the numbers are of about the same moment."""
     worker, wire, plan = engine.worker, engine.worker.wire, engine.plan
     head, rate = wire.head, wire.rate
-    p50, p95, p99 = worker.counters.percentiles_ms(50, 95, 99)
+    report = worker.report()
     device_in, device_out = (1000 * s for s in engine.host.latency_s)
     ring = 1000 * max(0, wire.ready) / rate
     return {
-        "model": worker.voice.gate.model,
-        "backend": worker.voice.gate.name,
+        "model": report.model,
+        "backend": report.backend,
+        "engine": worker.engine,
         "host": engine.host.name,
         "rate_hz": rate,
         "input": plan.source.name if plan else None,
@@ -50,9 +52,9 @@ def gather(engine: Engine) -> dict[str, Any]:
         "bypass": worker.wishes.bypass,
         "mute": worker.wishes.mute,
         "gain_db": worker.wishes.gain_db,
-        "cutoff_hz": worker.voice.path.cutoff_hz,
-        "asleep": worker.voice.gate.asleep,
-        "plain": not head[w.FLOWING] or worker.rest_until > 0,
+        "cutoff_hz": report.cutoff_hz,
+        "asleep": report.asleep,
+        "plain": not head[w.FLOWING] or report.resting,
         "input_db": level_db(float(wire.levels[w.PEAK_IN])),
         "output_db": level_db(float(wire.levels[w.PEAK_OUT])),
         "latency_ms": {
@@ -61,17 +63,17 @@ def gather(engine: Engine) -> dict[str, Any]:
             "algorithm": round(1000 * worker.latency / rate, 2),
             "total": round(device_in + device_out + ring + 1000 * worker.latency / rate, 2),
         },
-        "compute_ms": {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)},
-        "hops": worker.counters.hops,
-        "late_hops": worker.counters.late,
+        "compute_ms": {f"p{p}": round(ms, 3) for p, ms in zip(PERCENTILES, report.compute_ms, strict=True)},
+        "hops": report.hops,
+        "late_hops": report.late,
         "underruns": int(head[w.UNDERFLOWS]),
         "starved": int(head[w.STARVED]),
         "device_xruns": int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS]),
-        "overloads": worker.overloads,
+        "overloads": report.overloads,
         "reconnects": engine.reconnects,
-        "lost_samples": worker.lost,
+        "lost_samples": report.lost,
         "trimmed_samples": int(head[w.TRIMMED]),
-        "drift_ppm": round(worker.drift.ppm, 1),
+        "drift_ppm": round(report.drift_ppm, 1),
         "cpu_s": round(time.process_time(), 2),
         "before_db": bands_db(wire.tape, int(head[w.HEARD])),
         "after_db": bands_db(wire.ring, int(head[w.MADE])),

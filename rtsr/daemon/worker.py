@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from ..errors import InvalidSetting
 from ..io import wire as w
 from ..io.wire import Wire
 from ..session import Counters
-from ..stream import Stream
-from .config import Tell
+from ..spec import Spec
+from ..stream import Stream, linear_gain
 from .drift import Drift
 from .gate import Gate
 
@@ -25,15 +25,61 @@ BEHIND_S = 0.1  # a stall that ends is caught up sooner
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
 WARM_UP_S = 0.8  # of the past that a new model hears before it speaks
 CATCH_UP = 4  # hops a new model takes while the old one takes one
+PERCENTILES = (50, 95, 99)
+NAP_S, NAP_SHARE = 0.0005, 0.3  # at least, and of the time until a hop is there
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the worker is to do; set by any thread, looked at once a hop."""
+    """What a worker is to do; looked at once a hop."""
 
     gain_db: float = 0.0
     bypass: bool = False
     mute: bool = False
+
+    def __post_init__(self) -> None:
+        linear_gain(self.gain_db)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker, of whichever kind, says of itself; the numbers are of about the same moment."""
+
+    model: str
+    backend: str
+    hops: int
+    late: int  # hops that took longer to compute than they last
+    lost: int  # samples left out after a long stall
+    overloads: int
+    rested: int  # frames for which the network did not run
+    switches: int  # models that took over
+    rest_s: float  # how long the rest after the last overload was meant to be
+    cutoff_hz: float
+    level: float  # of the generated band, a factor
+    ratio: float  # of the two clocks, as corrected now
+    drift_ppm: float  # and as found in the long run
+    asleep: bool  # in silence
+    resting: bool  # after an overload
+    compute_ms: tuple[float, ...]  # a hop's PERCENTILES
+
+
+def events(before: Report, now: Report) -> list[tuple[str, str]]:
+    """Return what is to be told of the time between two reports: kinds, and lines for people."""
+    told = []
+    if now.overloads > before.overloads:
+        told.append(("overload", f"too slow for this machine: plain for {now.rest_s:.0f} s"))
+    if now.switches > before.switches:
+        told.append(("model", f"{now.model} speaks now"))
+    return told
+
+
+def check_rate(spec: Spec, rate: int) -> None:
+    """Raise `InvalidSetting` for a rate that no worker takes with this model."""
+    if rate % spec.frames_per_s or rate < spec.rate:
+        raise InvalidSetting(
+            f"expected a rate of at least {spec.rate} Hz that is a multiple of "
+            f"{spec.frames_per_s} Hz, got {rate} Hz: try --rate 48000"
+        )
 
 
 class Voice:
@@ -59,8 +105,10 @@ class Voice:
 class Worker:
     """Runs a voice between the two ends of a wire, hop by hop, with one latency from the first to the last.
 
-    `step` is one thread's; `wishes`, `switch` and the counters are anybody's. `tell` gets (kind, line) events.
+    `step` and `run` are one thread's, the rest is anybody's. `NativeWorker` is its twin without the interpreter.
     """
+
+    engine = "python"
 
     def __init__(
         self,
@@ -71,15 +119,10 @@ class Worker:
         burst: int = 0,
         sleep_db: float = -70.0,
         cutoff: float | str = "auto",
-        tell: Tell = lambda kind, line: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if rate % model.spec.frames_per_s or rate < model.spec.rate:
-            raise InvalidSetting(
-                f"expected a rate of at least {model.spec.rate} Hz that is a multiple of "
-                f"{model.spec.frames_per_s} Hz, got {rate} Hz: try --rate 48000"
-            )
-        self.rate, self.sleep_db, self.cutoff, self.tell, self.clock = rate, sleep_db, cutoff, tell, clock
+        check_rate(model.spec, rate)
+        self.rate, self.sleep_db, self.cutoff, self.clock = rate, sleep_db, cutoff, clock
         self.voice = Voice(model, rate, sleep_db, cutoff)
         self.hop = self.voice.hop
         self.drift = Drift(rate, self.hop)
@@ -89,15 +132,67 @@ class Worker:
         self.wishes, self.counters = Wishes(), Counters()
         self.next: Voice | None = None
         self.fade = 0  # hops left in which `next` takes over
-        self.lost = self.overloads = 0
-        self.rest_until, self.retry_s, self.behind_since = 0.0, RETRY_S, clock()
+        self.lost = self.overloads = self.switches = 0
+        self.rest_s = self.rest_until = 0.0
+        self.retry_s, self.behind_since = RETRY_S, clock()
+        self._stopping = False
         self._heard = np.zeros(self.hop, np.float32)
         self._loudness = 1.0
         self._slopes = np.linspace(0, 1, FADE_HOPS * self.hop + 1, dtype=np.float32)[1:].reshape(FADE_HOPS, -1)
 
+    def warm_up(self) -> None:
+        """Compile and touch everything once, so that the first hop is no slower than the others."""
+        silence = np.zeros(self.hop, np.float32)
+        for _ in range(4):
+            self.voice.path.process(silence + np.float32(0.01))
+            self.drift.process(silence)
+        self.voice.path.reset()
+        self.drift.reset()
+
+    def wish(self, **changes: float | bool) -> None:
+        """Change some of the wishes: `gain_db`, at most 24, `bypass` or `mute`; slides over 10 ms."""
+        self.wishes = replace(self.wishes, **changes)  # type: ignore[arg-type]
+
+    def run(self) -> None:
+        """Take hop after hop, sleeping in between, until `stop`: the calling thread is the worker's."""
+        while not self._stopping:
+            if not self.step():
+                time.sleep(max(NAP_S, NAP_SHARE * (self.hop - self.wire.waiting) / self.rate))
+
+    def stop(self) -> None:
+        """Let `run` return within a few milliseconds."""
+        self._stopping = True
+
+    def relearn(self) -> None:
+        """Learn anew how full the ring is to be, as after a device was opened."""
+        self.drift.relearn()
+
+    def report(self) -> Report:
+        """Return what is going on."""
+        gate, drift, counters = self.voice.gate, self.drift, self.counters
+        return Report(
+            model=gate.model,
+            backend=gate.name,
+            hops=counters.hops,
+            late=counters.late,
+            lost=self.lost,
+            overloads=self.overloads,
+            rested=gate.rested,
+            switches=self.switches,
+            rest_s=self.rest_s,
+            cutoff_hz=self.voice.path.cutoff_hz,
+            level=self.voice.level,
+            ratio=drift.ratio,
+            drift_ppm=drift.ppm,
+            asleep=gate.asleep,
+            resting=self.rest_until > 0,
+            compute_ms=counters.percentiles_ms(*PERCENTILES),
+        )
+
     def step(self) -> bool:
         """Take one hop from the tape and put one into the ring, if one is there; returns whether."""
         if self.wire.waiting < self.hop:
+            self.behind_since = self.clock()
             return False
         began = time.perf_counter()
         self._keep_up()
@@ -114,7 +209,7 @@ class Worker:
 
     def _follow(self, voice: Voice) -> Voice:
         """Bring a voice a step nearer to what is wished."""
-        wanted = 0.0 if self.wishes.bypass else 10 ** (self.wishes.gain_db / 20)
+        wanted = 0.0 if self.wishes.bypass else linear_gain(self.wishes.gain_db)
         voice.follow(wanted)
         voice.gate.shut = self.rest_until > 0 or voice.level == 0
         return voice
@@ -130,8 +225,7 @@ class Worker:
             self.behind_since = now
         elif now - self.behind_since > BEHIND_S and not self.rest_until:
             self.overloads += 1
-            self.rest_until = now + self.retry_s
-            self.tell("overload", f"too slow by {1000 * waiting / self.rate:.0f} ms: plain for {self.retry_s:.0f} s")
+            self.rest_s, self.rest_until = self.retry_s, now + self.retry_s
             self.retry_s = min(2 * self.retry_s, RETRY_MOST_S)
         if self.rest_until and now >= self.rest_until and waiting < 2 * self.hop:
             self.rest_until = 0.0
@@ -187,5 +281,5 @@ class Worker:
         self.fade -= 1
         if self.fade == 0:
             self.voice, self.next = voice, None
-            self.tell("model", f"{voice.gate.model} speaks now")
+            self.switches += 1
         return out + slope * (new - out)

@@ -7,6 +7,7 @@ found and removed by the next start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -76,12 +77,21 @@ def _is_rtsr(process: int) -> bool:
         return False
 
 
+def _unload(pulse: Any, modules: list[int]) -> int:
+    """Unload modules, the last made first; returns how many went, as another rtsr may be clearing the same ones."""
+    import pulsectl
+
+    gone = 0
+    for index in reversed(modules):
+        with contextlib.suppress(pulsectl.PulseOperationFailed):
+            pulse.module_unload(index)
+            gone += 1
+    return gone
+
+
 def remove_stale(pulse: Any) -> int:
     """Unload what processes that are gone have left behind; returns how many modules."""
-    stale = [index for index, owner in _owned(pulse) if not _is_rtsr(owner)]
-    for index in reversed(stale):
-        pulse.module_unload(index)
-    return len(stale)
+    return _unload(pulse, [index for index, owner in _owned(pulse) if not _is_rtsr(owner)])
 
 
 def ensure(virtual: Virtual, rate: int) -> int:
@@ -126,6 +136,4 @@ def remove() -> None:
     if pulse is None:
         return
     with pulse:
-        for index, owner in reversed(_owned(pulse)):
-            if owner == os.getpid():
-                pulse.module_unload(index)
+        _unload(pulse, [index for index, owner in _owned(pulse) if owner == os.getpid()])

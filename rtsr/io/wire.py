@@ -199,7 +199,7 @@ def play_callback(_source: Any, sink: Any, frames: Any, _time: Any, flags: Any, 
     levels, tape = cells[2 * HEAD : start], cells[start : start + tape_size]
     ring = cells[start + tape_size : start + tape_size + ring_size]
     play(head, levels, tape, ring, carray(sink, (np.int64(frames), head[CHANNELS_OUT]), np.float32))
-    if flags & OUTPUT_UNDERFLOW:
+    if flags & OUTPUT_UNDERFLOW and not head[UNSETTLED]:  # before that nothing flows: a start is no loss
         head[PLAY_XRUNS] += 1
     return CONTINUE
 

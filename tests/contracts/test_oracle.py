@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from conftest import open_backend
+from backends import open_backend
 from signals import cut, noise, voice_like
 
 from rtsr import Reblock, Stream

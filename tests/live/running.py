@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ THROUGH = ("--input", "A.monitor", "--output", "B", "--cutoff", "4000")
 THROUGH_JACK = ("--input", "A Audio/Sink sink", "--output", "B Audio/Sink sink", "--cutoff", "4000", "--host", "jack")
 SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
+STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
+OURS, DEVICES = ("underruns", "overloads", "reconnects"), ("starved", "device_xruns")  # whose fault a loss is
+TRIES = 3
 
 
 class Running:
@@ -61,12 +65,16 @@ class Running:
     def troubles(self) -> dict[str, int]:
         """What may have cost the voice its band or a sample: all zero where the machine was quick enough."""
         stats = self.stats()
-        return {k: stats[k] for k in ("underruns", "starved", "device_xruns", "overloads", "reconnects")}
+        return {k: stats[k] for k in (*OURS, *DEVICES)}
 
-    def stop(self) -> int:
+    def stop(self, within_s: float = STOP_S) -> int:
         """SIGTERM, and the exit code."""
-        self.process.terminate()
-        return self.process.wait(15)
+        return self.end(signal.SIGTERM, within_s)
+
+    def end(self, by: int, within_s: float = STOP_S) -> int:
+        """Send a signal; returns the exit code, which fails the test where it does not come in time."""
+        self.process.send_signal(by)
+        return self.process.wait(within_s)
 
 
 def children(process: int) -> list[int]:
@@ -82,11 +90,17 @@ def children(process: int) -> list[int]:
     return found
 
 
-def rtsr(server_or_env: Server | dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """Start `rtsr ARGUMENTS`."""
+    command, pipe = [sys.executable, "-m", "rtsr", *arguments], subprocess.PIPE
+    return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `rtsr ARGUMENTS` to its end."""
-    env = server_or_env.env if isinstance(server_or_env, Server) else {**os.environ, **server_or_env}
-    command = [sys.executable, "-m", "rtsr", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    process = start(server.env, *arguments)
+    printed, error = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
 def voice(seconds: float) -> np.ndarray:
@@ -94,16 +108,47 @@ def voice(seconds: float) -> np.ndarray:
     return narrowed(voice_like(seconds, RATE, seed=3), RATE, 3900)
 
 
-def through(server: Server, sink: str, source: str, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Play into a sink; return what its monitor heard, what the source gave at the same time, and the delay in ms."""
+def through(
+    server: Server,
+    sink: str,
+    source: str,
+    sound: np.ndarray,
+    begin: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Play into a sink; return what its monitor heard, what the source gave at the same time, and the delay in ms.
+
+    `begin` is called when both are recorded and nothing is played yet, `meanwhile` when it is.
+    """
     before, after = Recorder(server, f"{sink}.monitor"), Recorder(server, source)
-    play(server, sink, sound).wait(60)
+    begin()
+    playing = play(server, sink, sound)
+    meanwhile()
+    playing.wait(60)
     time.sleep(0.3)
     (heard, began), (given, given_began) = before.stop(), after.stop()
     skipped = round((given_began - began) * RATE)
     heard, given = heard[max(0, skipped) :], given[max(0, -skipped) :]
     n = min(len(heard), len(given))
     return heard[:n], given[:n], 1000 * lag(heard[:n], given[:n]) / RATE
+
+
+def through_whole(
+    running: Running, server: Server, sound: np.ndarray, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return what `through` does from A to B, of a time in which nothing was lost.
+
+    What rtsr loses fails the test. What the devices report as lost, as a sound server may on a machine that others use
+    too, is said again.
+    """
+    before: dict[str, int] = {}
+    for _ in range(TRIES):
+        recorded = through(server, "A", "B.monitor", sound, lambda: before.update(running.troubles()), meanwhile)
+        lost = {k: n - before[k] for k, n in running.troubles().items() if n > before[k]}
+        assert not set(lost) & set(OURS), (lost, running.printed)
+        if not lost:
+            return recorded
+    raise AssertionError(f"the devices lost sound in each of {TRIES} recordings, {lost} in the last")
 
 
 def lag(reference: np.ndarray, signal: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""What happens to `rtsr live` over a day: servers die, devices go, others are busy. How fast is `bench/live.py`'s."""
+"""What happens to `rtsr live` over a day: it is told to end, servers die, devices go, others are busy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from running import THROUGH, flows, voice
+from running import DEVICES, OURS, SETTLED_S, THROUGH, TRIES, flows, voice
 from servers import RATE, Recorder, Server, play, wait_for
 from signals import power_db, voice_like
 
@@ -17,19 +17,17 @@ from rtsr.daemon.config import Settings
 from rtsr.daemon.process import EngineProcess
 
 GONE_S = 1.2  # long enough to be noticed
+BACK_S = 2.0  # from when a device is there again
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_any_moment_ends_it(pulse, live, signal_):
-    for delays_s in ((0.1, 0.9), (0.5, 1.3)):
-        starting = [(live(pulse, *THROUGH, wait=False), delay_s) for delay_s in delays_s]
-        for running, delay_s in starting:
-            wait_for(running.socket.exists, 30)
-            time.sleep(delay_s)
-            running.process.send_signal(signal_)
-        for running, _ in starting:
-            assert running.process.wait(15) == 0, running.printed
-            assert not running.socket.exists()
+    for delay_s in (0.0, 0.1, 0.4, 1.2):
+        running = live(pulse, *THROUGH, wait=False)
+        wait_for(running.socket.exists, 30)
+        time.sleep(delay_s)
+        assert running.end(signal_) == 0, running.printed
+        assert not running.socket.exists()
 
 
 def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server, live):
@@ -56,7 +54,7 @@ def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server
     for recorder in recorders:
         heard, _ = recorder.stop()
         assert power_db(heard, RATE, 4500, 7500) > power_db(sound, RATE, 4500, 7500) + 20
-    assert running.stop() == 0
+    assert running.stop() == 0, running.printed
     assert not [n for n in server.names("sinks") + server.names("sources") if "rtsr" in n]
 
 
@@ -77,7 +75,7 @@ def test_a_server_that_dies_and_comes_back_is_found(start_server, live, tmp_path
         server.stop(signal.SIGKILL)
         time.sleep(GONE_S)
         server.start()
-        running.wait_for_event("reconnect")
+        running.wait_for_event("reconnect", seconds=BACK_S)
         sound = play(server, "A", voice(12))
         assert flows(server)
         sound.terminate()
@@ -98,7 +96,7 @@ def test_a_device_that_is_removed_and_comes_back_is_found(pulse, live):
     pulse.pactl("unload-module", number)
     time.sleep(GONE_S)
     number = pulse.load(*make)
-    running.wait_for_event("reconnect")
+    running.wait_for_event("reconnect", seconds=BACK_S)
     sound = play(pulse, "A", voice(12))
     assert flows(pulse, "C.monitor")
     sound.terminate()
@@ -112,11 +110,22 @@ def test_a_new_default_is_followed(pulse, live):
     assert running.stats()["output"] == "B"
     number = pulse.load("module-null-sink", "sink_name=D", "norewinds=1", "rate=48000", "channels=1")
     pulse.pactl("set-default-sink", "D")
-    running.wait_for_event("reconnect")
+    running.wait_for_event("reconnect", seconds=BACK_S)
     assert running.stats()["output"] == "D"
     pulse.pactl("set-default-sink", "B")
     running.stop()
     pulse.pactl("unload-module", number)
+
+
+def lost_in(seconds: float, server: Server, engine: EngineProcess, sound: np.ndarray) -> dict[str, int]:
+    """Let a voice flow; returns what was lost meanwhile."""
+    playing, before = play(server, "A", sound), engine.ask("stats")
+    time.sleep(seconds)
+    after = engine.ask("stats")
+    playing.terminate()
+    playing.wait()
+    assert after["hops"] - before["hops"] > 0.95 * 200 * seconds
+    return {k: after[k] - before[k] for k in (*OURS, *DEVICES)}
 
 
 def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeypatch):
@@ -140,19 +149,16 @@ def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeyp
     threads = [threading.Thread(target=job) for job in (count, count, sort)]
     try:
         engine.wait_until_ready()
-        time.sleep(1.5)
-        before = engine.ask("stats")
-        sound = play(pulse, "A", voice_like(22, RATE))
+        sound = voice_like(22, RATE)
+        time.sleep(SETTLED_S)
         for thread in threads:
             thread.start()
-        time.sleep(20)
-        burning.set()
-        after = engine.ask("stats")
-        sound.terminate()
-        sound.wait()
-        assert after["hops"] - before["hops"] > 19 * 200
-        assert after["underruns"] - before["underruns"] == 0
-        assert after["starved"] - before["starved"] == 0
+        for _ in range(TRIES):
+            lost = lost_in(20, pulse, engine, sound)
+            assert not any(lost[k] for k in OURS), lost
+            if not any(lost.values()):
+                break  # else the devices lost sound, as they may where others use the machine too
+        assert not any(lost.values()), f"{lost} in the last of {TRIES} times"
     finally:
         burning.set()
         for thread in threads:

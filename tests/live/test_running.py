@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -12,8 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import rtsr, voice
-from servers import Recorder, play, wait_for
+from running import STOP_S, Running, rtsr, start, through_whole, voice
+from servers import wait_for
+
+REFUSED = {
+    "no such input": (("--input", "nobody"), "no input device named 'nobody'"),
+    "no such output": (("--output", "C"), "no output device named 'C'"),
+    "impossible rate": (("--rate", "44100"), "try --rate 48000"),
+    "no such model": (("--model", "voice-15k"), "no model named 'voice-15k'"),
+    "unwritable socket": (("--socket", "/proc/rtsr.sock"), "choose another place with --socket"),
+    "second instance": (("--socket", "{socket}"), "another rtsr live listens"),
+    "busy port": (("--metrics", "{port}"), "choose another"),
+    "no server": ((), "no input device"),
+    "no server for a microphone": (("--virtual-mic",), "needs a PulseAudio or PipeWire server"),
+    "no server of JACK's": (("--host", "jack"), "no input device"),
+}
 
 
 def steps(signal_: np.ndarray) -> float:
@@ -21,22 +35,19 @@ def steps(signal_: np.ndarray) -> float:
 
 
 def test_bypass_gain_and_a_model_switch_while_a_voice_flows_make_no_click(pulse, running, model_path):
-    calm = Recorder(pulse, "B.monitor")
-    play(pulse, "A", voice(4)).wait(60)
-    expected, _ = calm.stop()
-    recorder = Recorder(pulse, "B.monitor")
-    sound = play(pulse, "A", voice(4))
-    time.sleep(0.7)
-    assert running.ask("bypass", "on") is True
-    time.sleep(0.5)
-    assert running.stats()["bypass"]
-    assert running.ask("bypass", "toggle") is False
-    assert running.ask("model", str(model_path)) == json.loads(model_path.read_text())["name"]
-    assert running.ask("gain", -6.0) == -6.0
-    running.wait_for_event("model")
-    sound.wait(60)
-    heard, _ = recorder.stop()
+    def switch() -> None:
+        time.sleep(1.2)
+        assert running.ask("bypass", "on") is True
+        time.sleep(0.3)
+        assert running.stats()["bypass"]
+        assert running.ask("bypass", "toggle") is False
+        assert running.ask("model", str(model_path)) == json.loads(model_path.read_text())["name"]
+        assert running.ask("gain", -6.0) == -6.0
+
+    _, expected, _ = through_whole(running, pulse, voice(4))
+    _, heard, _ = through_whole(running, pulse, voice(4), switch)
     assert running.ask("gain", 0.0) == 0.0
+    running.wait_for_event("model")
     assert np.abs(expected).max() > 0.1
     assert steps(heard) <= 1.1 * steps(expected)
 
@@ -62,9 +73,13 @@ def test_a_probe_measures_the_round_trip(pulse, running):
     assert float(found["measured round trip, median"].removesuffix(" ms")) > 11.3
 
 
-def test_metrics_and_health(running):
+def metrics_port(running: Running) -> int:
     wait_for(lambda: "event=metrics" in running.printed)
-    base = running.printed.split("http://")[1].split("/metrics")[0]
+    return int(running.printed.split("http://127.0.0.1:")[1].split("/metrics")[0])
+
+
+def test_metrics_and_health(running):
+    base = f"127.0.0.1:{metrics_port(running)}"
 
     def healthy() -> bool:
         try:
@@ -76,7 +91,6 @@ def test_metrics_and_health(running):
     text = urllib.request.urlopen(f"http://{base}/metrics", timeout=10).read().decode()
     assert 'rtsr_underruns_total{path="voice"}' in text
     assert 'rtsr_latency_ms{part="algorithm",path="voice"} 11.33' in text
-    assert base.startswith("127.0.0.1:")
 
 
 def test_there_is_no_torch_in_it(running):
@@ -107,40 +121,31 @@ def test_the_socket_is_its_users_alone_and_refuses_nonsense(running):
         assert json.loads(lines.readline()) == {"ok": True, "value": {"voice": False}}
 
 
-def test_a_second_instance_and_no_server_are_said_in_one_line(pulse, running, tmp_path):
-    second = rtsr(pulse, "live", "--socket", str(running.socket))
-    assert (second.returncode, "another rtsr live listens" in second.stderr) == (1, True)
-    nowhere = {**pulse.env, "PULSE_SERVER": f"unix:{tmp_path}/none", "XDG_RUNTIME_DIR": str(tmp_path)}
-    for more, word in (((), "no input device"), (("--virtual-mic",), "needs a PulseAudio or PipeWire server")):
-        lonely = rtsr(nowhere, "live", *more)
-        assert lonely.returncode == 1
-        assert word in lonely.stderr
+@pytest.fixture(scope="module")
+def refused(pulse, running, tmp_path_factory) -> dict[str, subprocess.Popen[str]]:
+    """Every `rtsr live` that cannot be, all started at once."""
+    folder = tmp_path_factory.mktemp("refused")
+    nowhere = {**pulse.env, "PULSE_SERVER": f"unix:{folder}/none", "XDG_RUNTIME_DIR": str(folder)}
+    started = {}
+    for name, (arguments, _) in REFUSED.items():
+        own = () if "--socket" in arguments else ("--socket", str(folder / name.replace(" ", "-")))
+        filled = [a.format(socket=running.socket, port=metrics_port(running)) for a in (*arguments, *own)]
+        started[name] = start(nowhere if name.startswith("no server") else pulse.env, "live", *filled)
+    return started
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (("--input", "nobody"), "no input device named 'nobody'"),
-        (("--output", "C"), "no output device named 'C'"),
-        (("--rate", "44100"), "try --rate 48000"),
-        (("--rate", "1"), "expected 16000 to 192000"),
-        (("--host", "sounddevise"), "did you mean 'sounddevice'"),
-        (("--model", "voice-15k"), "no model named 'voice-15k'"),
-        (("--config", "/nowhere.toml"), "/nowhere.toml: cannot be read"),
-        (("--socket", "/proc/rtsr.sock"), "choose another place with --socket"),
-    ],
-)
-def test_what_cannot_be_is_one_line_that_says_what_to_do(pulse, arguments, word):
-    done = rtsr(pulse, "live", *arguments)
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert done.returncode == 1
-    assert len(lines) == 1
-    assert word in lines[0]
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_one_line_that_says_what_to_do(refused, name):
+    _, printed = refused[name].communicate(timeout=60)
+    lines = [line for line in printed.splitlines() if line.startswith("error:")]
+    assert refused[name].returncode == 1, printed
+    assert len(lines) == 1, printed
+    assert REFUSED[name][1] in lines[0]
+    assert "Traceback" not in printed
 
 
 def test_it_ends_as_told_on_its_socket(running):
     assert running.ask("stop") is True
-    assert running.process.wait(15) == 0
+    assert running.process.wait(STOP_S) == 0
     assert not running.socket.exists()
     assert "event=stopped" in running.printed

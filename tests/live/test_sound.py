@@ -6,56 +6,87 @@ import time
 
 import numpy as np
 import pytest
-from running import SETTLED_S, THROUGH, THROUGH_JACK, lag, through, voice
+from running import SETTLED_S, THROUGH, THROUGH_JACK, lag, through_whole, voice
 from servers import RATE
 from signals import narrowed, power_db, voice_like
 
 import rtsr
 from rtsr.eval.metrics import lsd
 
-SECONDS = 4
-TRIES = 3  # a machine that is busy with something else gives the plain voice for a moment, as it should
+SECONDS = 6  # hops that begin elsewhere make another hiss, which shorter sound would show
+EDGE = RATE // 2  # at either end, left out
+MODEL = "voice-16k"  # what people run; one that hisses in silence would differ where the live network sleeps
+TOP_HZ = 2000  # of what is looked at for gaps: above, a fraction of a sample would count
+PIECE = RATE // 20
+LEAST = 0.05  # of a piece's peak, to be looked at
+HELD_DB = 12.0  # by which a piece's hiss may fall short of the one offline, as its hops lie elsewhere
 
 
 @pytest.mark.parametrize("host", ["sounddevice on PulseAudio", "sounddevice on PipeWire", "pyaudio", "jack"])
-def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, model_path, host):
+def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, host):
     server = start_server("pipewire" if host in ("jack", "sounddevice on PipeWire") else "pulse")
-    running = live(server, *(THROUGH_JACK if host == "jack" else (*THROUGH, "--host", host.split()[0])))
+    way = THROUGH_JACK if host == "jack" else (*THROUGH, "--host", host.split()[0])
+    running = live(server, *way, "--model", MODEL)
     time.sleep(SETTLED_S)
-    for _ in range(TRIES):
-        before = running.troubles()
-        heard, given, delay_ms = through(server, "A", "B.monitor", voice(SECONDS))
-        if running.troubles() == before:
-            break
-    print(f"{host}: {delay_ms:.1f} ms late, {running.troubles()}")
+    heard, given, delay_ms = through_whole(running, server, voice(SECONDS))
+    print(f"{host}: {delay_ms:.1f} ms late")
     assert delay_ms > running.stats()["latency_ms"]["algorithm"]
-    offline = rtsr.enhance(heard, RATE, RATE, model=model_path, cutoff=4000)
+    offline = rtsr.enhance(heard, RATE, RATE, model=MODEL, cutoff=4000)
     late = lag(offline, given)
     expected, got, true = offline[: len(given) - late], given[late:], voice_like(SECONDS, RATE, seed=3)
     start = lag(true, expected[: len(true)])
-    spoken = slice(start + RATE, start + (SECONDS - 1) * RATE)
-    played = voice(SECONDS)[RATE : (SECONDS - 1) * RATE]  # a recorder that loses a block makes a click in what it heard
-    assert power_db(got[spoken], RATE, 4500, 7500) > power_db(played, RATE, 4500, 7500) + 20
-    assert power_db(got[spoken], RATE, 200, 3500) == pytest.approx(power_db(heard[spoken], RATE, 200, 3500), abs=1)
-    if host == "jack":  # its recorders hear the two ends through two clocks
-        return
-    distances = [lsd(true[RATE : (SECONDS - 1) * RATE], one[spoken], RATE) for one in (expected, got)]
+    spoken = slice(start + EDGE, start + SECONDS * RATE - EDGE)
+    for low_hz, high_hz in ((200, 3500), (4500, 7500)):
+        level = power_db(got[spoken], RATE, low_hz, high_hz)
+        assert level == pytest.approx(power_db(expected[spoken], RATE, low_hz, high_hz), abs=1)
+    assert level > power_db(voice(SECONDS)[EDGE:-EDGE], RATE, 4500, 7500) + 20
+    distances = [lsd(true[EDGE:-EDGE], one[spoken], RATE) for one in (expected, got)]
     print("LSD offline and live:", distances)
     assert distances[1] == pytest.approx(distances[0], abs=0.02)
-    assert no_gaps(narrowed(expected[start:], RATE, 3900), narrowed(got[start:], RATE, 3900))
+    assert no_gaps(narrowed(expected[start:], RATE, TOP_HZ), narrowed(got[start:], RATE, TOP_HZ))
+    assert no_plain_moments(expected[start:], got[start:])
+
+
+def test_the_measures_notice_what_they_are_for():
+    said, whole = voice(SECONDS + 1), voice_like(SECONDS + 1, RATE, seed=3)
+    narrow = narrowed(said, RATE, TOP_HZ)
+    middle, plain = int(2.73 * RATE), whole.copy()
+    plain[middle : middle + RATE // 7] = said[middle : middle + RATE // 7]
+    lost = np.delete(narrow, range(middle, middle + 48))
+    doubled = np.insert(narrow, middle, narrow[middle - 48 : middle])
+    silent = narrow.copy()
+    silent[middle : middle + RATE // 200] = 0
+    slow = np.interp(np.arange(len(narrow)) * 0.9993, np.arange(len(narrow)), narrow)
+    assert [no_gaps(narrow, x) for x in (narrow, slow, lost, doubled, silent)] == [True, True, False, False, False]
+    assert [no_plain_moments(whole, x) for x in (whole, plain)] == [True, False]
+
+
+def pieces(expected: np.ndarray) -> list[int]:
+    """Where the pieces of 50 ms begin in which something is said."""
+    starts = range(EDGE, SECONDS * RATE - EDGE, PIECE)
+    return [s for s in starts if np.abs(expected[s : s + PIECE]).max() >= LEAST]
 
 
 def no_gaps(expected: np.ndarray, got: np.ndarray) -> bool:
-    """Whether nothing is lost or doubled: every 50 ms of what was received stay within 1 ms of where they belong.
+    """Whether nothing is lost or doubled: every 50 ms of what was received come where the ones before them say.
 
-    What is generated is no measure: a hiss depends on where the hops begin.
+    They may move as two clocks may be corrected, by 0.1 %, so the first is looked for within 5 ms. What is generated is
+    measured by `no_plain_moments`: where the hops begin changes its phases.
     """
-    for start in range(RATE, (SECONDS - 1) * RATE, RATE // 20):
-        piece = expected[start : start + RATE // 20]
-        if np.abs(piece).max() < 0.05:
-            continue
-        around = got[start - 48 : start + RATE // 20 + 48]
-        errors = [np.square(around[k : k + len(piece)] - piece).mean() for k in range(97)]
-        if min(errors) > 0.02 * np.square(piece).mean():
+    place, last, reach = 0, 0, RATE // 200
+    for start in pieces(expected):
+        piece = expected[start : start + PIECE]
+        reach = 2 + (start - last) // 800 if last else reach
+        near = range(place - reach, place + reach + 1)
+        errors = {k: np.square(got[start + k : start + k + PIECE] - piece).mean() for k in near}
+        place, last = min(errors, key=errors.__getitem__), start
+        if errors[place] > 0.05 * np.square(piece).mean():
             return False
     return True
+
+
+def no_plain_moments(expected: np.ndarray, got: np.ndarray) -> bool:
+    """Whether the generated band is there in every 50 ms in which it is there offline."""
+    found = [[power_db(x[s : s + PIECE], RATE, 4500, 7500) for x in (expected, got)] for s in pieces(expected)]
+    loudest = max(offline for offline, _ in found)
+    return all(live > offline - HELD_DB for offline, live in found if offline > loudest - 20)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import missing, open_backend
+from backends import open_backend
 from signals import noise, voice_like
+from speech import missing
 
 from rtsr import Stream, load
 from rtsr.backend import Backend, installed, native

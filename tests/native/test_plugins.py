@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import missing
 from signals import narrowed, noise, voice_like
+from speech import missing
 
 from rtsr import Reblock, load
 from rtsr.net.weights import SHIPPED

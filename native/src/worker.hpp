@@ -1,0 +1,91 @@
+// Between a tape and a ring: takes hop after hop, enhances it, and keeps up whatever it takes; the twin of
+// rtsr/daemon/worker.py.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "drift.hpp"
+#include "rtsr_worker.h"
+#include "stream.hpp"
+
+namespace rtsr {
+
+/// One model's path at one rate: each hop of the tape gives exactly one hop. One thread at a time.
+struct Voice {
+    Voice(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db);
+    /// Lets the generated band slide towards a level, or at once where it rests; it is there after two hops.
+    void follow(double wanted, bool resting);
+
+    Stream path;
+    int64_t place = 0;               // on the tape, while it is warming up
+    double level = 1, wanted = 1;    // of the generated band, factors
+    double slope = 0;
+    Voice *older = nullptr;          // among those that have spoken their last
+};
+
+class Worker {
+public:
+    Worker(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db);
+    ~Worker();
+
+    void connect(const rtsr_wire &wire) { wire_ = wire; }
+
+    // The worker's thread; never allocates, frees, locks or throws.
+    bool step(double now_s) noexcept;
+    void run() noexcept;
+
+    // Any thread, at any time.
+    void stop() noexcept { stopping_ = true; }
+    bool wish(double gain_db, bool bypass, bool mute) noexcept;
+    void relearn() noexcept { relearn_ = true; }
+    rtsr_worker_report report() const noexcept;
+    int times(float *seconds, int most) const noexcept;
+
+    // Any thread but the worker's.
+    void switch_to(std::shared_ptr<const Model> model);
+
+    int latency() const { return latency_; }
+
+    const int rate, hop;
+
+private:
+    static constexpr int KEPT = 4096;  // hops of which the computing time is known
+
+    int64_t waiting() const;
+    void peek(int64_t place, float *out) const;
+    void put(const float *block, int count, int64_t taken) noexcept;
+    void keep_up(double now_s) noexcept;
+    Voice &follow(Voice &voice) const noexcept;
+    void warm(Voice &voice, float *block) const noexcept;
+    void take_over() noexcept;
+    void blend(Voice &voice) noexcept;
+    void mute() noexcept;
+    void note(double seconds) noexcept;
+    void bury(Voice *voice) noexcept;
+    void forget() noexcept;
+
+    const double cutoff_hz_, sleep_db_;
+    std::unique_ptr<Voice> voice_, next_;
+    const int latency_;
+    Drift drift_;
+    rtsr_wire wire_{};
+    std::vector<float> heard_, out_, other_, stretched_;
+    int fading_ = 0;       // hops of the fade to `next_` that are done
+    double loudness_ = 1;  // 0 while muted
+    double behind_since_ = 0, rest_until_ = 0, retry_s_;
+
+    std::atomic<double> gain_{1};
+    std::atomic<bool> bypass_{false}, mute_{false}, stopping_{false}, relearn_{false};
+    std::atomic<Voice *> offered_{nullptr}, gone_{nullptr};  // to the worker, and back from it: it frees nothing
+
+    // Written by the worker, read by anyone.
+    std::atomic<int64_t> hops_{0}, late_{0}, lost_{0}, overloads_{0}, rested_{0}, switches_{0};
+    std::atomic<double> rest_s_{0}, cutoff_now_hz_{0}, level_{1}, ratio_{1}, ppm_{0};
+    std::atomic<bool> asleep_{false}, resting_{false};
+    std::array<std::atomic<float>, KEPT> times_{};
+};
+
+}  // namespace rtsr

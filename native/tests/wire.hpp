@@ -1,0 +1,38 @@
+// The two ends of a worker, as a host has them: what is heard goes onto a tape, what was made of it comes from a ring.
+#pragma once
+
+#include <vector>
+
+#include "rtsr_worker.h"
+
+struct Wire {
+    explicit Wire(int rate, int64_t burst = 480) : tape(size_t(2 * rate)), ring(size_t(rate) / 2), burst(burst) {}
+
+    rtsr_wire ends() {
+        return {tape.data(), int64_t(tape.size()), ring.data(), int64_t(ring.size()), &heard,  &taken, &made,
+                &played,     &flowing,             &shift,      &muted,               burst};
+    }
+
+    // The capturing thread's.
+    int64_t waiting() const { return heard - __atomic_load_n(&taken, __ATOMIC_ACQUIRE); }
+    int64_t ready() const {
+        return __atomic_load_n(&made, __ATOMIC_ACQUIRE) - __atomic_load_n(&played, __ATOMIC_ACQUIRE);
+    }
+    void hear(const float *block, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) tape[size_t((heard + i) % int64_t(tape.size()))] = block[i];
+        __atomic_store_n(&heard, heard + count, __ATOMIC_RELEASE);
+    }
+
+    /// The playing thread's: takes up to `most` samples.
+    void play(int64_t most, std::vector<float> &out) {
+        const int64_t there = __atomic_load_n(&made, __ATOMIC_ACQUIRE) - played, count = there < most ? there : most;
+        for (int64_t i = 0; i < count; ++i) out.push_back(ring[size_t((played + i) % int64_t(ring.size()))]);
+        __atomic_store_n(&played, played + count, __ATOMIC_RELEASE);
+    }
+
+    std::vector<float> tape, ring;
+    const int64_t burst;
+    alignas(64) int64_t heard = 0;
+    alignas(64) int64_t played = 0, flowing = 1;
+    alignas(64) int64_t taken = 0, made = 0, shift = 0, muted = 0;
+};

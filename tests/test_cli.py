@@ -13,6 +13,7 @@ import soundfile
 
 import rtsr
 from rtsr.cli import main
+from rtsr.eval import harm
 
 RATE = 8000
 
@@ -183,7 +184,7 @@ def test_models_lists_what_ships(run):
     assert "voice-16k" in out
 
 
-@pytest.mark.parametrize("command", ["enhance", "demo", "train", "evaluate", "export"])
+@pytest.mark.parametrize("command", ["enhance", "demo", "train", "evaluate", "listen", "export"])
 def test_help_has_examples(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -214,6 +215,80 @@ def test_evaluate_prints_the_means_and_writes_every_row(run, tmp_path):
     assert {(r["system"], r["file"]) for r in rows if r["cutoff_hz"] == 3000} == {
         (s, f) for s in ("sinc", "voice-16k (ort)") for f in ("a.wav", "b.wav", None)
     }
+
+
+@pytest.fixture
+def two_recordings(tmp_path) -> Path:
+    (tmp_path / "speech").mkdir()
+    for i in range(2):
+        soundfile.write(tmp_path / "speech" / f"{i}.wav", 0.1 * np.random.default_rng(i).standard_normal(16000), 16000)
+    return tmp_path / "speech"
+
+
+def test_evaluate_over_telephones_and_a_report(run, two_recordings, tmp_path):
+    pytest.importorskip("matplotlib", reason="a report holds pictures")
+    options = ("--cutoffs", "4000", "--conditions", "mu-law,noise", "--no-perceptual", "--backend", "null")
+    soundfile.write(tmp_path / "hum.wav", 0.1 * np.ones(16000), 16000)
+    files = ("--noise", tmp_path, "--json", tmp_path / "s.json", "--report", tmp_path / "report")
+    code, out, _ = run("evaluate", two_recordings, *options, *files)
+    assert code == 0
+    assert "mu-law" in out
+    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+    assert {r["condition"] for r in rows} == {"clean", "mu-law", "noise"}
+    assert (tmp_path / "report" / "index.html").stat().st_size > 100_000
+
+
+def test_evaluate_names_the_conditions_there_are(run, two_recordings):
+    code, _, err = run("evaluate", two_recordings, "--conditions", "mulaw", "--backend", "null")
+    assert code == 1
+    assert "mu-law" in err
+
+
+def test_evaluate_says_what_was_harmed(run, two_recordings, monkeypatch):
+    monkeypatch.setattr(harm, "TONES", {"ringback": (440, 480)})
+    code, out, _ = run("evaluate", two_recordings, "--harm", "--backend", "null")
+    assert code == int("harmed" in out)
+    assert "ringback" in out
+
+
+def test_listen_makes_a_page_and_counts_votes(run, two_recordings, tmp_path):
+    pytest.importorskip("matplotlib", reason="pages hold pictures")
+    code, _, _ = run("listen", two_recordings, "--backend", "null", "--out", tmp_path / "page")
+    assert code == 0
+    assert (tmp_path / "page" / "listen.html").is_file()
+    votes = tmp_path / "votes.json"
+    votes.write_text(json.dumps({"votes": [{"a": "sinc", "b": "voice-16k (null)", "vote": "b"}]}))
+    code, out, _ = run("listen", "--votes", votes)
+    assert code == 0
+    assert "voice-16k (null)" in out
+    code, _, err = run("listen")
+    assert (code, "--votes" in err) == (1, True)
+
+
+def test_a_published_network_needs_minutes_and_ours_steps(run, tmp_path):
+    pytest.importorskip("tensorboard", reason="training needs tensorboard")
+    for options, needed in ((("--model", "sut"), "--minutes"), (("--minutes", "1"), "--steps")):
+        code, _, err = run("train", tmp_path, "--out", tmp_path / "run", *options)
+        assert (code, needed in err) == (1, True)
+
+
+def test_a_published_network_enhances_at_its_rate_alone(run, call_wav, tmp_path):
+    torch = pytest.importorskip("torch", reason="baselines need torch")
+    pytest.importorskip("scipy", reason="the interpolation needs scipy")
+    from rtsr.net.baselines import network
+
+    for factor in (2, 4):
+        folder = tmp_path / f"x{factor}"
+        folder.mkdir()
+        told = {"baseline": {"name": "hetherly", "factor": factor, "rate": 16000}}
+        (folder / "run.json").write_text(json.dumps(told))
+        torch.save({"net": network("hetherly", factor).state_dict()}, folder / "checkpoint.pt")
+    code, _, _ = run("enhance", call_wav, tmp_path / "wide.wav", "--model", tmp_path / "x2")
+    wide, rate = soundfile.read(tmp_path / "wide.wav")
+    assert (code, rate, len(wide)) == (0, 16000, 2 * len(tone()))
+    code, _, err = run("enhance", call_wav, tmp_path / "other.wav", "--model", tmp_path / "x4")
+    assert code == 1
+    assert "4000 Hz" in err
 
 
 def test_evaluate_refuses_another_rate(run, call_wav):

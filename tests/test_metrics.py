@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsr.errors import InvalidAudio, InvalidSetting, MissingDependency
+from rtsr.eval import metrics
 from rtsr.eval.metrics import Scores, lsd, mean_scores, pesq_wb, score, si_sdr, snr, stoi
 from rtsr.eval.narrow import narrow
 
@@ -235,3 +236,23 @@ def test_mean_scores_leaves_out_what_a_file_does_not_have():
 def test_mean_of_no_scores_is_refused():
     with pytest.raises(InvalidSetting):
         mean_scores([])
+
+
+def test_visqol_falls_with_the_band():
+    pytest.importorskip("visqol", reason="ViSQOL is an extra of its own")
+    pytest.importorskip("ai_edge_litert", reason="ViSQOL's lattice is an extra of its own")
+    truth = voice(seconds=3.0)
+    heard = (truth, narrow(truth, RATE, 4000), narrow(truth, RATE, 2000))
+    marks = [metrics.visqol(truth, x, RATE) for x in heard]
+    assert marks == sorted(marks, reverse=True)
+    assert marks[0] > marks[2] + 0.3
+    assert metrics.visqol(truth, truth, 8000) is None
+    assert metrics.visqol(truth, 0 * truth, 16000) is None
+    assert metrics.visqol(truth[:800], truth[:800], 16000) is None
+
+
+def test_visqol_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "visqol", None)
+    metrics._visqol.cache_clear()
+    with pytest.raises(MissingDependency, match=r"rtsr\[visqol\]"):
+        metrics.visqol(np.ones(16000), np.ones(16000), 16000)

@@ -19,6 +19,7 @@ from rtsr.net.model import NetConfig  # noqa: E402
 from rtsr.spec import Spec  # noqa: E402
 from rtsr.train import loop, loss, pairs  # noqa: E402
 from rtsr.train.corpus import Corpus, read_at, read_manifest, select  # noqa: E402
+from rtsr.train.lines import Lines  # noqa: E402
 
 SPEC, CPU = Spec(), torch.device("cpu")
 TINY = NetConfig(widths=(16, 12, 8), memory=8)
@@ -179,6 +180,31 @@ def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, m
         changed += [not torch.equal(a, b) for a, b in zip(batch.received, plain.received, strict=True)]
         assert same(batch, some.batch(step, 8, CPU))
     assert np.mean(changed) == pytest.approx(0.25, abs=0.08)
+
+
+def test_rows_come_over_telephones_as_often_as_asked_for(corpus, maker):
+    over = Lines(0.5, 16000, [noise(40000, 8, 0.1)])
+    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0, lines=over)
+    changed = []
+    for step in range(10):
+        batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
+        assert same(batch, some.batch(step, 8, CPU))
+        assert torch.isfinite(batch.target).all()
+        changed += [not torch.equal(a, b) for a, b in zip(batch.received, plain.received, strict=True)]
+    assert 0.25 < np.mean(changed) < 0.6  # rows whose band ends above 4 kHz stay as they are
+
+
+def test_a_telephone_changes_the_received_band_and_noise_is_part_of_the_truth():
+    over = Lines(1.0, 16000, [noise(40000, 8, 0.1)])
+    x = np.stack([narrowed(voice_like(1.0, seed=s), 16000, 3500) for s in range(3)])
+    kinds, rng = ["a-law", None, "noise"], np.random.default_rng(1)
+    noisy = over.before(x, kinds, rng)
+    np.testing.assert_array_equal(noisy[:2], x[:2])
+    assert np.abs(noisy[2] - x[2]).max() > 1e-4
+    coded = over.after(x, np.full(3, 3500.0), kinds, rng)
+    np.testing.assert_array_equal(coded[1:], x[1:])
+    assert 20 < 10 * np.log10(np.square(x[0]).sum() / np.square(coded[0] - x[0]).sum()) < 45
+    np.testing.assert_array_equal(over.after(x, np.full(3, 4500.0), kinds, rng), x)
 
 
 @pytest.mark.parametrize("kind", pairs.TONES)

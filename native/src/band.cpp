@@ -15,6 +15,7 @@ constexpr double EMPTY_BELOW_DBFS = -95.0;
 constexpr double CLIFF_DB = 13.0;
 constexpr int LEAK_BANDS = 8;
 constexpr double OCCUPIED = 0.75;
+constexpr double FULL_DB = -40.0;
 constexpr double RELEASE_DB_PER_S = 10.0;
 constexpr double SETTLE_S = 0.15;
 constexpr double WIDEN_S = 0.3, NARROW_S = 1.0;
@@ -50,7 +51,7 @@ double CutoffTracker::push(const float *spectrum) {
     const double found = edge * BAND_HZ;
     if (edge <= 0) {
         if (-found > cutoff_ + SAME_HZ) consider(bands_ * BAND_HZ);  // no cliff, and something above the cutoff
-    } else if (found >= least_hz_ && is_full(edge, floor)) {
+    } else if (found >= least_hz_ && is_full(edge, std::max(floor, strongest * power_of(FULL_DB)))) {
         consider(found > most_hz_ ? bands_ * BAND_HZ : found);
     }
     return cutoff_;

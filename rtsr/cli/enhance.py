@@ -18,6 +18,7 @@ from ..errors import InvalidSetting, RtsrError
 from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff
 
 PIPE = "-"
+RECORD = "run.json"  # in the folder of a training run
 PIPE_BLOCK_MS = 10
 FULL_SCALE = 32768
 
@@ -47,6 +48,9 @@ def enhance(
 
         arecord -t raw -f S16_LE -r 8000 | rtsr enhance - - | aplay -t raw -f S16_LE -r 16000
     """
+    if (Path(model) / RECORD).is_file():
+        _enhance_offline(model, Path(source), Path(target), force)
+        return
     opened = load(model, backend)
     settings = Settings(rate, parse_cutoff(cutoff), gain)
     if PIPE in (source, target):
@@ -59,6 +63,25 @@ def enhance(
     if failed:
         fail(f"{failed} of {len(jobs)} files failed")
         raise typer.Exit(1)
+
+
+def _enhance_offline(run: str, source: Path, target: Path, force: bool) -> None:
+    """Let a published network that `rtsr train --model` trained restore files, each as a whole."""
+    from ..eval.systems import open_baseline
+    from ..io.file import open_to_read, open_to_write
+
+    network = open_baseline(run)
+    for path, out in _jobs(source, target):
+        with open_to_read(path) as opened:
+            if opened.samplerate * network.factor != network.rate:
+                raise InvalidSetting(
+                    f"{path}: {network.name} makes {network.rate} Hz of {network.rate / network.factor:.0f} Hz alone, "
+                    f"got {opened.samplerate} Hz"
+                )
+            channels = opened.read(dtype="float32", always_2d=True).T
+            wide = np.stack([network.widen(channel) for channel in channels], axis=1)
+            with open_to_write(out, network.rate, len(channels), opened.subtype, force=force) as written:
+                written.write(wide)
 
 
 def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,11 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..backend import load
 from ..errors import InvalidSetting
-from . import BackendName, Model, app, errors
+from . import BackendName, app, errors
 
-HEADINGS = ("LSD ↓", "-LF ↓", "-HF ↓", "SNR ↑", "SI-SDR ↑", "PESQ ↑", "STOI ↑")
+if TYPE_CHECKING:
+    from ..eval.evaluate import Line, Row
+    from ..eval.systems import System, Voice
+
+HEADINGS = ("LSD ↓", "-LF ↓", "-HF ↓", "SNR ↑", "SI-SDR ↑", "PESQ ↑", "STOI ↑", "ViSQOL ↑")
+COSTS = ("M par.", "GMAC/s", "ahead ms", "of real time")
+WIDTH = 150  # of the table where nothing says how wide a screen is
 
 
 @app.command()
@@ -23,11 +28,25 @@ def evaluate(
     speech: Annotated[Path, typer.Argument(help="Folder of wideband recordings, or of a manifest.csv with --split.")],
     split: Annotated[str | None, typer.Option(help="Take the manifest's files of this split.")] = None,
     cutoffs: Annotated[str, typer.Option(help="Hz, separated by commas.")] = "4000,2000",
+    conditions: Annotated[
+        str | None, typer.Option(help="Telephone conditions too: all, or names separated by commas.")
+    ] = None,
+    noise: Annotated[
+        Path | None, typer.Option(help="Folder of noise for the condition noise; ../noise beside SPEECH if not given.")
+    ] = None,
     detect: Annotated[bool, typer.Option("--detect", help="Let the stream detect the cutoff, do not tell it.")] = False,
     perceptual: Annotated[bool, typer.Option(help="PESQ-WB and STOI too.")] = True,
+    visqol: Annotated[bool, typer.Option("--visqol", help="ViSQOL too: pip install 'rtsr[visqol]'.")] = False,
+    harm: Annotated[
+        bool, typer.Option("--harm", help="Only check what has to pass as it is: tones, music, wideband.")
+    ] = (False),
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, spread over all.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every file's row here as well.")] = None,
-    model: Model = "voice-16k",
+    report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model's name or manifest, or a published network's run; as often as you like."),
+    ] = None,
     backend: BackendName = "auto",
 ) -> None:
     """Narrow recordings, restore them through the stream, and score them beside sinc and cubic spline.
@@ -37,33 +56,116 @@ def evaluate(
         rtsr evaluate ../shared/speech --split valid
 
         rtsr evaluate my-recordings/ --cutoffs 4000,3400 --detect --json out/scores.json
-    """
-    from ..eval.evaluate import evaluate as rows_of
-    from ..eval.evaluate import recordings, write_json
 
-    opened = load(model, backend)
-    at = _parse_cutoffs(cutoffs, opened.spec.cutoff_min_hz, opened.spec.cutoff_max_hz)
-    files = recordings(speech, split, opened.spec.rate, limit)
+        rtsr evaluate ../shared/speech --split test --model voice-16k --model runs/audio-unet-x2 --conditions all \\
+            --visqol --report out/report
+    """
+    from ..eval import evaluate as evaluation
+
+    systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
+    rate = voice.model.spec.rate
+    files = evaluation.recordings(speech, split, rate, limit)
+    if harm:
+        _check_harm(voice, files)
+        return
+    lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
-        task = progress.add_task("", total=len(files) * len(at))
+        task = progress.add_task("", total=len(files) * len(lines))
         rows = list(
-            rows_of(files, opened, at, told=not detect, perceptual=perceptual, progress=lambda: progress.advance(task))
+            evaluation.evaluate(
+                files,
+                systems,
+                lines,
+                rate,
+                perceptual=perceptual,
+                visqol=visqol,
+                progress=lambda: progress.advance(task),
+            )
         )
-    table = Table(title=f"{len(files)} recordings at {opened.spec.rate} Hz", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title = f"{len(files)} recordings at {rate} Hz"
+    console = Console()
+    Console(width=max(console.width, WIDTH)).print(_table(rows, title))
+    about: dict[str, object] = {
+        "model": voice.model.model,
+        "backend": voice.model.name,
+        "split": split,
+        "told": not detect,
+    }
+    if json is not None:
+        evaluation.write_json(rows, json, about)
+    if report is not None:
+        from ..eval.page import example
+        from ..eval.report import write_report
+
+        examples = [example(files[len(files) // 2], line, systems, rate) for line in lines]
+        console.print(f"open {write_report(report, title, rows, examples, systems, rate)} in a browser")
+
+
+def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[System], Voice]:
+    """Open everything that was named, behind the two interpolations; the first of our models sets the rate."""
+    from ..eval.systems import Sinc, Spline, Voice, is_run, open_baseline, open_voice
+
+    opened = [open_baseline(n) if is_run(n) else open_voice(n, backend, told) for n in names]
+    voices = [system for system in opened if isinstance(system, Voice)]
+    if not voices:
+        voices = [open_voice("voice-16k", backend, told)]
+        opened.insert(0, voices[0])
+    return [Sinc(), Spline(), *opened], voices[0]
+
+
+def lines_of(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) -> list[Line]:
+    """Return the clean lines at each cutoff and the telephone's conditions."""
+    from ..eval.conditions import parse, read_noises
+    from ..eval.evaluate import Line
+
+    spec = voice.model.spec
+    lines = [Line(cutoff_hz=c) for c in _parse_cutoffs(cutoffs, spec.cutoff_min_hz, spec.cutoff_max_hz)]
+    if conditions is not None:
+        named = parse(conditions)
+        noises = read_noises(noise, spec.rate) if "noise" in named else []
+        lines += [Line(name, noises=noises) for name in named]
+    return lines
+
+
+def _table(rows: list[Row], title: str) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("line")
     table.add_column("cutoff", justify="right")
     table.add_column("system", no_wrap=True)
-    for heading in HEADINGS:
+    for heading in (*HEADINGS, *COSTS):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         if row.file is None:
-            s = row.scores
-            figures = (s.lsd, s.lsd_lf, s.lsd_hf, s.snr_db, s.si_sdr_db, s.pesq_wb, s.stoi)
-            table.add_row(f"{row.cutoff_hz:.0f}", row.system, *("-" if v is None else f"{v:.3f}" for v in figures))
+            s, f = row.scores, row.facts
+            figures = (s.lsd, s.lsd_lf, s.lsd_hf, s.snr_db, s.si_sdr_db, s.pesq_wb, s.stoi, s.visqol)
+            costs = (
+                f"{f.parameters / 1e6:.2f}",
+                "-" if f.macs_per_s is None else f"{f.macs_per_s / 1e9:.2f}",
+                f"{f.look_ahead_ms:.1f}",
+                f"{row.real_time_factor:.3f}",
+            )
+            shown = ("-" if v is None else f"{v:.3f}" for v in figures)
+            table.add_row(row.condition, f"{row.cutoff_hz:.0f}", row.system, *shown, *costs)
+    return table
+
+
+def _check_harm(voice: Voice, files: list[Path]) -> None:
+    """Print what happened to each signal that nothing is missing from; ends with 1 where one was harmed."""
+    from ..eval.harm import check_all
+
+    table = Table("signal", "rate", title="what has to pass as it is", box=SIMPLE_HEAD)
+    for heading in ("LSD ↓", "loudest partner dB ↓", "settled after s ↓", "then changed", ""):
+        table.add_column(heading, justify="right")
+    harmed = 0
+    for found in check_all(voice.model, files[:4]):
+        harmed += not found.passed
+        figures = (found.lsd, found.partner_db, found.settled_s)
+        shown = ("-" if v is None else f"{v:.2f}" for v in figures)
+        table.add_row(found.signal, str(found.rate), *shown, str(found.changes), "" if found.passed else "harmed")
     Console().print(table)
-    if json is not None:
-        about: dict[str, object] = {"model": opened.model, "backend": opened.name, "split": split, "told": not detect}
-        write_json(rows, json, about)
+    if harmed:
+        raise typer.Exit(1)
 
 
 def _parse_cutoffs(text: str, least: float, most: float) -> list[float]:

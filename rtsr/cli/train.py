@@ -11,6 +11,8 @@ import typer
 from ..errors import InvalidSetting, MissingDependency
 from . import app
 
+OURS = "voice-16k"
+
 
 @app.command()
 def train(
@@ -18,16 +20,33 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, recipe, TensorBoard events.")] = Path(
         "runs/a"
     ),
+    model: Annotated[
+        str, typer.Option(help="voice-16k, ours, or a published network to compare with: see docs/evaluation.md.")
+    ] = OURS,
+    factor: Annotated[int, typer.Option(help="Of a published network: output rate over received rate.")] = 2,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of training for a published network, resumed runs' earlier ones included."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Stretches of 1.4 s in a batch.")] = None,
+    lines: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of pairs that come over telephones: codecs, losses, noise from ../noise."
+        ),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the weights and of everything drawn.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints and validations.")] = 500,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over even if there is a checkpoint.")] = False,
 ) -> None:
     """Train a network; goes on from the run's checkpoint if there is one.
+
+    A published network (audio-unet, audio-unet-8, causal-audio-unet, hetherly, sut, sut-inception) is trained as it
+    was published, for --minutes.
 
     manifest.csv has the columns file, split (train, valid, test), rate, corpus and licence; share-alike
     recordings are left out.
@@ -36,18 +55,28 @@ def train(
 
         rtsr train ../shared/speech --out runs/a
 
+        rtsr train ../shared/speech --model audio-unet --factor 4 --minutes 60 --out runs/audio-unet-x4
+
         tensorboard --logdir runs
     """
     try:
         import torch
 
-        from ..train import loop
+        from ..train import baseline, loop
     except ImportError as error:
         raise MissingDependency(error.name or "torch", "train", "rtsr train") from None
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("CUDA was asked for, but torch sees no CUDA device; use --device cpu")
+    if model != OURS:
+        if minutes is None:
+            raise InvalidSetting(f"expected --minutes for {model}: published networks are given a budget of time")
+        theirs = baseline.BaselineRecipe(model, factor, minutes, rows or 16, seed)
+        baseline.train(theirs, speech, out, torch.device(device), fresh=fresh, every=every)
+        return
+    if minutes is not None:
+        raise InvalidSetting(f"expected --steps for {OURS}, whose learning rate follows them, got --minutes")
     usual = loop.Recipe()
-    recipe = replace(usual, seed=seed, steps=steps or usual.steps, rows=rows or usual.rows)
+    recipe = replace(usual, seed=seed, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)

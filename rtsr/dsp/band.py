@@ -18,6 +18,7 @@ EMPTY_BELOW_DBFS = -95.0  # nor does one this quiet
 CLIFF_DB = 13.0  # the band ends where it drops this much over two bands; a voice that only fades has no such place
 LEAK_BANDS = 8  # how far over the edge a loud voice may leak
 OCCUPIED = 0.75  # of the bands under the edge hold something, or it is no voice's edge
+FULL_DB = -40.0  # more than this under the loudest band, it may only be what the window leaks from a tone
 RELEASE_DB_PER_S = 10.0  # how fast a band that fell silent is forgotten
 SETTLE_S = 0.15  # how long the first answer must stand before it is believed
 WIDEN_S, NARROW_S = 0.3, 1.0  # and a later one: adding to what is there already is the worse mistake
@@ -89,7 +90,8 @@ def track(
     edge = _find_edge(held, bands, floor)
     if edge <= 0 and -edge * BAND_HZ <= state[CUTOFF] + SAME_HZ:
         return  # no cliff, and nothing above the cutoff: no evidence for or against it
-    if edge > 0 and (edge * BAND_HZ < least_hz or not _is_full(held, edge, floor)):
+    leaked = strongest * 10 ** (FULL_DB / 10)
+    if edge > 0 and (edge * BAND_HZ < least_hz or not _is_full(held, edge, max(floor, leaked))):
         return
     found = edge * BAND_HZ
     if edge <= 0 or found > most_hz:

@@ -1,58 +1,65 @@
-"""How good a model is: recordings narrowed, restored by the stream, and scored beside the baselines."""
+"""How good systems are: recordings as lines give them, restored by each, and scored side by side."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
-from ..enhance import enhance
 from ..errors import InvalidSetting
 from ..io.file import find_audio, open_to_read
+from .conditions import CLEAN, Heard, clean, hear
 from .metrics import Scores, mean_scores, score
-from .narrow import decimate, narrow, sinc_upsample, spline_upsample
+from .systems import SINC, Facts, Sinc, Spline, System, Voice, model_name
 
-SINC, SPLINE = "sinc", "cubic spline"
+__all__ = ["SINC", "Line", "Row", "evaluate", "model_name", "read_truth", "recordings", "restore_all", "write_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How recordings arrive: over a telephone under a condition, or clean and cut off at so many Hz."""
+
+    condition: str = CLEAN
+    cutoff_hz: float = 4000.0
+    noises: list[FloatArray] = field(default_factory=list, repr=False)
+
+    def carry(self, truth: FloatArray, rate: int, name: str) -> Heard:
+        """Return what arrives of a recording."""
+        if self.condition == CLEAN:
+            return clean(truth, rate, self.cutoff_hz)
+        return hear(truth, rate, self.condition, name, self.noises)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system's scores at one cutoff: a file's, or the mean where `file` is None."""
+    """One system's scores on one line: a file's, or the mean where `file` is None."""
 
     system: str
     cutoff_hz: float
     file: str | None
     scores: Scores
+    condition: str
+    facts: Facts
+    real_time_factor: float  # seconds of a processor for a second of audio, whatever else it had to do
 
 
 def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool) -> dict[str, FloatArray]:
-    """Narrow a recording at the model's rate and restore it by every system; all as long as `truth`.
-
-    Where the rate is a whole multiple of twice the cutoff the stream gets the low-rate signal, as from a
-    telephone; otherwise the narrowed signal at the full rate. `told` tells the stream the cutoff.
-    """
-    rate = model.spec.rate
-    cutoff: float | str = cutoff_hz if told else "auto"
-    factor = rate / (2 * cutoff_hz)
-    if factor != round(factor):
-        low = narrow(truth, rate, cutoff_hz)
-        return {SINC: low, model_name(model): enhance(low, rate, model=model, cutoff=cutoff)}
-    step = round(factor)
-    low = decimate(truth, rate, step)
-    restored = {
-        SINC: sinc_upsample(low, rate // step, step),
-        SPLINE: spline_upsample(low, step),
-        model_name(model): enhance(low, rate // step, model=model, cutoff=cutoff),
-    }
-    return {name: y[: len(truth)] for name, y in restored.items()}
+    """Narrow a recording at the model's rate and restore it by sinc, spline and model; all as long as `truth`."""
+    heard = clean(truth, model.spec.rate, cutoff_hz)
+    return {s.name: y for s, y, _ in restored(heard, (Sinc(), Spline(), Voice(model, told)), model.spec.rate)}
 
 
-def model_name(model: Backend) -> str:
-    """How a model on a backend is called in tables."""
-    return f"{model.model} ({model.name})"
+def restored(heard: Heard, systems: Sequence[System], rate: int) -> Iterator[tuple[System, FloatArray, float]]:
+    """Yield each system that has an answer, that cut to the truth's length, and its seconds of a processor."""
+    for system in systems:
+        began = time.process_time()
+        wide = system.restore(heard, rate)
+        if wide is not None:
+            yield system, wide[: len(heard.truth)], time.process_time() - began
 
 
 def recordings(where: Path, split: str | None, rate: int, limit: int | None) -> list[Path]:
@@ -78,24 +85,38 @@ def read_truth(path: Path, rate: int) -> FloatArray:
 
 def evaluate(
     files: list[Path],
-    model: Backend,
-    cutoffs_hz: list[float],
+    systems: Sequence[System],
+    lines: Sequence[Line],
+    rate: int,
     *,
-    told: bool = True,
     perceptual: bool = True,
+    visqol: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Row]:
-    """Yield each system's row for each file and cutoff, then the means; `progress` is called once a file and cutoff."""
-    for cutoff in cutoffs_hz:
+    """Yield each system's row for each line and file, then the line's means; `progress` hears of each file and line."""
+    for line in lines:
         rows: list[Row] = []
+        costs: dict[str, Facts] = {}
         for path in files:
-            truth = read_truth(path, model.spec.rate)
-            for system, y in restore_all(truth, model, cutoff, told).items():
-                rows.append(Row(system, cutoff, path.name, score(truth, y, model.spec.rate, cutoff, perceptual)))
+            heard = line.carry(read_truth(path, rate), rate, path.name)
+            for system, wide, seconds in restored(heard, systems, rate):
+                if system.name not in costs:
+                    costs[system.name] = system.facts(heard, rate)
+                scores = score(heard.truth, wide, rate, heard.cutoff_hz, perceptual, visqol)
+                told = (system.name, heard.cutoff_hz, path.name, scores, line.condition, costs[system.name])
+                rows.append(Row(*told, seconds * rate / len(wide)))
             progress()
         yield from rows
-        for system in dict.fromkeys(r.system for r in rows):
-            yield Row(system, cutoff, None, mean_scores([r.scores for r in rows if r.system == system]))
+        yield from means(rows)
+
+
+def means(rows: list[Row]) -> Iterator[Row]:
+    """Yield the mean of each system's rows."""
+    for system in dict.fromkeys(r.system for r in rows):
+        its = [r for r in rows if r.system == system]
+        pace = sum(r.real_time_factor for r in its) / len(its)
+        scores = mean_scores([r.scores for r in its])
+        yield Row(system, its[0].cutoff_hz, None, scores, its[0].condition, its[0].facts, pace)
 
 
 def write_json(rows: list[Row], path: Path, about: dict[str, object]) -> None:

@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ PESQ_WB_RATE = 16000
 # The package writes utterances to an array of 50 unchecked; each takes 0.4 s, so over 20 s it may crash.
 PESQ_LONGEST = 19 * PESQ_WB_RATE
 STOI_SHORTEST_S = 0.3
+VISQOL_MODES = {16000: "speech", 48000: "audio"}
+VISQOL_SHORTEST_S = 1.0  # less holds no whole patch of speech
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Scores:
     si_sdr_db: float
     pesq_wb: float | None
     stoi: float | None
+    visqol: float | None = None
 
 
 def lsd(truth: ArrayLike, estimate: ArrayLike, rate: float = 16000, band: tuple[float, float] | None = None) -> float:
@@ -112,11 +116,41 @@ def stoi(truth: ArrayLike, estimate: ArrayLike, rate: int) -> float | None:
             return None
 
 
-def score(truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float, perceptual: bool = True) -> Scores:
+def visqol(truth: ArrayLike, estimate: ArrayLike, rate: int) -> float | None:
+    """Return the ViSQOL opinion score of speech at 16 kHz or of audio at 48 kHz, 1 (bad) to about 5 (identical).
+
+    Speech through the deep lattice network, as the original has it. None at any other rate and where there is nothing
+    to judge. Raises `MissingDependency` without visqol-python and its lattice. Source: Chinen et al. 2020 (arXiv
+    2004.09584).
+    """
+    true, guess = _pair(truth, estimate)
+    if rate not in VISQOL_MODES or not (true.any() and guess.any()) or true.size < VISQOL_SHORTEST_S * rate:
+        return None
+    return float(_visqol(VISQOL_MODES[rate]).measure_from_arrays(true, guess, rate).moslqo)
+
+
+@cache
+def _visqol(mode: str) -> Any:
+    api = _load("visqol", "the ViSQOL score", "visqol").VisqolApi()
+    if mode == "speech":
+        _load("ai_edge_litert", "ViSQOL's lattice", "visqol")
+    api.create(mode=mode, **({"use_lattice_model": True} if mode == "speech" else {}))
+    return api
+
+
+def score(
+    truth: ArrayLike,
+    estimate: ArrayLike,
+    rate: int,
+    cutoff_hz: float,
+    perceptual: bool = True,
+    with_visqol: bool = False,
+) -> Scores:
     """Return every figure of one signal whose received band ended at `cutoff_hz`.
 
     `lsd_lf` covers the bins below the cutoff, `lsd_hf` the rest up to and with half the rate. PESQ and STOI
-    are None without `perceptual`, PESQ also at any rate but 16 kHz. Raises what the single figures raise.
+    are None without `perceptual`, PESQ also at any rate but 16 kHz, ViSQOL unless it is asked for. Raises what the
+    single figures raise.
     """
     return Scores(
         lsd=lsd(truth, estimate, rate),
@@ -126,6 +160,7 @@ def score(truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float, pe
         si_sdr_db=si_sdr(truth, estimate),
         pesq_wb=pesq_wb(truth, estimate) if perceptual and rate == PESQ_WB_RATE else None,
         stoi=stoi(truth, estimate, rate) if perceptual else None,
+        visqol=visqol(truth, estimate, rate) if with_visqol else None,
     )
 
 
@@ -191,8 +226,8 @@ def _ratio_db(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
-def _load(package: str, purpose: str) -> Any:
+def _load(package: str, purpose: str, extra: str = "report") -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise MissingDependency(package, "report", purpose) from error
+        raise MissingDependency(package, extra, purpose) from error

@@ -98,7 +98,8 @@ class Tracking:
         top = top[:, 0]
         cliff = steepest > 10 ** (band.CLIFF_DB / 10)
         edge = torch.where(top == self.bands, self.bands, torch.where(cliff, edge, -top))
-        full = (occupied & (self.index < edge[:, None])).sum(-1) >= band.OCCUPIED * edge
+        loud = held > torch.maximum(floor, strongest * 10 ** (band.FULL_DB / 10))
+        full = (loud & (self.index < edge[:, None])).sum(-1) >= band.OCCUPIED * edge
         ends = (edge > 0) & (edge * band.BAND_HZ >= self.least_hz) & full
         fades_above = (edge <= 0) & (-edge * band.BAND_HZ > cutoff + band.SAME_HZ)
         found = edge * band.BAND_HZ

@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
+from ..eval.conditions import read_noises
 from ..net.model import BandNet, NetConfig
 from ..net.signal import analyse, synthesise
 from .corpus import Corpus, Recording, describe, read_manifest, select
+from .lines import Lines
 from .loss import LossWeights, log_spectral_distance, loss, spectra
 from .pairs import PairMaker, Pairs
 
@@ -40,6 +42,8 @@ class Recipe:
     decay: float = 0.5  # the last part of the run in which the rate falls to nothing
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
     seed: int = 1
+    tones: float = 0.04  # share of rows with tones, from which nothing is missing
+    lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
     net: NetConfig = field(default_factory=NetConfig)
     weights: LossWeights = field(default_factory=LossWeights)
 
@@ -216,7 +220,9 @@ def train(recipe: Recipe, speech: Path, folder: Path, device: torch.device, *, f
     valid = Corpus.packed(
         [r for r in select(recordings, "valid", rate) if r.rate == rate], rate, folder.parent / "packed"
     )
-    maker = PairMaker(corpus, recipe.net.spec, recipe.frames, recipe.seed)
+    noises = read_noises(speech.parent / "noise", rate) if recipe.lines else []
+    lines = Lines(recipe.lines, rate, noises)
+    maker = PairMaker(corpus, recipe.net.spec, recipe.frames, recipe.seed, tones=recipe.tones, lines=lines)
     held_out = validation_set(valid, 32_000, 16, rate)
     held_out = Pairs(*(t.to(device) for t in (held_out.received, held_out.target, held_out.cutoff)))
     log = SummaryWriter(folder)

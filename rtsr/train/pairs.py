@@ -13,6 +13,7 @@ from torch import Tensor
 from ..dsp.windows import FloatArray
 from ..spec import Spec
 from .corpus import Corpus
+from .lines import Lines
 
 Response = tuple[FloatArray, float]  # magnitude over the frequency grid, and the cutoff that it leaves in Hz
 
@@ -145,7 +146,8 @@ class PairMaker:
     `variety` is the share of rows that come over a line of any kind: odd filters and cutoffs, levels, noise, G.711.
     The others are narrowed cleanly by a whole factor: a network that hears too few of these learns slowly. `tones` is
     the share of rows in which tones sound before, after or instead of the voice. A line takes nothing away from them,
-    so such a row's target is what was received, plus what the voice lost.
+    so such a row's target is what was received, plus what the voice lost. `lines`, if given, sends some rows over
+    telephones.
     """
 
     def __init__(
@@ -158,9 +160,11 @@ class PairMaker:
         *,
         variety: float = 0.2,
         tones: float = 0.04,
+        lines: Lines | None = None,
     ) -> None:
         self.corpus, self.spec, self.seed = corpus, spec, seed
         self.variety, self.tones = variety, tones
+        self.lines = lines or Lines(0, spec.rate)
         self.length = frames * spec.hop
         self.hz = np.linspace(0, spec.rate / 2, self.length // 2 + 1)
         rng = np.random.default_rng([seed, 0])
@@ -184,6 +188,9 @@ class PairMaker:
         rng = np.random.default_rng([self.seed, 1, step])
         varied = rng.random(rows) < self.variety
         truth = self._levelled(self.corpus.crops(rng, rows, self.length), varied, rng)
+        on_line = np.random.default_rng([self.seed, 3, step])
+        kinds = self.lines.draw(rows, on_line)
+        truth = self.lines.before(truth, kinds, on_line)
         pick = rng.integers(0, self.bank, rows) + self.bank * varied
         lowpass = self.responses[torch.from_numpy(pick)].to(device)
         tones, spoken = self._tones(self.cutoffs[pick], np.random.default_rng([self.seed, 2, step]))
@@ -192,6 +199,9 @@ class PairMaker:
         received = torch.fft.irfft((spectrum + beside) * lowpass, n=self.length)
         rest = torch.fft.irfft(spectrum * self._complement(pick, lowpass), n=self.length)
         received = self._line(received, self.cutoffs[pick], varied, rng)
+        if any(kinds):
+            coded = self.lines.after(received.cpu().numpy(), self.cutoffs[pick], kinds, on_line)
+            received = torch.from_numpy(coded).to(device)
         cutoff = torch.from_numpy(self.cutoffs[pick]).to(device)
         return Pairs(received, received + rest, cutoff)
 

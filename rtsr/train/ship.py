@@ -55,11 +55,12 @@ def card_text(name: str, manifest: dict[str, Any]) -> str:
         f"| {d['corpus']} | {d['recordings']} | {d['seconds'] / 3600:.2f} | {d['licence']} |" for d in card["data"]
     )
     scores = "\n".join(
-        f"| {r['split']} | {r['cutoff_hz']:.0f} | {r['system']} | "
+        f"| {r['split']} | {r.get('condition', 'clean')} | {r['cutoff_hz']:.0f} | {r['system']} | "
         + " | ".join("-" if v is None else f"{v:.3f}" for v in r["scores"].values())
         + " |"
         for r in card["scores"]
     )
+    lines = f" --lines {recipe['lines']}" if recipe.get("lines") else ""
     return f"""# {name}
 
 Adds the band above the cutoff to speech at {spec["rate"]} Hz: {manifest["parameters"] / 1e6:.2f} M parameters,
@@ -75,7 +76,7 @@ identify a person, or to transcribe what cannot be heard. Music is not what it w
 {card["steps"]} steps of {recipe["rows"]} stretches of {recipe["frames"] * spec["hop"] / spec["rate"]:.2f} s, seed
 {recipe["seed"]}, {card["minutes"]} minutes on {card["machine"]}. The command:
 
-    rtsr train SPEECH --steps {recipe["steps"]} --rows {recipe["rows"]} --seed {recipe["seed"]}
+    rtsr train SPEECH --steps {recipe["steps"]} --rows {recipe["rows"]} --seed {recipe["seed"]}{lines}
 
 | corpus | recordings | hours | licence |
 |---|---|---|---|
@@ -84,8 +85,8 @@ identify a person, or to transcribe what cannot be heard. Music is not what it w
 ## Scores
 Through the stream; what each figure means is defined in `rtsr/eval/metrics.py`.
 
-| split | cutoff | system | LSD | LSD-LF | LSD-HF | SNR | SI-SDR | PESQ-WB | STOI |
-|---|---|---|---|---|---|---|---|---|---|
+| split | line | cutoff | system | LSD | LSD-LF | LSD-HF | SNR | SI-SDR | PESQ-WB | STOI | ViSQOL |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 {scores}
 
 ## Files

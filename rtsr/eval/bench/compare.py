@@ -52,6 +52,7 @@ def audio_unet(rate: int, *, causal: bool) -> System:
         import torch
 
         from ...net.baselines import AudioUNet
+        from ...net.unet import macs_per_sample
     except ImportError:
         raise MissingDependency("torch", "train", "comparing with the AudioUNet") from None
     net = AudioUNet(causal=causal).eval().requires_grad_(False)
@@ -62,9 +63,8 @@ def audio_unet(rate: int, *, causal: bool) -> System:
         with torch.inference_mode():
             return net(torch.from_numpy(wide).unsqueeze(0)).numpy()
 
-    samples = round(SECONDS * rate)
     count = sum(p.numel() for p in net.parameters())
-    return System("causal AudioUNet" if causal else "AudioUNet", run, net.macs(samples) / SECONDS, count)
+    return System("causal AudioUNet" if causal else "AudioUNet", run, macs_per_sample(net) * rate, count)
 
 
 def interpolations(rate: int) -> list[System]:

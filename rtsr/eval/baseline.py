@@ -1,0 +1,107 @@
+"""Trained baselines: opened from the folder that `rtsr train --model` wrote, whole recordings or, if causal, live."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..dsp.resample import Resampler
+from ..dsp.windows import FloatArray
+from ..errors import CorruptWeights, InvalidAudio, InvalidSetting
+from ..net.baselines import AudioUNet, network
+from ..net.unet import Baseline, macs_per_sample
+from .conditions import Heard
+from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
+from .systems import RECORD, SPLINE_REACH, Facts, is_run
+
+CHECKPOINT = "checkpoint.pt"
+SHORT_SINC = 80  # output samples that the causal network's interpolation looks ahead
+
+
+def interpolated(low: FloatArray, starts_from: str, factor: int, rate: int) -> FloatArray:
+    """Bring received samples, at `rate / factor`, to what a network starts from; nothing moves in time."""
+    if starts_from == "low":
+        return low
+    if starts_from == "spline":
+        return spline_upsample(low, factor)
+    if starts_from == "sinc":
+        return sinc_upsample(low, rate / factor, factor)
+    tail = np.zeros(-(-SHORT_SINC // factor), np.float32)
+    return short_sinc(factor).process(np.concatenate([low, tail]))[SHORT_SINC:][: len(low) * factor]
+
+
+def short_sinc(factor: int) -> Resampler:
+    """Return the streaming interpolation that the causal network starts from; it delays by `SHORT_SINC`."""
+    return Resampler(1, factor, SHORT_SINC)
+
+
+class Offline:
+    """A trained baseline with its figures; `restore` takes whole recordings at `rate / factor`."""
+
+    def __init__(self, name: str, net: Baseline, rate: int) -> None:
+        self.name, self.net, self.rate, self.factor = name, net.eval().requires_grad_(False), rate, net.factor
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Offline:
+        """Open a run; raises `InvalidSetting` where there is none, `CorruptWeights` where it does not fit."""
+        if not is_run(folder) or not (Path(folder) / CHECKPOINT).is_file():
+            raise InvalidSetting(
+                f"expected the folder of a baseline's run with {CHECKPOINT} and {RECORD}, got {folder}"
+            )
+        told = json.loads((Path(folder) / RECORD).read_text())["baseline"]
+        net = network(told["name"], told["factor"])
+        try:
+            net.load_state_dict(torch.load(Path(folder) / CHECKPOINT, "cpu", weights_only=True)["net"])
+        except (RuntimeError, KeyError) as error:
+            raise CorruptWeights(
+                f"{folder} holds no {told['name']} for a factor of {told['factor']}: {error}"
+            ) from error
+        return cls(f"{told['name']} x{told['factor']}", net, told["rate"])
+
+    def widen(self, low: FloatArray) -> FloatArray:
+        """Return (samples * factor,), aligned with what was received."""
+        start = interpolated(low, self.net.starts_from, self.factor, self.rate)
+        wide = self.net.restore(torch.from_numpy(start.astype(np.float32)).unsqueeze(0))[0].numpy()
+        return wide[: len(low) * self.factor]
+
+    def restore(self, heard: Heard, rate: int) -> FloatArray | None:
+        """Return the recording at `rate`, or None for another factor than it was trained for."""
+        low = heard.low(rate)
+        return self.widen(low[0]) if low and rate == self.rate and low[1] == self.factor else None
+
+    def facts(self, heard: Heard, rate: int) -> Facts:
+        """Count its numbers and operations, and how far it and its interpolation look ahead."""
+        filter_taps = (STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / self.rate)
+        interpolation = {
+            "low": 0.0,
+            "spline": SPLINE_REACH * self.factor,
+            "sinc": filter_taps / 2,
+            "short sinc": SHORT_SINC,
+        }[self.net.starts_from]
+        ahead = self.net.look_ahead() * self.net.step + interpolation
+        parameters = sum(p.numel() for p in self.net.parameters())
+        return Facts(parameters, macs_per_sample(self.net) * self.rate, 1000 * ahead / self.rate)
+
+
+class Live:
+    """The causal AudioUNet as it is played: `hop` received samples in, `hop * factor` out, `delay` later."""
+
+    def __init__(self, net: AudioUNet) -> None:
+        if not net.causal:
+            raise InvalidSetting("expected a causal AudioUNet to stream, got one that waits for what comes")
+        self.net, self.delay = net.eval().requires_grad_(False), SHORT_SINC
+        self.hop = math.lcm(net.multiple, net.factor) // net.factor
+        self.lift, self.state = short_sinc(net.factor), net.new_state()
+
+    @torch.inference_mode()
+    def process(self, block: FloatArray) -> FloatArray:
+        """Take a whole number of hops, (samples,) float32, and return (samples * factor,)."""
+        if block.ndim != 1 or len(block) % self.hop:
+            raise InvalidAudio(f"expected a multiple of {self.hop} samples, got the shape {block.shape}")
+        raised = torch.from_numpy(self.lift.process(block)).unsqueeze(0)
+        wide, self.state = self.net.advance(raised, self.state)
+        return wide[0].numpy()

@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; exit code 1 where something failed, 2 where it was called wrongly, 130 on Ctrl-C."""
-    from . import bench, commands, enhance, evaluate, listen, live, train  # noqa: F401  each registers its commands
+    from . import bench, bridge, commands, enhance, evaluate, listen, live, train  # noqa: F401  each registers its commands
 
     sys.argv[1:] = live.with_default_names(sys.argv[1:])
     try:

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import InvalidSetting
 
 HOSTS = ("sounddevice", "pyaudio", "jack")
+T = TypeVar("T")
 ENGINES = ("auto", "native", "python")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.0, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
 CUSHION_MS = {"sounddevice": 7.0, "pyaudio": 7.0, "jack": 3.0}
+TABLES = ("live", "bridge")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
 
@@ -50,12 +52,7 @@ class Settings:
             "sleep_db": (-200.0, 0.0),
             "metrics": (0, 65_535),
         }
-        for field in fields(self):
-            self._check_type(field.name, str(field.type))
-        for name, (least, most) in bounds.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InvalidSetting(f"{name}: expected {least:g} to {most:g}, got {value}")
+        check(self, bounds)
         self._check_choice("host", HOSTS)
         self._check_choice("engine", ENGINES)
         if self.engine == "native" and self.backend not in ("auto", "native"):
@@ -69,19 +66,6 @@ class Settings:
             close = get_close_matches(value, choices, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise InvalidSetting(f"{name}: expected one of {', '.join(choices)}, got {value!r}{hint}")
-
-    def _check_type(self, name: str, kind: str) -> None:
-        value = getattr(self, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = {
-            "str": isinstance(value, str),
-            "int": isinstance(value, int) and number,
-            "float": number,
-            "None": value is None,
-        }
-        kinds = kind.split(" | ")
-        if not any(fits[k] for k in kinds):
-            raise InvalidSetting(f"{name}: expected {' or '.join(k for k in kinds if k != 'None')}, got {value!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -119,20 +103,45 @@ def default_socket() -> Path:
     return Path(folder) / "rtsr.sock" if folder else Path(f"/tmp/rtsr-{os.getuid()}.sock")
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Read the `[live]` table of a TOML file; raises `InvalidSetting` for what is no setting, with the closest one."""
+def check(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:
+    """Raise `InvalidSetting` where a field of a dataclass is not of its type, or beyond its bounds."""
+    for field in fields(settings):
+        _check_type(field.name, getattr(settings, field.name), str(field.type))
+    for name, (least, most) in bounds.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:
+            raise InvalidSetting(f"{name}: expected {least:g} to {most:g}, got {value}")
+
+
+def _check_type(name: str, value: Any, kind: str) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+        "int": isinstance(value, int) and number,
+        "float": number,
+        "tuple[str, ...]": isinstance(value, tuple) and all(isinstance(v, str) for v in value),
+        "None": value is None,
+    }
+    kinds = kind.split(" | ")
+    if not any(fits[k] for k in kinds):
+        raise InvalidSetting(f"{name}: expected {' or '.join(k for k in kinds if k != 'None')}, got {value!r}")
+
+
+def read_config(path: Path, kind: type[Any], name: str) -> dict[str, Any]:
+    """Read the table `name` of a TOML file; raises `InvalidSetting` for what is no field of `kind`."""
     try:
         content = tomllib.loads(path.read_text())
     except OSError as error:
         raise InvalidSetting(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{path}: is no TOML: {error}") from error
-    _refuse_unknown(path, content, ["live"], "table")
-    table = content.get("live", {})
+    _refuse_unknown(path, content, list(TABLES), "table")
+    table = content.get(name, {})
     if not isinstance(table, dict):
-        raise InvalidSetting(f"{path}: expected a table [live], got {table!r}")
-    _refuse_unknown(path, table, [f.name for f in fields(Settings)], "setting")
-    return table
+        raise InvalidSetting(f"{path}: expected a table [{name}], got {table!r}")
+    _refuse_unknown(path, table, [f.name for f in fields(kind)], "setting")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _refuse_unknown(path: Path, given: dict[str, Any], known: list[str], what: str) -> None:
@@ -145,8 +154,13 @@ def _refuse_unknown(path: Path, given: dict[str, Any], known: list[str], what: s
 
 def make_settings(path: Path | None, given: dict[str, Any]) -> Settings:
     """Return the settings of a file, overridden by those of `given` that are not None."""
-    table = read_config(path) if path else {}
+    return settings_of(Settings, "live", path, given)
+
+
+def settings_of(kind: type[T], name: str, path: Path | None, given: dict[str, Any]) -> T:
+    """Return a dataclass of settings from a file's table `name`, overridden by those of `given` that are not None."""
+    table = read_config(path, kind, name) if path else {}
     try:
-        return Settings(**{**table, **{n: v for n, v in given.items() if v is not None}})
+        return kind(**{**table, **{n: v for n, v in given.items() if v is not None}})
     except InvalidSetting as error:
         raise InvalidSetting(f"{path}: {error}" if path else str(error)) from None

@@ -1,0 +1,236 @@
+"""`python -m bench.bridge`: what a bridge carries on this machine, with real aiortc peers in a process of their own.
+
+Legs that talk for a minute: ticks, starved listeners, processor time per call, split into codec, network and
+transport. The delay that it adds to a plain aiortc relay, both measured in one run. Two hundred joins and leaves, and
+what is left of them. Prints each figure beside its bar and stores one row for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+import av
+import numpy as np
+import typer
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "live" / "bridge")]
+
+from peers import PACKET_S, RATE, Client, Peer, VoiceTrack  # noqa: E402
+from server import Bridge  # noqa: E402
+
+from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder  # noqa: E402
+from rtsr.bridge.peer import JITTER_BUFFER, Tap  # noqa: E402
+from rtsr.eval.bench.record import store  # noqa: E402
+from rtsr.eval.bench.signal import voice  # noqa: E402
+
+STARVED_S = 0.06  # between two packets: three times what is due
+BURST_S, EVERY_S, LOUD = 0.02, 0.5, 0.1  # of the sound by which delay is measured
+BARS = {"added_p95_ms": 45.0, "tick_p99_ms": 5.0, "starved": 0, "tasks_left": 0, "rows_left": 0, "sockets_left": 0}
+
+
+class Packets(MediaStreamTrack):
+    """Speaks packets that were encoded before, so that peers cost no more than they must."""
+
+    kind = "audio"
+
+    def __init__(self, codec: str, payloads: list[bytes]) -> None:
+        super().__init__()
+        self.rate, self.payloads, self.given, self.began = RATES[codec], payloads, 0, 0.0
+
+    async def recv(self) -> av.Packet:
+        """Return the next packet in time."""
+        self.began = self.began or time.monotonic()
+        await asyncio.sleep(max(0.0, self.began + self.given * PACKET_S - time.monotonic()))
+        if self.readyState != "live":
+            raise MediaStreamError
+        packet = av.Packet(self.payloads[self.given % len(self.payloads)])
+        packet.pts, packet.time_base = round(self.given * PACKET_S * self.rate), Fraction(1, self.rate)
+        self.given += 1
+        return packet
+
+
+class Listener:
+    """Notes when packets come, instead of decoding them."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.arrived: list[float] = []
+        receiver = peer.connection.getReceivers()[0]
+        setattr(receiver, JITTER_BUFFER, Tap(lambda packet: self.arrived.append(packet.arrived_s), lambda: None))
+
+    def starved(self, since_s: float) -> int:
+        """How often nothing came for too long."""
+        times = np.array([t for t in self.arrived if t >= since_s])
+        return int((np.diff(times) > STARVED_S).sum()) if len(times) else 1
+
+
+def encoded(codec: str) -> list[bytes]:
+    """Ten seconds of a voice."""
+    sound, encoder = voice(10, RATE).astype(np.float32), make_encoder(codec, 20)
+    blocks = sound[: len(sound) // 960 * 960].reshape(-1, 960)
+    return [packet for packet in map(encoder.encode, blocks) if packet]
+
+
+async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
+    """Let so many legs talk, two to a room, half of them over the telephone's codec."""
+    payloads, listeners = {codec: encoded(codec) for codec in (OPUS, PCMU)}, []
+    for number in range(legs):
+        codec = (OPUS, PCMU)[number % 2]
+        peer = Peer(Packets(codec, payloads[codec]), codec=codec)
+        client.peers.append(peer)
+        listeners.append(Listener(peer))
+        async with client.http.post(f"/rooms/load-{number // 2}/offer", json={"sdp": await peer.offer()}) as reply:
+            answer = await reply.json()
+            if reply.status != 201:
+                raise SystemExit(f"call {number + 1} was refused: {answer['error']}")
+        await peer.accept(answer["sdp"])
+    await asyncio.sleep(2)
+    before, began, p99 = await client.metrics(), time.monotonic(), 0.0
+    while time.monotonic() - began < seconds:
+        await asyncio.sleep(min(5.0, seconds / 2))
+        p99 = max(p99, await tick_p99(client))
+    after, passed = await client.metrics(), time.monotonic() - began
+    rooms = [await client.room(f"load-{number}") for number in range((legs + 1) // 2)]
+    calls = [call for room in rooms for call in room]
+    row: dict[str, Any] = {"key": f"{legs} legs", "legs": legs, "seconds": round(passed, 1), "tick_p99_ms": p99}
+    row["tick_p50_ms"] = await tick_quantile(client, "0.5")
+    for part in ("codec", "network", "transport"):
+        name = f"rtsr_bridge_{part}_cpu_seconds_total"
+        row[f"{part}_ms_per_call_s"] = round(1000 * (after[name] - before[name]) / passed / legs, 2)
+    for name in ("late", "skipped"):
+        row[f"ticks_{name}"] = after[f"rtsr_bridge_ticks_{name}_total"] - before[f"rtsr_bridge_ticks_{name}_total"]
+    row["starved"] = sum(listener.starved(began) for listener in listeners)
+    row["sent_late"] = sum(call["listener"]["starved"] for call in calls)
+    for name in ("lost", "late", "underruns"):
+        row[f"packets_{name}" if name != "underruns" else name] = sum(call["speaker"][name] for call in calls)
+    row["waits_ms"] = round(float(np.median([call["speaker"]["delay_ms"] for call in calls])), 1)
+    await asyncio.gather(*(peer.close() for peer in client.peers))
+    client.peers.clear()
+    return row
+
+
+async def tick_quantile(client: Client, quantile: str) -> float:
+    """Return one of the quantiles of a tick's time."""
+    _, text = await client.text("/metrics")
+    return float(text.split(f'rtsr_bridge_tick_ms{{quantile="{quantile}"}} ')[1].split()[0])
+
+
+async def tick_p99(client: Client) -> float:
+    """Return the 99th percentile of the last ten seconds' ticks."""
+    return await tick_quantile(client, "0.99")
+
+
+def bursts(seconds: float) -> np.ndarray:
+    """Short tones in silence."""
+    sound, count = np.zeros(round(seconds * RATE), np.float32), round(BURST_S * RATE)
+    tone = 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(count) / RATE)
+    for start in range(round(EVERY_S * RATE), len(sound) - count, round(EVERY_S * RATE)):
+        sound[start : start + count] = tone
+    return sound
+
+
+def delays_ms(speaker: VoiceTrack, listener: Peer) -> np.ndarray:
+    """From when a burst was due to be said to when it was there to be played, for each that was heard."""
+    ends = np.cumsum([len(block) for block in listener.blocks])
+    heard, found, quiet_until = listener.heard, [], 0
+    for place in np.flatnonzero(np.abs(heard) > LOUD):
+        if place >= quiet_until:
+            block = int(np.searchsorted(ends, place, side="right"))
+            found.append(listener.arrivals[block] - (ends[block] - place) / RATE - speaker.began)
+        quiet_until = place + round(EVERY_S / 2 * RATE)
+    said_s = (np.array(found) - 0.02) // EVERY_S * EVERY_S
+    return 1000 * (np.array(found) - said_s)
+
+
+async def added(client: Client, relay: Client, seconds: float) -> dict[str, Any]:
+    """The same bursts through both, at the same time; decoded and buffered by the same kind of peer."""
+    pairs = []
+    for one in (relay, client):
+        speaker = VoiceTrack(bursts(seconds))
+        await one.call("delay", speaker)
+        pairs.append((speaker, await one.call("delay", VoiceTrack(np.zeros(960, np.float32)))))
+    await asyncio.sleep(seconds)
+    plain, bridged = (delays_ms(*pair) for pair in pairs)
+    row: dict[str, Any] = {"key": "delay", "bursts": [len(plain), len(bridged)]}
+    for name, delays in (("relay", plain), ("bridge", bridged)):
+        for percent in (50, 95):
+            row[f"{name}_p{percent}_ms"] = round(float(np.percentile(delays, percent)), 1)
+    row["added_p50_ms"] = round(row["bridge_p50_ms"] - row["relay_p50_ms"], 1)
+    row["added_p95_ms"] = round(row["bridge_p95_ms"] - row["relay_p95_ms"], 1)
+    return row
+
+
+async def come_and_go(client: Client, bridge: Bridge, joins: int) -> dict[str, Any]:
+    """Join and leave, and see what is left once the first have been forgotten."""
+
+    async def state() -> dict[str, float]:
+        await asyncio.sleep(3)
+        metrics = await client.metrics()
+        kinds = {"tasks": metrics["rtsr_bridge_tasks"], "rows": metrics["rtsr_bridge_rows"]}
+        return {**kinds, "sockets": bridge.descriptors(), "threads": bridge.threads(), "kb": bridge.resident_kb()}
+
+    before: dict[str, float] = {}
+    for number in range(joins):
+        if number == joins // 4:
+            before = await state()
+        peer = await client.call(f"room-{number % 5}", VoiceTrack(bursts(1.0)))
+        await peer.close()
+        client.peers.clear()
+    after = await state()
+    left = {f"{name}_left": after[name] - before[name] for name in ("tasks", "rows", "sockets", "threads")}
+    return {"key": "joins", "joins": joins, **left, "grown_mb": round((after["kb"] - before["kb"]) / 1024, 1)}
+
+
+async def measure(bridge: Bridge, relay_url: str, legs: list[int], seconds: float, joins: int) -> list[dict[str, Any]]:
+    """Everything, one after the other."""
+    rows = []
+    async with Client(bridge.url) as client, Client(relay_url) as relay:
+        rows.append(await added(client, relay, max(10.0, seconds / 2)))
+        await asyncio.gather(*(peer.close() for peer in [*client.peers, *relay.peers]))
+        client.peers.clear()
+        for count in legs:
+            rows.append(await load(client, count, seconds))
+            await asyncio.sleep(2)
+        rows.append(await come_and_go(client, bridge, joins))
+    return rows
+
+
+def main(
+    legs: Annotated[list[int] | None, typer.Option(help="How many talk at once; may be repeated.")] = None,
+    seconds: Annotated[float, typer.Option(help="For how long.")] = 60.0,
+    joins: Annotated[int, typer.Option(help="Joins and leaves.")] = 200,
+    model: str = "voice-16k",
+    backend: str = "auto",
+    save: Annotated[bool, typer.Option(help="Append the rows to bench/results/bridge.jsonl.")] = True,
+) -> None:
+    """Measure, print each figure beside its bar, and store the rows."""
+    legs = legs or [8, 16]
+    bridge = Bridge("--backend", backend, model=model, calls=max(legs) + 4)
+    relay = subprocess.Popen([sys.executable, "-m", "bench.relay"], cwd=HERE.parent, stdout=subprocess.PIPE, text=True)
+    try:
+        assert relay.stdout
+        rows = asyncio.run(measure(bridge, relay.stdout.readline().strip(), legs, seconds, joins))
+    finally:
+        relay.terminate()
+        relay.wait()
+        bridge.stop()
+    for row in rows:
+        print(f"\n{row['key']}")
+        for name, value in row.items():
+            bar = f"   bar {BARS[name]:g}{'' if value <= BARS[name] else '   OVER THE BAR'}" if name in BARS else ""
+            print(f"  {name:26} {value}{bar}")
+    if save:
+        print(f"rows in {store(RESULTS, 'bridge', rows)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,237 @@
+"""Who is in which room: calls come in while there is room for them, and leave nothing behind. The event loop's."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import InvalidSetting, PoolFull, RtsrError
+from .codec import RATES
+from .config import Settings
+from .engine import Engine
+from .leg import Leg, Speaker
+from .log import tell
+from .mix import Delivery
+from .peer import OutTrack, Peer, choose_codec
+
+BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
+log = logging.getLogger("rtsr.bridge")
+
+
+@dataclass(eq=False)
+class Call:
+    """One peer, or one plain RTP stream, in a room."""
+
+    id: str
+    kind: str  # call, whip, whep or rtp
+    leg: Leg
+    close: Callable[[], Any]  # a coroutine function that hangs up
+    out: OutTrack | None = None
+    peer: Peer | None = None
+    etag: str = ""
+    began_s: float = field(default_factory=time.monotonic)
+    heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
+    heard: int = 0
+
+    def stats(self) -> dict[str, Any]:
+        """Return what a page or a metric shows of this call."""
+        out = self.out
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.leg.name,
+            "seconds": round(time.monotonic() - self.began_s, 1),
+            "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
+            "listener": {"sent": out.sent, "starved": out.starved, "dropped": out.dropped} if out else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller asks for."""
+
+    kind: str = "call"
+    speaks: bool = True
+    listens: bool = True
+    narrow_hz: int | None = None  # the voice is narrowed to this rate first
+    echo: bool = False  # it hears itself
+    name: str = ""
+
+
+class Calls:
+    """All calls of a bridge, at most `limit`; every method is the event loop's."""
+
+    def __init__(self, engine: Engine, settings: Settings, limit: int) -> None:
+        self.engine, self.settings, self.limit = engine, settings, limit
+        self.by_id: dict[str, Call] = {}
+        self.draining = False
+        self.opened = self.refused = 0
+        self.connect_ms: float | None = None  # of the last call: from offer to sound
+        self._before_s = time.process_time()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._numbers = itertools.count(1)
+
+    def deliver(self, packets: list[Delivery]) -> None:
+        """Hand the packets of one tick to those who send them."""
+        for leg, packet, stamp in packets:
+            if leg.deliver is not None:
+                leg.deliver(packet, stamp)
+
+    def in_room(self, room: str) -> list[Call]:
+        """Return the calls of a room."""
+        return [call for call in self.by_id.values() if call.leg.room == room]
+
+    @property
+    def rooms(self) -> set[str]:
+        """The rooms that somebody is in."""
+        return {call.leg.room for call in self.by_id.values()}
+
+    @property
+    def transport_s(self) -> float:
+        """Processor time of this process since calls were possible, without the engine's."""
+        return time.process_time() - self._before_s - self.engine.work.thread_s
+
+    def why_full(self) -> str:
+        """Return why no more call comes in, or nothing."""
+        if self.draining:
+            return "the bridge is being shut down"
+        if len(self.by_id) >= self.limit:
+            return f"all {self.limit} calls that this machine carries are taken"
+        load = self.engine.load
+        return f"the machine is busy: ticks take {100 * load:.0f} % of their time" if load > BUSY else ""
+
+    def admit(self, room: str) -> None:
+        """Raise `PoolFull`, with the reason, where one more call would be one too many."""
+        reason = self.why_full()
+        if not reason and len(self.in_room(room)) >= self.settings.peers:
+            reason = f"room {room} is full with {self.settings.peers}"
+        elif not reason and room not in self.rooms and len(self.rooms) >= self.settings.rooms:
+            reason = f"all {self.settings.rooms} rooms are taken"
+        if reason:
+            self.refused += 1
+            raise PoolFull(reason)
+
+    def make_leg(self, call_id: str, room: str, codec: str, wish: Wish) -> Leg:
+        """Return a leg that is not joined yet."""
+        speaker = None
+        if wish.speaks:
+            least_s = self.settings.target_ms / 1000
+            speaker = Speaker(codec, self.engine.frames_per_s, narrow_hz=wish.narrow_hz, least_s=least_s)
+        return Leg(call_id, room, speaker, None, codec, hears_itself=wish.echo, name=wish.name)
+
+    def new_id(self) -> str:
+        """Return a name for a call that nobody guesses."""
+        return f"{next(self._numbers)}-{secrets.token_urlsafe(9)}"
+
+    async def answer(self, room: str, sdp: str, wish: Wish) -> tuple[Call, str]:
+        """Let a peer in and return its call and the answer; raises `PoolFull` and `InvalidSetting`."""
+        self.admit(room)
+        codec = choose_codec(sdp)
+        if wish.narrow_hz is not None and RATES[codec] <= wish.narrow_hz:
+            raise InvalidSetting(f"expected a codec that is wider than {wish.narrow_hz} Hz, got {codec}")
+        call_id = self.new_id()
+        leg = self.make_leg(call_id, room, codec, wish)
+        out = OutTrack(RATES[codec], self.settings.packet_ms) if wish.listens else None
+        leg.deliver = out.put if out else None
+        peer = Peer(codec, leg.speaker.put if leg.speaker else None, out, lambda why: self.end(call_id, why))
+        call = Call(call_id, wish.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
+        self.add(call)  # at once, so that as many as come at the same time are counted
+        try:
+            answer = await peer.answer(sdp)
+        except BaseException:
+            self.end(call_id, "its offer could not be answered")
+            raise
+        self._start(self._connect(call, peer))
+        return call, answer
+
+    def add(self, call: Call) -> None:
+        """Note a call."""
+        self.by_id[call.id] = call
+        self.opened += 1
+        tell("arrived", call=call.id, room=call.leg.room, kind=call.kind, codec=call.leg.codec)
+
+    async def _connect(self, call: Call, peer: Peer) -> None:
+        """Let the leg into its room once it is connected, or end it."""
+        try:
+            await asyncio.wait_for(peer.connected.wait(), self.settings.connect_s)
+        except TimeoutError:
+            self.end(call.id, "not connected in time")
+            return
+        await self.join(call)
+        if call.leg.joined:
+            self.connect_ms = 1000 * (time.monotonic() - call.began_s)
+            tell("joined", call=call.id, room=call.leg.room, after_ms=round(self.connect_ms))
+
+    async def join(self, call: Call) -> None:
+        """Let a call's leg into its room; ends the call where the pool has no row for it."""
+        try:
+            if call.id in self.by_id:
+                await asyncio.wrap_future(self.engine.join(call.leg))
+        except RtsrError as error:
+            self.end(call.id, str(error))
+        if call.id not in self.by_id:  # it ended meanwhile
+            await asyncio.wrap_future(self.engine.leave(call.leg))
+
+    def end(self, call_id: str, why: str) -> None:
+        """End a call, soon; one that is not there any more is no error."""
+        call = self.by_id.pop(call_id, None)
+        if call is not None:
+            seconds = round(time.monotonic() - call.began_s, 1)
+            tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
+            self._start(self._leave(call))
+
+    async def _leave(self, call: Call) -> None:
+        await asyncio.wrap_future(self.engine.leave(call.leg))
+        await call.close()
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("a call's task failed", exc_info=task.exception())
+
+    async def bypass(self, call: Call, on: bool) -> None:
+        """Leave the generated band of a speaker out, or in, for everyone who hears it."""
+        await asyncio.wrap_future(self.engine.bypass(call.leg, on))
+        tell("bypass", call=call.id, room=call.leg.room, on=on)
+
+    def sweep(self) -> None:
+        """End the calls whose speaker failed or has not been heard for too long; called every second."""
+        now_s = time.monotonic()
+        for call in list(self.by_id.values()):
+            speaker = call.leg.speaker
+            if call.leg.failed:
+                self.end(call.id, "its sound could not be dealt with")
+            if speaker is None or not call.leg.joined:
+                continue
+            received = speaker.playout.counts.received
+            if received != call.heard:
+                call.heard, call.heard_s = received, now_s
+            elif now_s - call.heard_s > self.settings.idle_s and call.kind != "rtp":
+                self.end(call.id, f"nothing heard for {self.settings.idle_s:g} s")
+
+    async def drain(self, limit_s: float) -> None:
+        """Let no call in any more, wait for those there are to end, and end the rest."""
+        self.draining = True
+        ends_s = time.monotonic() + limit_s
+        while self.by_id and time.monotonic() < ends_s:
+            await asyncio.sleep(0.1)
+        for call_id in list(self.by_id):
+            self.end(call_id, "the bridge is being shut down")
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+CALLS: web.AppKey[Calls] = web.AppKey("calls", Calls)  # where a request's handler finds them

@@ -1,0 +1,89 @@
+"""What `rtsr bridge` is to do: every setting, its bounds, and the TOML table that it may stand in."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..daemon.config import check, settings_of
+from ..errors import InvalidSetting
+from .codec import PCMA, PCMU
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a room, and of a call
+PACKET_MS = (10, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a bridge is made from; docs/bridge.md explains each."""
+
+    listen: str = "127.0.0.1:8443"
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tokens: tuple[str, ...] = ()  # any of them opens the door; none: it stands open
+    origins: tuple[str, ...] = ()  # of pages elsewhere that may call, such as https://example.org
+    model: str = "voice-16k"
+    backend: str = "auto"
+    calls: int | None = None  # at once; None: as many as were measured to fit
+    rooms: int = 64
+    peers: int = 16  # per room
+    packet_ms: int = 20  # 10 or 20
+    target_ms: float = 10.0  # the least that a packet waits for the slower ones
+    idle_s: float = 30.0  # without a packet from a speaker, and the call ends
+    connect_s: float = 15.0  # from an offer to a connection
+    drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
+    sdp_bytes: int = 65_536  # of an offer
+    rtp: str | None = None  # HOST:PORT of a plain RTP leg
+    room: str = "phone"  # that it joins
+    codec: str = PCMU  # that it speaks and hears
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "calls": (1, 1_000),
+            "rooms": (1, 10_000),
+            "peers": (2, 1_000),
+            "target_ms": (5.0, 250.0),
+            "idle_s": (1.0, 86_400.0),
+            "connect_s": (1.0, 600.0),
+            "drain_s": (0.0, 86_400.0),
+            "sdp_bytes": (1_024, 1_048_576),
+        }
+        check(self, bounds)
+        if self.packet_ms not in PACKET_MS:
+            raise InvalidSetting(f"packet_ms: expected 10 or 20, got {self.packet_ms}")
+        if self.codec not in (PCMU, PCMA):
+            raise InvalidSetting(f"codec: expected {PCMU} or {PCMA}, got {self.codec!r}")
+        if not NAME.fullmatch(self.room):
+            raise InvalidSetting(f"room: expected 1 to 64 letters, digits, - or _, got {self.room!r}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise InvalidSetting("tls_cert and tls_key: expected both or none")
+        if "" in self.tokens:
+            raise InvalidSetting("tokens: expected no empty one")
+        host, _ = address(self.listen, "listen")
+        if not self.tokens and not _is_loopback(host):
+            raise InvalidSetting(f"listen: {host} can be reached by others; expected a --token with it")
+        if self.rtp is not None:
+            address(self.rtp, "rtp")
+
+
+def address(text: str, name: str) -> tuple[str, int]:
+    """Read HOST:PORT, an IPv6 host in brackets; raises `InvalidSetting`."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
+        raise InvalidSetting(f"{name}: expected HOST:PORT, got {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_settings(path: Path | None, given: dict[str, Any]) -> Settings:
+    """Return the settings of a file's [bridge], overridden by those of `given` that are not None."""
+    return settings_of(Settings, "bridge", path, given)

@@ -1,0 +1,76 @@
+"""Who may come in: bearer tokens and the origins of pages."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+GUARDED = ("/rooms/", "/whip/", "/whep/", "/metrics")
+EXPOSED = "Location, ETag, Link, Retry-After"
+METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
+HEADERS = "Authorization, Content-Type, If-Match"
+POLICY = "default-src 'self'; media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+class Door:
+    """Refuses requests without one of the tokens (401), and from pages of other origins (403)."""
+
+    def __init__(self, tokens: tuple[str, ...], origins: tuple[str, ...]) -> None:
+        self._tokens = [token.encode() for token in tokens]
+        self._origins = frozenset(origins)
+
+    def opens(self, authorization: str | None) -> bool:
+        """Whether an Authorization header bears one of the tokens; takes as long for a wrong one as for a right one."""
+        if not self._tokens:
+            return True
+        kind, _, given = (authorization or "").partition(" ")
+        fits = [hmac.compare_digest(token, given.strip().encode()) for token in self._tokens]
+        return kind.lower() == "bearer" and any(fits)
+
+    def knows(self, request: web.Request) -> bool:
+        """Whether a request comes from no page, from our own, or from one of an origin that was named."""
+        origin = request.headers.get("Origin")
+        return origin is None or origin == f"{request.scheme}://{request.host}" or origin in self._origins
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a request in or not, and dress every answer."""
+        if not self.knows(request):
+            response: web.StreamResponse = web.json_response({"error": "a page of this origin may not"}, status=403)
+        elif request.method == "OPTIONS":
+            response = web.Response(status=204, headers={"Accept-Post": "application/sdp"})
+        elif request.path.startswith(GUARDED) and not self.opens(request.headers.get("Authorization")):
+            refusal = {"WWW-Authenticate": "Bearer"}
+            response = web.json_response({"error": "expected a bearer token"}, status=401, headers=refusal)
+        else:
+            response = await self._handled(request, handler)
+        self._dress(request, response)
+        return response
+
+    async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:  # so that 404 and 405 are dressed too
+            return web.json_response({"error": error.text or error.reason}, status=error.status, headers=_kept(error))
+
+    def _dress(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the headers that every answer has."""
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers.setdefault("Cache-Control", "no-store")
+        origin = request.headers.get("Origin")
+        if origin in self._origins and origin:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Methods"] = METHODS
+            response.headers["Access-Control-Allow-Headers"] = HEADERS
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+            response.headers["Vary"] = "Origin"
+
+
+def _kept(error: web.HTTPException) -> dict[str, str]:
+    """The headers of an error that say something: what is allowed instead."""
+    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}

@@ -1,0 +1,215 @@
+"""The one clock of a bridge: every 5 ms all voices advance by a hop, are mixed and leave; a thread of its own.
+
+packets ─► Speaker: jitter buffer, decoder ─► row of the pool ─► Room: mix-minus ─► encoder ─► packets
+[event loop]  └──────────────────────── [this thread] ────────────────────────────────┘   [event loop]
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ..backend.base import Backend
+from ..daemon.priority import ask_for_real_time
+from ..dsp.windows import FloatArray
+from ..pool import Pool
+from .codec import RATES
+from .leg import FADE, Leg, Speaker, peak
+from .mix import MIX_RATE, Delivery, Room
+
+MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
+NARROW_RATES = (4_000, 8_000)  # that a voice may be narrowed to on purpose
+BUSY_WINDOW = 200  # ticks by which the load is told
+
+Send = Callable[[list[Delivery]], None]
+log = logging.getLogger("rtsr.bridge")
+
+
+@dataclass(slots=True)
+class Work:
+    """Processor time of the engine's thread in seconds, by what it was spent on."""
+
+    thread_s: float = 0.0  # all of it
+    codec_s: float = 0.0  # jitter buffers, decoding, mixing and encoding
+    network_s: float = 0.0
+    skipped: int = 0  # ticks that were left out after a stall
+    late: int = 0  # ticks that took longer than a hop
+
+
+class Engine:
+    """Carries up to `limit` voices; `join`, `leave` and `bypass` may be called by any thread.
+
+    `send` is called once a tick, by the engine's thread, with all packets of it.
+    """
+
+    def __init__(self, model: Backend, limit: int, send: Send, packet_ms: int = 20) -> None:
+        self.pool = Pool(model, limit)
+        self.hop_s = model.spec.hop_ms / 1000
+        self.frames_per_s = model.spec.frames_per_s
+        self.work = Work()
+        self.ticks = 0
+        self.legs: list[Leg] = []
+        self.failed: BaseException | None = None
+        self.tick_s: deque[float] = deque(maxlen=int(10 / self.hop_s))
+        self._send = send
+        self._hops = round(packet_ms / model.spec.hop_ms)
+        self._phases = itertools.count()
+        self._rooms: dict[str, Room] = {}
+        self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
+        for rate in {*RATES.values(), *NARROW_RATES}:  # a lane is made when its first row is opened, which takes time
+            self.pool.close(self.pool.open(rate, MIX_RATE))
+
+    def start(self) -> None:
+        """Start the clock."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the clock and wait for it."""
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.pool.shut()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the clock ticks."""
+        return self._thread.is_alive()
+
+    @property
+    def load(self) -> float:
+        """Return which share of the last second its ticks took."""
+        last = list(itertools.islice(reversed(self.tick_s.copy()), BUSY_WINDOW))
+        return sum(last) / len(last) / self.hop_s if last else 0.0
+
+    def tick_ms(self, *quantiles: float) -> dict[float, float]:
+        """Return quantiles of the time that the last ten seconds' ticks took, in ms; NaN before the first."""
+        last = sorted(self.tick_s.copy())
+        return {q: 1000 * last[int(q * (len(last) - 1))] if last else math.nan for q in quantiles}
+
+    def join(self, leg: Leg) -> Future[None]:
+        """Let a leg in; the future is done when it speaks and hears, or holds `PoolFull`."""
+        return self._order(lambda: self._join(leg))
+
+    def leave(self, leg: Leg) -> Future[None]:
+        """Let a leg go, with its row; one that never joined is no error."""
+        return self._order(lambda: self._leave(leg))
+
+    def bypass(self, leg: Leg, on: bool) -> Future[None]:
+        """Leave the generated band out of a voice, or in; slides over a hop."""
+        return self._order(lambda: self._bypass(leg, on))
+
+    def _order(self, do: Callable[[], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._orders.append((do, future))
+        if not self.alive:
+            self._obey()
+        return future
+
+    def _obey(self) -> None:
+        while self._orders:
+            do, future = self._orders.popleft()
+            try:
+                future.set_result(do())
+            except Exception as error:  # whoever asked gets it, and the clock goes on
+                future.set_exception(error)
+
+    def _join(self, leg: Leg) -> None:
+        if leg.speaker:
+            leg.speaker.row = self.pool.open(leg.speaker.rate, MIX_RATE, bypass=leg.speaker.bypass)
+        if leg.room not in self._rooms:
+            self._rooms[leg.room] = Room(self.pool.spec.hop_at(MIX_RATE), self._hops, self._phases.__next__)
+        self._rooms[leg.room].join(leg)
+        self.legs.append(leg)
+        leg.joined = True
+
+    def _leave(self, leg: Leg) -> None:
+        if not leg.joined:
+            return
+        leg.joined = False
+        self.legs.remove(leg)
+        room = self._rooms[leg.room]
+        room.leave(leg)
+        if not room.legs:
+            del self._rooms[leg.room]
+        if leg.speaker and leg.speaker.row is not None:
+            self.pool.close(leg.speaker.row)
+            leg.speaker.row = None
+
+    def _bypass(self, leg: Leg, on: bool) -> None:
+        if leg.speaker and leg.speaker.row is not None:
+            leg.speaker.bypass = on
+            self.pool.set(leg.speaker.row, bypass=on)
+
+    def _run(self) -> None:
+        log.info("%s", ask_for_real_time())
+        due_s = time.monotonic()
+        try:
+            while not self._ending.is_set():
+                behind = int((time.monotonic() - due_s) / self.hop_s)
+                if behind > MOST_BEHIND:
+                    self.work.skipped += behind
+                    self.ticks += behind
+                    due_s += behind * self.hop_s
+                wait_s = due_s - time.monotonic()
+                if wait_s > 0:
+                    time.sleep(wait_s)
+                self.tick(time.monotonic())
+                due_s += self.hop_s
+        except BaseException as error:  # the service sees it, tells, and ends
+            self.failed = error
+            log.exception("the clock of the bridge stopped")
+
+    def tick(self, now_s: float) -> None:
+        """Move every voice by a hop; the clock calls it, and tests and benchmarks that bring their own time."""
+        began = time.perf_counter()
+        codec, network = self.work.codec_s, self.work.network_s
+        self._obey()
+        spent = time.thread_time()
+        for leg in self.legs.copy():
+            if leg.speaker and leg.speaker.row is not None:
+                self._hear(leg, leg.speaker, leg.speaker.row, now_s)
+        codec, spent = codec + time.thread_time() - spent, time.thread_time()
+        outputs = self.pool.tick()
+        network, spent = network + time.thread_time() - spent, time.thread_time()
+        packets: list[Delivery] = []
+        for room in self._rooms.values():
+            packets += room.tick(self._heard(room.legs, outputs), self.ticks)
+        self.work.thread_s = time.thread_time()
+        self.work.codec_s, self.work.network_s = codec + time.thread_time() - spent, network
+        self.ticks += 1
+        if packets:
+            self._send(packets)
+        took = time.perf_counter() - began
+        self.work.late += took > self.hop_s
+        self.tick_s.append(took)
+
+    def _hear(self, leg: Leg, speaker: Speaker, row: int, now_s: float) -> None:
+        """Give a leg's next hop to its row. A leg that makes us fail is let go: the others must not suffer."""
+        try:
+            hop = speaker.read(now_s)
+        except Exception:
+            log.exception("a leg is let go: call=%s room=%s", leg.call, leg.room)
+            self._leave(leg)
+            leg.failed = True
+        else:
+            self.pool.push(row, hop)
+
+    def _heard(self, legs: Iterable[Leg], outputs: Any) -> dict[Leg, FloatArray]:
+        """The hops of the legs of a room that spoke in this tick."""
+        heard: dict[Leg, FloatArray] = {}
+        for leg in legs:
+            speaker = leg.speaker
+            if speaker and speaker.row is not None and speaker.row in outputs:
+                heard[leg] = outputs[speaker.row]
+                speaker.level_out = max(FADE * speaker.level_out, peak(heard[leg]))
+        return heard

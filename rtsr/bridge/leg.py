@@ -1,0 +1,105 @@
+"""One end of a call, as the engine knows it: what it says, what it hears, and how that went."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..dsp.resample import Resampler
+from ..dsp.windows import FloatArray
+from .codec import make_decoder
+from .jitter import Packet
+from .playout import Playout
+
+INBOX = 64  # packets between two ticks; more are refused
+NARROWING_MS = 4  # delay, and so quality, of the filter that narrows a voice on purpose
+FADE = 0.9  # of a level meter, per hop
+
+Deliver = Callable[[bytes, int], None]  # takes a packet and its time stamp in samples; on the event loop
+
+
+class Speaker:
+    """A leg's voice on its way in: packets, hops at the codec's rate, a row of the pool.
+
+    `put` is the transport's thread's, everything else the engine's; counters are read by anyone.
+    """
+
+    def __init__(self, codec: str, frames_per_s: int, *, narrow_hz: int | None = None, least_s: float) -> None:
+        self.codec = codec
+        self.playout = Playout(make_decoder(codec), frames_per_s, least_s)
+        self.inbox: deque[Packet] = deque()
+        self.overruns = 0  # packets that found the inbox full
+        self.bypass = False
+        self.row: int | None = None
+        self.level_in = self.level_out = 0.0
+        self.rate = narrow_hz or self.playout.rate
+        delay = NARROWING_MS * self.rate // 1000
+        self._narrow = Resampler(self.playout.rate, self.rate, delay) if self.rate != self.playout.rate else None
+
+    def put(self, packet: Packet) -> None:
+        """Take a packet from the network; never blocks, and never keeps more than `INBOX`."""
+        if len(self.inbox) >= INBOX:
+            self.overruns += 1
+            return
+        self.inbox.append(packet)
+
+    def read(self, now_s: float) -> FloatArray:
+        """Return the next hop at `rate`."""
+        while self.inbox:
+            self.playout.put(self.inbox.popleft())
+        hop = self.playout.read(now_s)
+        if self._narrow:
+            hop = self._narrow.process(hop)
+        self.level_in = max(FADE * self.level_in, peak(hop))
+        return hop
+
+    def stats(self) -> dict[str, Any]:
+        """Return what a page or a metric shows of this voice, in plain numbers."""
+        counts, playout = self.playout.counts, self.playout
+        return {
+            "codec": self.codec,
+            "rate_hz": self.rate,
+            "bypass": self.bypass,
+            "level_in_db": level_db(self.level_in),
+            "level_out_db": level_db(self.level_out),
+            "delay_ms": round(1000 * playout.delay_s, 1),
+            "target_ms": round(1000 * playout.target_s, 1),
+            "jitter_ms": round(1000 * playout.buffer.spread_s, 1),
+            "received": counts.received,
+            "lost": counts.lost,
+            "late": counts.late,
+            "refused": counts.refused + self.overruns,
+            "restarts": counts.restarts,
+            "underruns": counts.underruns,
+            "concealed_hops": counts.concealed_hops,
+            "dropped_hops": counts.dropped_hops,
+        }
+
+
+@dataclass(eq=False)
+class Leg:
+    """One end of a call in a room. It speaks if it has a `speaker`, and listens if it has a `deliver`."""
+
+    call: str
+    room: str
+    speaker: Speaker | None = None
+    deliver: Deliver | None = None
+    codec: str = ""  # of what it hears
+    hears_itself: bool = False  # alone with its own voice, whoever else is in the room
+    name: str = ""
+    joined: bool = field(default=False, init=False)  # set by the engine
+    failed: bool = field(default=False, init=False)  # set by the engine, which has let it go
+
+
+def peak(hop: FloatArray) -> float:
+    """Return the largest magnitude."""
+    return float(max(hop.max(), -hop.min()))
+
+
+def level_db(level: float) -> float:
+    """Return a peak level in dB of full scale, at least -100."""
+    return round(float(20 * np.log10(max(level, 1e-5))), 1)

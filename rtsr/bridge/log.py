@@ -1,0 +1,40 @@
+"""What happened, one line each, `key=value`, on stderr: for a journal, and for programs that follow one call."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+log = logging.getLogger("rtsr.bridge")
+
+
+def tell(event: str, **values: object) -> None:
+    """Write one event with its values."""
+    log.info("%s", " ".join([f"event={event}", *(f"{name}={_quoted(value)}" for name, value in values.items())]))
+
+
+def _quoted(value: object) -> str:
+    text = str(value).encode("unicode_escape").decode()
+    return f'"{text.replace(chr(34), chr(39))}"' if " " in text or not text else text
+
+
+class Lines(logging.Formatter):
+    """Puts the time before a line, and msg= before one that is no event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        now = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        text = record.getMessage()
+        if not text.startswith("event="):
+            text = f"event={record.levelname.lower()} msg={_quoted(text)}"
+        if record.exc_info:
+            text += f" error={_quoted(self.formatException(record.exc_info))}"
+        return f"{now} {text}"
+
+
+def to_stderr() -> None:
+    """Let the bridge's events, and other libraries' warnings, be written to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log.setLevel(logging.INFO)

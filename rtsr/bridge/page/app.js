@@ -1,0 +1,187 @@
+// The page: a form, a call, and what is to be seen of it.
+
+import { Call, Refused } from "./call.js";
+import { View } from "./sound.js";
+
+const POLL_MS = 500;
+const $ = (id) => document.getElementById(id);
+const state = { call: null, context: null, views: [], timer: null, busy: false };
+
+function say(text, bad = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("bad", bad);
+}
+
+function constraints() {
+  const wanted = !$("headphones").checked;
+  const audio = { echoCancellation: wanted, noiseSuppression: wanted, autoGainControl: wanted, channelCount: 1 };
+  if ($("microphone").value) audio.deviceId = { exact: $("microphone").value };
+  return { audio };
+}
+
+async function listMicrophones() {
+  const found = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "audioinput" && d.deviceId);
+  const chosen = $("microphone").value;
+  const options = found.map((d, n) => new Option(d.label || `microphone ${n + 1}`, d.deviceId));
+  $("microphone").replaceChildren(new Option("the default one", ""), ...options);
+  $("microphone").value = found.some((d) => d.deviceId === chosen) ? chosen : "";
+}
+
+function explain(error) {
+  if (error instanceof Refused && error.status === 401) return "This bridge asks for a token.";
+  if (error instanceof Refused && error.status === 503) return `No room for one more call: ${error.message}.`;
+  if (error.name === "NotAllowedError") return "The microphone was not allowed.";
+  if (error.name === "NotFoundError") return "No microphone was found.";
+  return error.message;
+}
+
+async function join(more = {}) {
+  if (state.busy || state.call) return;
+  state.busy = true;
+  say("Connecting …");
+  try {
+    if (!navigator.mediaDevices) throw new Error("A browser gives its microphone to https and localhost alone.");
+    const microphone = await navigator.mediaDevices.getUserMedia(constraints());
+    await listMicrophones();
+    const wishes = { room: $("room").value, token: $("token").value, name: $("name").value, codec: $("codec").value, ...more };
+    state.call = new Call(microphone, wishes, ended);
+    await state.call.start();
+    await show();
+    say(more.echo ? "Connected: speak, and you hear yourself." : `In room “${wishes.room}”.`);
+  } catch (error) {
+    if (state.call) state.call.end("failed");
+    say(explain(error), true);
+  } finally {
+    state.busy = false;
+  }
+}
+
+async function show() {
+  const { call } = state;
+  $("speaker").srcObject = call.remote;
+  state.context = new AudioContext();
+  await state.context.resume();
+  state.views = [
+    new View(state.context, call.microphone, $("spectrum-in"), $("level-in")),
+    new View(state.context, call.remote, $("spectrum-out"), $("level-out")),
+  ];
+  entered(true);
+  state.timer = setInterval(look, POLL_MS);
+  await look();
+}
+
+function entered(yes) {
+  $("call").hidden = $("leave").hidden = !yes;
+  $("join").hidden = $("own").hidden = yes;
+  for (const id of ["name", "room", "codec", "token", "headphones"]) $(id).parentElement.hidden = yes;
+}
+
+function ended(reason) {
+  clearInterval(state.timer);
+  state.views.forEach((view) => view.stop());
+  if (state.context) state.context.close();
+  Object.assign(state, { call: null, context: null, views: [], timer: null });
+  $("speaker").srcObject = null;
+  $("speakers").replaceChildren();
+  entered(false);
+  say(reason === "left" ? "Left." : `The call has ended (${reason}).`, reason !== "left");
+}
+
+async function look() {
+  const { call } = state;
+  if (!call) return;
+  try {
+    const [room, figures] = await Promise.all([call.look(), call.measure()]);
+    if (state.call !== call) return;
+    const mine = room.calls.find((one) => one.id === call.id);
+    showFigures(figures, mine);
+    showSpeakers(room.calls);
+  } catch (error) {
+    say(explain(error), true);
+  }
+}
+
+function showFigures(figures, mine) {
+  const speaker = (mine && mine.speaker) || {};
+  const rows = {
+    "round trip": ms(figures.trip),
+    "bridge waits": ms(speaker.delay_ms),
+    "playback waits": ms(figures.buffer),
+    "jitter in / out": `${ms(speaker.jitter_ms)} / ${ms(figures.jitter)}`,
+    "lost in / out": `${speaker.lost ?? "–"} / ${figures.loss === undefined ? "–" : `${figures.loss.toFixed(1)} %`}`,
+    "underruns in / out": `${speaker.underruns ?? "–"} / ${figures.concealed ?? "–"}`,
+  };
+  $("figures").replaceChildren(
+    ...Object.entries(rows).map(([name, value]) => {
+      const row = document.createElement("div");
+      row.append(element("dt", name), element("dd", value));
+      return row;
+    }),
+  );
+}
+
+const ms = (value) => (value === undefined ? "–" : `${value.toFixed(0)} ms`);
+
+function element(kind, text) {
+  const made = document.createElement(kind);
+  made.textContent = text;
+  return made;
+}
+
+/** One row a speaker, kept while it stays, so that a button does not vanish under a finger. */
+function showSpeakers(calls) {
+  const list = $("speakers");
+  const speaking = calls.filter((one) => one.speaker);
+  for (const row of [...list.children]) if (!speaking.some((one) => one.id === row.dataset.call)) row.remove();
+  for (const one of speaking) {
+    const row = [...list.children].find((known) => known.dataset.call === one.id) || list.appendChild(makeRow(one));
+    const { speaker } = one;
+    row.querySelector("meter").value = speaker.level_out_db;
+    const button = row.querySelector("button");
+    button.setAttribute("aria-pressed", String(!speaker.bypass));
+    button.textContent = speaker.bypass ? "plain" : "enhanced";
+    row.querySelector("small").textContent =
+      `${speaker.codec}, ${speaker.rate_hz / 1000} kHz · waits ${ms(speaker.delay_ms)} · jitter ${ms(speaker.jitter_ms)} · ` +
+      `lost ${speaker.lost} · late ${speaker.late} · underruns ${speaker.underruns}`;
+  }
+}
+
+function makeRow(one) {
+  const row = document.createElement("li");
+  row.dataset.call = one.id;
+  const own = state.call && one.id === state.call.id ? " (you)" : "";
+  const meter = Object.assign(document.createElement("meter"), { min: -60, max: 0, value: -60 });
+  meter.setAttribute("aria-label", `Level of ${one.name || "this speaker"}`);
+  const button = element("button", "enhanced");
+  button.type = "button";
+  button.title = "enhanced or plain, for everyone in the room";
+  button.addEventListener("click", async () => {
+    const on = button.getAttribute("aria-pressed") === "true";
+    await state.call.bypass(one.id, on).catch((error) => say(explain(error), true));
+    await look();
+  });
+  row.append(element("strong", (one.name || one.kind) + own), meter, button, document.createElement("small"));
+  return row;
+}
+
+$("entry").addEventListener("submit", (event) => {
+  event.preventDefault();
+  join();
+});
+$("leave").addEventListener("click", () => state.call && state.call.end("left"));
+$("own").addEventListener("click", (event) => {
+  const narrow = Number(event.target.dataset.narrow);
+  if (narrow) join({ echo: true, narrow_hz: narrow, codec: "" });
+});
+$("microphone").addEventListener("change", async () => {
+  if (!state.call) return;
+  try {
+    await state.call.replace(await navigator.mediaDevices.getUserMedia(constraints()));
+    state.views[0].stop();
+    state.views[0] = new View(state.context, state.call.microphone, $("spectrum-in"), $("level-in"));
+  } catch (error) {
+    say(explain(error), true);
+  }
+});
+addEventListener("pagehide", () => state.call && state.call.end("left"));
+if (navigator.mediaDevices) listMicrophones();

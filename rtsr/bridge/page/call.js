@@ -1,0 +1,113 @@
+// One call through the bridge: an offer out, an answer in, sound both ways.
+
+export class Refused extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
+
+export class Call {
+  /** wishes: {room, token, name, codec, narrow_hz, echo}; `ended` is called once, with a reason. */
+  constructor(microphone, wishes, ended) {
+    this.microphone = microphone;
+    this.wishes = wishes;
+    this.ended = ended;
+    this.place = null;
+    this.remote = new MediaStream();
+    this.peer = new RTCPeerConnection({ iceServers: [] });
+    this.peer.ontrack = (event) => this.remote.addTrack(event.track);
+    this.peer.onconnectionstatechange = () => {
+      if (["failed", "closed"].includes(this.peer.connectionState)) this.end(this.peer.connectionState);
+    };
+  }
+
+  async start() {
+    const [track] = this.microphone.getAudioTracks();
+    const transceiver = this.peer.addTransceiver(track, { direction: "sendrecv", streams: [this.microphone] });
+    this.prefer(transceiver);
+    await this.peer.setLocalDescription();
+    await this.gathered();
+    const { room, name, narrow_hz, echo } = this.wishes;
+    const body = { type: "offer", sdp: this.peer.localDescription.sdp, name, echo };
+    if (narrow_hz) body.narrow_hz = narrow_hz;
+    const reply = await this.ask("POST", `/rooms/${room}/offer`, body);
+    this.place = reply.headers.get("Location");
+    const answer = await reply.json();
+    this.id = answer.call;
+    await this.peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+  }
+
+  prefer(transceiver) {
+    if (!this.wishes.codec) return;
+    const known = RTCRtpReceiver.getCapabilities("audio").codecs;
+    const wanted = (codec) => codec.mimeType.toLowerCase() === `audio/${this.wishes.codec}`;
+    transceiver.setCodecPreferences([...known.filter(wanted), ...known.filter((codec) => !wanted(codec))]);
+  }
+
+  /** Wait for candidates, but not for long: those of this machine come at once. */
+  gathered() {
+    if (this.peer.iceGatheringState === "complete") return Promise.resolve();
+    return new Promise((resolve) => {
+      setTimeout(resolve, 1000);
+      this.peer.onicegatheringstatechange = () => {
+        if (this.peer.iceGatheringState === "complete") resolve();
+      };
+    });
+  }
+
+  async ask(method, path, body) {
+    const headers = {};
+    if (this.wishes.token) headers.Authorization = `Bearer ${this.wishes.token}`;
+    if (body) headers["Content-Type"] = "application/json";
+    const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE" });
+    if (!reply.ok) {
+      const told = await reply.json().catch(() => ({}));
+      throw new Refused(reply.status, told.error || reply.statusText);
+    }
+    return reply;
+  }
+
+  /** Who is in the room, as the bridge tells. */
+  async look() {
+    return (await this.ask("GET", `/rooms/${this.wishes.room}`)).json();
+  }
+
+  async bypass(id, on) {
+    await this.ask("PATCH", `/rooms/${this.wishes.room}/calls/${id}`, { bypass: on });
+  }
+
+  async replace(microphone) {
+    const [track] = microphone.getAudioTracks();
+    await this.peer.getSenders()[0].replaceTrack(track);
+    this.microphone.getTracks().forEach((old) => old.stop());
+    this.microphone = microphone;
+  }
+
+  /** What the browser itself measures, in milliseconds and percent. */
+  async measure() {
+    const figures = {};
+    (await this.peer.getStats()).forEach((report) => {
+      if (report.type === "inbound-rtp" && report.kind === "audio") {
+        const all = report.packetsReceived + report.packetsLost;
+        figures.loss = all ? (100 * report.packetsLost) / all : 0;
+        figures.jitter = 1000 * report.jitter;
+        figures.buffer = (1000 * report.jitterBufferDelay) / (report.jitterBufferEmittedCount || 1);
+        figures.concealed = report.concealmentEvents || 0;
+      } else if (report.type === "candidate-pair" && report.nominated) {
+        figures.trip = 1000 * (report.currentRoundTripTime || 0);
+      }
+    });
+    return figures;
+  }
+
+  end(reason) {
+    if (!this.ended) return;
+    const tell = this.ended;
+    this.ended = null;
+    if (this.place && reason === "left") this.ask("DELETE", this.place).catch(() => {});
+    this.peer.close();
+    this.microphone.getTracks().forEach((track) => track.stop());
+    tell(reason);
+  }
+}

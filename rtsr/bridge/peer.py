@@ -1,0 +1,203 @@
+"""One WebRTC peer: an offer answered, its packets tapped before anyone decodes them, ours sent as they are.
+
+aiortc negotiates, encrypts and reports; its jitter buffer and its codecs are not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import av
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
+from aiortc.sdp import SessionDescription, candidate_from_sdp
+
+from ..errors import InvalidSetting
+from .codec import RATES
+from .jitter import Packet
+
+JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
+QUEUE = 4  # packets that wait for the event loop; older ones are dropped
+MOST_SECTIONS, MOST_CANDIDATES = 8, 64  # of an offer
+SHORTEST, LONGEST = 13, 2_048  # of a datagram: a DTLS record's header, more than a path carries
+MOST_WAITING = 256  # datagrams
+MOST_SOURCES = 8  # that one peer's packets may name
+
+Put = Callable[[Packet], None]
+
+
+class OutTrack(MediaStreamTrack):
+    """Packets that are encoded already, as a track that aiortc sends from. The event loop's."""
+
+    kind = "audio"
+
+    def __init__(self, rate: int, packet_ms: int) -> None:
+        super().__init__()
+        self._base, self._longest_s = Fraction(1, rate), 2.5 * packet_ms / 1000
+        self._packets: deque[tuple[bytes, int]] = deque()
+        self._there = asyncio.Event()
+        self._last_s = 0.0
+        self.dropped = 0  # packets that nobody sent in time
+        self.starved = 0  # times that the next packet was a packet and a half late
+        self.sent = 0
+
+    def put(self, packet: bytes, stamp: int) -> None:
+        """Queue a packet; the oldest goes where there is no room."""
+        if len(self._packets) >= QUEUE:
+            self._packets.popleft()
+            self.dropped += 1
+        self._packets.append((packet, stamp))
+        self._there.set()
+
+    async def recv(self) -> Any:
+        """Wait for the next packet; raises `MediaStreamError` at the end."""
+        while not self._packets:
+            if self.readyState != "live":
+                raise MediaStreamError
+            self._there.clear()
+            await self._there.wait()
+        now_s = time.monotonic()
+        self.starved += 0 < self._last_s < now_s - self._longest_s
+        self._last_s = now_s
+        self.sent += 1
+        data, stamp = self._packets.popleft()
+        packet = av.Packet(data)
+        packet.pts, packet.time_base = stamp, self._base
+        return packet
+
+    def stop(self) -> None:
+        """End the track, and whoever waits for it."""
+        super().stop()
+        self._there.set()
+
+
+class Tap:
+    """Stands where aiortc's receiver has its jitter buffer, and hands every packet on at once."""
+
+    def __init__(self, put: Put, hostile: Callable[[], None]) -> None:
+        self._put, self._hostile = put, hostile
+        self._sources: set[int] = set()
+
+    def add(self, packet: RtpPacket) -> tuple[bool, None]:
+        """Take a packet that was decrypted; no frame ever comes out here. One that keeps changing its name ends."""
+        self._sources.add(packet.ssrc)
+        if len(self._sources) > MOST_SOURCES:
+            self._hostile()
+        elif packet.payload:
+            self._put(Packet(packet.sequence_number, packet.timestamp, packet.payload, time.monotonic()))
+        return False, None
+
+
+def guard(connection: Any) -> None:
+    """Let only what may be DTLS or SRTP (RFC 7983) through an aioice connection, and no more than can be dealt with.
+
+    aiortc ends a call over an empty datagram, and what comes before it reads piles up without a bound.
+    """
+    take, queue = connection.data_received, connection._queue
+
+    def data_received(data: bytes, component: int) -> None:
+        known = SHORTEST <= len(data) <= LONGEST and (20 <= data[0] <= 63 or 128 <= data[0] <= 191)
+        if known and queue.qsize() < MOST_WAITING:
+            take(data, component)
+
+    connection.data_received = data_received
+
+
+def choose_codec(sdp: str) -> str:
+    """Return the first codec of an offer's audio that the bridge speaks; raises `InvalidSetting` for an unfit offer."""
+    try:
+        description = SessionDescription.parse(sdp)
+        audio = [media for media in description.media if media.kind == "audio"]
+        candidates = sum(len(media.ice_candidates) for media in description.media)
+        offered = [codec.mimeType.lower().removeprefix("audio/") for media in audio for codec in media.rtp.codecs]
+    except Exception as error:  # aiortc's parser raises whatever a malformed line leads to
+        raise InvalidSetting(f"expected an SDP offer, got what cannot be read ({type(error).__name__})") from error
+    if len(audio) != 1 or len(description.media) > MOST_SECTIONS:
+        raise InvalidSetting(f"expected one audio section in the offer, got {len(audio)}")
+    if any(media.kind not in ("audio", "video") for media in description.media):
+        raise InvalidSetting("expected no section but audio and video in the offer")
+    if candidates > MOST_CANDIDATES:
+        raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates, got {candidates}")
+    known = [name for name in offered if name in RATES]
+    if not known:
+        raise InvalidSetting(f"expected one of {', '.join(RATES)} in the offer, got {', '.join(offered) or 'none'}")
+    return known[0]
+
+
+class Peer:
+    """One peer connection, made from an offer. Everything is the event loop's; `put` is called there too."""
+
+    def __init__(self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None]) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connected = asyncio.Event()
+        self._ended = ended
+        direction = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
+        transceiver = self.connection.addTransceiver(out or "audio", direction[put is not None, out is not None])
+        self._prefer(transceiver, codec)
+        self._audio = transceiver
+        if put is not None:
+            setattr(transceiver.receiver, JITTER_BUFFER, Tap(put, lambda: ended("too many sources")))
+        self.connection.on("connectionstatechange", self._changed)
+
+    @staticmethod
+    def _prefer(transceiver: RTCRtpTransceiver, codec: str) -> None:
+        """Let the answer name this codec alone."""
+        known = RTCRtpReceiver.getCapabilities("audio")
+        assert known is not None
+        transceiver.setCodecPreferences([c for c in known.codecs if c.mimeType.lower() == f"audio/{codec}"])
+
+    def _changed(self) -> None:
+        state = self.connection.connectionState
+        if state == "connected":
+            self.connected.set()
+        elif state in ("failed", "closed"):
+            self._ended(f"connection {state}")
+
+    async def answer(self, sdp: str) -> str:
+        """Take an offer and return the answer; raises `InvalidSetting` for one that cannot be."""
+        try:
+            await self.connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+            for transceiver in self.connection.getTransceivers():
+                guard(transceiver.receiver.transport.transport._connection)
+                if transceiver is not self._audio:
+                    transceiver.direction = "inactive"
+            mine = await self.connection.createAnswer()
+            if "a=setup:actpass" in sdp:  # as a DTLS client aiortc takes no RSA certificate, which GStreamer has
+                mine.sdp = mine.sdp.replace("a=setup:active", "a=setup:passive")
+            await self.connection.setLocalDescription(mine)
+        except Exception as error:  # an offer may be wrong in as many ways as aiortc has lines
+            raise InvalidSetting(f"expected an offer that can be answered: {type(error).__name__}: {error}") from error
+        return str(self.connection.localDescription.sdp)
+
+    @property
+    def remote_fragment(self) -> str:
+        """The name that the peer's ICE goes by."""
+        media = SessionDescription.parse(self.connection.remoteDescription.sdp).media
+        return next((m.ice.usernameFragment for m in media if m.ice and m.ice.usernameFragment), "")
+
+    async def add_candidate(self, line: str, mid: str | None) -> None:
+        """Add a candidate that was found later; raises `InvalidSetting`."""
+        try:
+            candidate = candidate_from_sdp(line.removeprefix("a=").removeprefix("candidate:"))
+            candidate.sdpMid = mid or self._audio.mid
+            await self.connection.addIceCandidate(candidate)
+        except Exception as error:
+            raise InvalidSetting(f"expected an ICE candidate, got {line[:80]!r} ({type(error).__name__})") from error
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.connection.remove_all_listeners("connectionstatechange")
+        await self.connection.close()

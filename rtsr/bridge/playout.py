@@ -1,0 +1,138 @@
+"""One speaker's packets turned into a hop every tick: decoded in turn, made up where missing, never too far behind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dsp.windows import FloatArray
+from .codec import Decoder
+from .conceal import Concealer, cross_fade
+from .jitter import Counts, JitterBuffer, Packet
+
+LEAST_TARGET_S, MOST_TARGET_S = 0.010, 0.250
+LONGEST_PACKET_MS = 120
+DRY_S = 0.25  # without a packet for so long, the next one is waited for as the first was
+EXCESS_HOPS = 1.5  # beyond the target, before a hop is taken out
+EASE_HOPS = 8  # between two that are taken out
+
+
+class Playout:
+    """The voice of one stream at its codec's rate, hop by hop.
+
+    The delay from a packet's fastest possible arrival to its turn is held at a target that follows the packets'
+    spread and returns after a burst. Used by the engine's thread; times are in seconds of one clock.
+    """
+
+    def __init__(self, decoder: Decoder, frames_per_s: int, least_s: float = LEAST_TARGET_S) -> None:
+        self.decoder, self.rate, self.hop = decoder, decoder.rate, decoder.rate // frames_per_s
+        self.hop_s, self.least_s = 1 / frames_per_s, least_s
+        self.buffer = JitterBuffer(self.rate)
+        self.delay_s = 0.0  # now, from the fastest arrival to the turn
+        self._conceal = Concealer(self.rate)
+        self._ready = np.zeros(2 * LONGEST_PACKET_MS * self.rate // 1000 + 4 * self.hop, np.float32)
+        self._held = 0  # samples of `_ready`
+        self._stamp = 0  # of the sample after them
+        self._packet = 4 * self.hop  # length of the last one
+        self._made = 0  # samples that were made up while nothing came
+        self._owed = 0  # samples that are to be made up for lost packets
+        self._since_drop = 0
+        self.waiting = True  # for the turn of the first packet
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the packets."""
+        return self.buffer.counts
+
+    @property
+    def target_s(self) -> float:
+        """What the delay is held at: as long as the slowest packets take, and a hop."""
+        return min(max(self.buffer.spread_s + self.hop_s, self.least_s), MOST_TARGET_S)
+
+    def put(self, packet: Packet) -> None:
+        """Take a packet as it comes."""
+        self.buffer.put(packet)
+
+    def read(self, now_s: float) -> FloatArray:
+        """Return the next hop (hop,), float32."""
+        if self.buffer.restarted:
+            self.buffer.restarted, self.waiting, self._held, self._owed = False, True, 0, 0
+        if self.waiting and not self._begin(now_s):
+            return self._conceal.make(self.hop)
+        self._fill()
+        if self._held < self.hop:
+            return self._make_owed() if self._owed else self._run_dry()
+        self._since_drop += 1
+        self.delay_s = now_s - self.buffer.floor_s - (self._stamp - self._held) / self.rate
+        excess_s = self.delay_s - self.target_s
+        if excess_s > EXCESS_HOPS * self.hop_s and self._held >= 2 * self.hop and self._since_drop >= EASE_HOPS:
+            return self._conceal.hear(self._take_shorter())
+        return self._conceal.hear(self._take())
+
+    def _begin(self, now_s: float) -> bool:
+        """Whether the turn of the first packet has come."""
+        first = self.buffer.peek()
+        if first is None or now_s < self.buffer.floor_s + first.stamp / self.rate + self.target_s:
+            return False
+        self.buffer.skip_to_first()
+        self._stamp, self.waiting = first.stamp, False
+        return True
+
+    def _fill(self) -> None:
+        """Decode what is next in turn; what is missing though later packets are there is lost when its turn comes."""
+        while self._held < 2 * self.hop and not self._owed:
+            packet = self.buffer.take()
+            if packet is not None:
+                self._decode(packet)
+            elif self._held < self.hop and len(self.buffer):
+                self.buffer.skip()
+                self._owe()
+            else:
+                return
+
+    def _decode(self, packet: Packet) -> None:
+        samples = self.decoder.decode(packet.payload)
+        if samples is None or self._held + len(samples) > len(self._ready):
+            self.counts.refused += 1
+            self._owe()
+            return
+        self.counts.underruns += self._made > 0
+        self._packet, self._made = len(samples), 0
+        self._ready[self._held : self._held + len(samples)] = samples
+        self._held += len(samples)
+        self._stamp = packet.stamp + len(samples)
+
+    def _owe(self) -> None:
+        """Let a packet's length be made up, less what was made up already while it was waited for."""
+        credit = min(self._made, self._packet)
+        self._made -= credit
+        self._owed = self._packet - credit
+        self._stamp += self._packet
+        self._held = 0
+
+    def _make_owed(self) -> FloatArray:
+        self._owed = max(0, self._owed - self.hop)
+        self.counts.concealed_hops += 1
+        return self._conceal.make(self.hop)
+
+    def _run_dry(self) -> FloatArray:
+        """Make up a hop while nothing is there; after a while, wait as at the start."""
+        self._made += self.hop
+        self.counts.concealed_hops += 1
+        if self._made > DRY_S * self.rate:
+            self.waiting, self._made, self._held = True, 0, 0
+            self.counts.underruns += 1
+        return self._conceal.make(self.hop)
+
+    def _take(self) -> FloatArray:
+        hop = self._ready[: self.hop].copy()
+        self._held -= self.hop
+        self._ready[: self._held] = self._ready[self.hop : self.hop + self._held]
+        return hop
+
+    def _take_shorter(self) -> FloatArray:
+        """Return one hop for two, the first sliding into the second."""
+        first, second = self._take(), self._take()
+        cross_fade(first, second, first)
+        self.counts.dropped_hops += 1
+        self._since_drop = 0
+        return first

@@ -1,0 +1,246 @@
+"""OPEN FIRST. The bridge as its clients meet it: HTTP in front, calls behind it, one engine that carries all voices.
+
+browser, OBS, GStreamer ── HTTP: offers ──► service ──► calls ──► peer (aiortc) ──► engine ──► pool
+                        ◄── audio, encrypted ──────────────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from ..backend import load
+from ..errors import InvalidSetting, PoolFull
+from . import whip
+from .calls import CALLS, Call, Calls, Wish
+from .capacity import measure
+from .config import NAME, Settings, address
+from .door import Door
+from .engine import NARROW_RATES, Engine
+from .log import tell
+from .metrics import exposition
+from .page import files
+from .rtp import RtpLeg
+
+RETRY_AFTER_S = 10
+READ_S = 10.0  # that a request's body may take
+SWEEP_S = 1.0
+LONGEST_NAME = 64
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+log = logging.getLogger("rtsr.bridge")
+
+
+def refuse(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    """Return an error as JSON."""
+    return web.json_response({"error": text}, status=status, headers=headers)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what the bridge raises on purpose into answers, and anything else into 500 and a line in the log."""
+    try:
+        return await handler(request)
+    except PoolFull as error:
+        return refuse(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+    except InvalidSetting as error:
+        return refuse(400, str(error))
+    except TimeoutError:
+        return refuse(408, f"expected the request within {READ_S:g} s")
+    except (web.HTTPException, asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("a request failed: %s %s", request.method, request.path)
+        return refuse(500, "the bridge has made a mistake; its log says more")
+
+
+class Service:
+    """One running bridge. `run` ends after SIGTERM, when its calls have, or at once on SIGINT."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
+        self.settings = settings
+        host, _ = address(settings.listen, "listen")
+        self._tls = _tls(settings)
+        model = load(settings.model, settings.backend)
+        limit = settings.calls or measure(model, settings.packet_ms)
+        self.loop = asyncio.new_event_loop()
+        self.engine = Engine(model, limit, self._send, settings.packet_ms)
+        self.calls = Calls(self.engine, settings, limit)
+        self.door = Door(settings.tokens, settings.origins)
+        self.app = web.Application(middlewares=[errors, self.door.guard], client_max_size=settings.sdp_bytes)
+        self.app[CALLS] = self.calls
+        self._route(self.app.router)
+        self.url = ""
+        self._host = host
+        self._ending: asyncio.Event | None = None
+
+    def _route(self, router: web.UrlDispatcher) -> None:
+        room, call = f"{{room:{NAME.pattern}}}", f"{{call:{NAME.pattern}}}"
+        for name, file in files().items():
+            router.add_get(f"/{name}", file.serve)
+        router.add_get("/healthz", self.health)
+        router.add_get("/readyz", self.ready)
+        router.add_get("/metrics", self.metrics)
+        router.add_get(f"/rooms/{room}", self.show_room)
+        router.add_post(f"/rooms/{room}/offer", self.offer)
+        router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
+        router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
+        whip.route(router, room, call)
+
+    def _send(self, packets: list[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended a moment before the clock
+            self.loop.call_soon_threadsafe(self.calls.deliver, packets)
+
+    def run(self) -> None:
+        """Serve until told to stop; the main thread's."""
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._ending = asyncio.Event()
+        runner = web.AppRunner(self.app, access_log=None, handler_cancellation=True)
+        await runner.setup()
+        phone: RtpLeg | None = None
+        try:
+            await self._listen(runner)
+            if self.settings.rtp:
+                phone = await RtpLeg.open(self.settings, self.calls)
+            self.engine.start()
+            if phone:
+                await phone.join()
+            for number, limit_s in ((signal.SIGTERM, self.settings.drain_s), (signal.SIGINT, 0.0)):
+                self.loop.add_signal_handler(number, self.stop, limit_s)
+            tell("listening", url=self.url, calls=self.calls.limit, backend=self.engine.pool.model.name)
+            await self._watch()
+        finally:
+            await self.calls.drain(0)
+            await runner.cleanup()
+            self.engine.stop()
+            tell("stopped")
+        if self.engine.failed:
+            raise self.engine.failed
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        _, port = address(self.settings.listen, "listen")
+        site = web.TCPSite(runner, self._host, port, ssl_context=self._tls)
+        try:
+            await site.start()
+        except OSError as error:
+            raise InvalidSetting(
+                f"cannot listen on {self.settings.listen} ({error.strerror}): choose another"
+            ) from error
+        bound = runner.addresses[0]
+        host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        self.url = f"{'https' if self._tls else 'http'}://{host}:{bound[1]}"
+
+    async def _watch(self) -> None:
+        """Look after calls until the bridge is told to end, or its clock has stopped."""
+        assert self._ending is not None
+        while not self._ending.is_set() and self.engine.alive:
+            self.calls.sweep()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), SWEEP_S)
+
+    def stop(self, limit_s: float) -> None:
+        """Let no call in any more and end when the last one has, within a limit; a second time, at once."""
+        if self.calls.draining or limit_s == 0:
+            self._end()
+            return
+        tell("draining", calls=len(self.calls.by_id), limit_s=limit_s)
+        self.calls.draining = True
+        self._drain = asyncio.ensure_future(self.calls.drain(limit_s))
+        self._drain.add_done_callback(lambda _: self._end())
+
+    def _end(self) -> None:
+        if self._ending:
+            self._ending.set()
+
+    async def health(self, _: web.Request) -> web.Response:
+        """200 while the clock ticks."""
+        alive = self.engine.alive
+        return web.Response(status=200 if alive else 503, text="ok\n" if alive else "the clock has stopped\n")
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """200 while one more call would be let in, otherwise 503 with the reason."""
+        reason = self.calls.why_full()
+        return web.Response(status=503 if reason else 200, text=f"{reason or 'ready'}\n")
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Everything that can be counted, for Prometheus."""
+        return web.Response(body=exposition(self.calls), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """Take a two-way call into a room: JSON with sdp, and if wanted name, narrow_hz, echo; 201."""
+        body = await read_json(request)
+        sdp, wish = body.get("sdp"), wish_of(body)
+        if not isinstance(sdp, str):
+            raise InvalidSetting('expected {"sdp": "..."} with an offer')
+        call, answer = await self.calls.answer(request.match_info["room"], sdp, wish)
+        place = f"/rooms/{call.leg.room}/calls/{call.id}"
+        reply = {"type": "answer", "sdp": answer, "call": call.id}
+        return web.json_response(reply, status=201, headers={"Location": place})
+
+    async def show_room(self, request: web.Request) -> web.Response:
+        """Return who is in a room and how they are heard."""
+        calls = self.calls.in_room(request.match_info["room"])
+        return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.engine.load, 3)})
+
+    def _call(self, request: web.Request) -> Call:
+        call = self.calls.by_id.get(request.match_info["call"])
+        if call is None or call.leg.room != request.match_info["room"]:
+            raise web.HTTPNotFound(text="no such call")
+        return call
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Change a speaker for everyone who hears it: {"bypass": true}."""
+        call, body = self._call(request), await read_json(request)
+        if set(body) != {"bypass"} or not isinstance(body["bypass"], bool):
+            raise InvalidSetting('expected {"bypass": true} or {"bypass": false}')
+        await self.calls.bypass(call, body["bypass"])
+        return web.json_response(call.stats())
+
+    async def hang_up(self, request: web.Request) -> web.Response:
+        """End a call."""
+        self.calls.end(self._call(request).id, "hung up")
+        return web.Response(status=200)
+
+
+async def read_json(request: web.Request) -> dict[str, Any]:
+    """Return a request's body; raises `InvalidSetting` for what is no JSON object, `TimeoutError` for a slow one."""
+    try:
+        async with asyncio.timeout(READ_S):
+            body = await request.json()
+    except (ValueError, RecursionError):
+        raise InvalidSetting("expected a JSON object") from None
+    if not isinstance(body, dict):
+        raise InvalidSetting("expected a JSON object")
+    return body
+
+
+def wish_of(body: dict[str, Any]) -> Wish:
+    """Return what a caller of `POST /rooms/{id}/offer` asks for; raises `InvalidSetting`."""
+    narrow_hz, echo, name = body.get("narrow_hz"), body.get("echo", False), body.get("name", "")
+    if narrow_hz is not None and narrow_hz not in NARROW_RATES:
+        raise InvalidSetting(f"narrow_hz: expected one of {NARROW_RATES}, got {narrow_hz!r}")
+    if not isinstance(echo, bool) or not isinstance(name, str) or len(name) > LONGEST_NAME:
+        raise InvalidSetting(f"expected echo to be true or false, and name a text of at most {LONGEST_NAME} characters")
+    return Wish(narrow_hz=narrow_hz, echo=echo, name=name)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidSetting(f"cannot use {settings.tls_cert} with {settings.tls_key}: {error}") from error
+    return context

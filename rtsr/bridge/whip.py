@@ -1,0 +1,94 @@
+"""The standard doors: WHIP (RFC 9725) to publish a voice into a room, WHEP (draft-ietf-wish-whep) to listen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from aiohttp import web
+
+from ..errors import InvalidSetting
+from .calls import CALLS, Call, Wish
+
+SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
+KINDS = {
+    "whip": Wish(kind="whip", speaks=True, listens=False, name="WHIP"),
+    "whep": Wish(kind="whep", speaks=False, listens=True),
+}
+READ_S = 10.0
+MOST_CANDIDATES = 32  # in one fragment
+
+
+def route(router: web.UrlDispatcher, room: str, call: str) -> None:
+    """Add the endpoints: POST where sessions are made, PATCH and DELETE where they are."""
+    for kind in KINDS:
+        router.add_post(f"/{kind}/{room}", _begin)
+        router.add_patch(f"/{kind}/{room}/{call}", _trickle)
+        router.add_delete(f"/{kind}/{room}/{call}", _end)
+
+
+async def _begin(request: web.Request) -> web.Response:
+    """Answer an offer: 201, with the session's place and its tag."""
+    if request.content_type != SDP:
+        raise web.HTTPUnsupportedMediaType(text=f"expected {SDP}, got {request.content_type}")
+    kind = request.path.split("/")[1]
+    async with asyncio.timeout(READ_S):
+        offer = await _text(request)
+    call, answer = await request.app[CALLS].answer(request.match_info["room"], offer, KINDS[kind])
+    headers = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
+
+
+async def _text(request: web.Request) -> str:
+    try:
+        return await request.text()
+    except (UnicodeDecodeError, LookupError):
+        raise InvalidSetting("expected text in UTF-8") from None
+
+
+def _session(request: web.Request) -> Call:
+    call = request.app[CALLS].by_id.get(request.match_info["call"])
+    kind = request.path.split("/")[1]
+    if call is None or call.kind != kind or call.leg.room != request.match_info["room"]:
+        raise web.HTTPNotFound(text="no such session")
+    return call
+
+
+async def _trickle(request: web.Request) -> web.Response:
+    """Take candidates that were found later (204). ICE restarts are not supported (422)."""
+    call = _session(request)
+    if request.content_type != FRAGMENT:
+        raise web.HTTPUnsupportedMediaType(text=f"expected {FRAGMENT}, got {request.content_type}")
+    tag = request.headers.get("If-Match")
+    if tag is None:
+        raise web.HTTPPreconditionRequired(text="expected If-Match with the session's ETag")
+    if tag not in (call.etag, "*"):
+        raise web.HTTPPreconditionFailed(text=f"expected If-Match: {call.etag}")
+    async with asyncio.timeout(READ_S):
+        fragment = await _text(request)
+    assert call.peer is not None
+    if tag == "*" or _restarts(fragment, call.peer.remote_fragment):
+        raise web.HTTPUnprocessableEntity(text="ICE restarts are not supported: end this session and begin another")
+    mid = None
+    candidates = 0
+    for line in fragment.splitlines():
+        if line.startswith("a=mid:"):
+            mid = line.removeprefix("a=mid:").strip()
+        elif line.startswith("a=candidate:"):
+            candidates += 1
+            if candidates > MOST_CANDIDATES:
+                raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates")
+            await call.peer.add_candidate(line, mid)
+    return web.Response(status=204)
+
+
+def _restarts(fragment: str, known: str) -> bool:
+    """Whether a fragment names another user than the offer did."""
+    found = re.search(r"^a=ice-ufrag:(\S+)", fragment, re.MULTILINE)
+    return found is not None and found[1] != known
+
+
+async def _end(request: web.Request) -> web.Response:
+    """End a session."""
+    request.app[CALLS].end(_session(request).id, "deleted")
+    return web.Response(status=200)

@@ -1,0 +1,57 @@
+"""`rtsr bridge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import MissingDependency
+from . import app
+
+
+@app.command()
+def bridge(
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the doors; 127.0.0.1:8443.")] = None,
+    tls: Annotated[
+        tuple[Path, Path] | None, typer.Option("--tls", metavar="CERT KEY", help="Serve https with these PEM files.")
+    ] = None,
+    token: Annotated[
+        list[str] | None, typer.Option(help="A bearer token that opens the doors; may be repeated.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
+    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager, null; on a GPU graph.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with a [bridge] table; options override it.")] = None,
+    calls: Annotated[int | None, typer.Option(help="At most so many at once; measured if not given.")] = None,
+    rtp: Annotated[str | None, typer.Option(help="HOST:PORT: join a plain RTP stream to a room.")] = None,
+    room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu or pcma.")] = None,
+) -> None:
+    """Carry calls between browsers, WebRTC programs and telephones, each voice enhanced on the way.
+
+    Open the page it serves, or use POST /rooms/ROOM/offer, WHIP at /whip/ROOM and WHEP at /whep/ROOM. SIGTERM lets
+    calls end; SIGINT ends them.
+
+    Examples:
+
+        rtsr bridge                                               # then open http://127.0.0.1:8443
+
+        rtsr bridge --listen 0.0.0.0:8443 --tls cert.pem key.pem --token "$TOKEN"
+
+        rtsr bridge --rtp 127.0.0.1:4000 --room desk --codec pcmu # a telephone leg in room "desk"
+    """
+    try:
+        from ..bridge.config import make_settings
+        from ..bridge.log import to_stderr
+        from ..bridge.service import Service
+    except ModuleNotFoundError as error:
+        raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
+    given = {
+        **{"listen": listen, "model": model, "backend": backend, "calls": calls},
+        **{"rtp": rtp, "room": room, "codec": codec, "tokens": tuple(token) if token else None},
+        **{"tls_cert": str(tls[0]) if tls else None, "tls_key": str(tls[1]) if tls else None},
+    }
+    settings = make_settings(config, given)
+    to_stderr()
+    Service(settings).run()

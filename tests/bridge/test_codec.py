@@ -1,0 +1,69 @@
+"""Opus and G.711, there and back."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import pytest
+
+from rtsr.bridge.codec import LEVELS, OPUS, PCMA, PCMU, RATES, make_decoder, make_encoder
+from rtsr.errors import UnknownName
+
+FFMPEG = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw"}
+
+
+@pytest.mark.parametrize("name", FFMPEG)
+def test_g711_decodes_every_code_as_ffmpeg_does(name):
+    other = av.CodecContext.create(FFMPEG[name], "r")
+    other.format, other.layout, other.sample_rate = "s16", "mono", 8000
+    codes = bytes(range(256))
+    expected = other.decode(av.Packet(codes))[0].to_ndarray().reshape(-1)
+    np.testing.assert_array_equal(make_decoder(name).decode(codes) * 32_768, expected)
+
+
+@pytest.mark.parametrize("name", FFMPEG)
+def test_g711_takes_the_nearest_code_and_keeps_levels(name):
+    levels = np.unique(LEVELS[name]).astype(np.int64)
+    encoder, decoder = make_encoder(name, 20), make_decoder(name)
+    samples = np.arange(-32_768, 32_768)
+    decoded = decoder._levels[encoder._codes] * 32_768
+    nearest = np.abs(levels[:, None] - samples[None, ::257]).min(0)
+    np.testing.assert_array_equal(np.abs(decoded - samples)[::257], nearest)
+
+
+@pytest.mark.parametrize("name", RATES)
+@pytest.mark.parametrize("packet_ms", [10, 20])
+def test_a_tone_comes_back(name, packet_ms):
+    encoder, decoder = make_encoder(name, packet_ms), make_decoder(name)
+    block = 48 * packet_ms
+    sound = (0.3 * np.sin(2 * np.pi * 440 * np.arange(100 * block) / 48_000)).astype(np.float32)
+    packets = [encoder.encode(sound[n * block : (n + 1) * block]) for n in range(100)]
+    blocks = [decoder.decode(packet) for packet in packets if packet]
+    assert {len(b) for b in blocks} == {RATES[name] * packet_ms // 1000}
+    end = np.concatenate(blocks)[-RATES[name] // 2 :]
+    t = np.arange(len(end)) / RATES[name]
+    amplitude = 2 * abs(np.mean(end * np.exp(-2j * np.pi * 440 * t)))
+    assert amplitude == pytest.approx(0.3, abs=0.02)
+
+
+def test_opus_packets_are_mono_and_bear_a_copy_of_the_one_before():
+    """The configuration number and the stereo bit of RFC 6716, section 3.1; SILK and hybrid packets can have copies."""
+    encoder, rng = make_encoder(OPUS, 20), np.random.default_rng(1)
+    t = np.arange(48_000) / 48_000
+    voice = 0.2 * np.sign(np.sin(2 * np.pi * 130 * t)) * (1 + np.sin(2 * np.pi * 4 * t)) / 2
+    voice += 0.02 * rng.standard_normal(len(t))
+    packets = [encoder.encode(voice[n * 960 : (n + 1) * 960].astype(np.float32)) for n in range(50)]
+    packets = [packet for packet in packets if packet]
+    assert all(not packet[0] & 0x04 for packet in packets), "stereo"
+    assert all(packet[0] >> 3 < 16 for packet in packets[5:]), "CELT alone has no in-band FEC"
+
+
+@pytest.mark.parametrize("payload", [b"\xff" * 20, b"\x03", b"\xff\xff\xff\xff", bytes(1_300)])
+def test_what_is_no_opus_is_none_or_sound(payload):
+    found = make_decoder(OPUS).decode(payload)
+    assert found is None or np.isfinite(found).all()
+
+
+def test_an_unknown_codec_is_refused():
+    with pytest.raises(UnknownName, match="pcmu"):
+        make_decoder("pcmx")

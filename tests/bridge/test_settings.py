@@ -1,0 +1,75 @@
+"""What `rtsr bridge` may be told, and what it says where it was told wrongly."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtsr.bridge.config import Settings, address, make_settings
+from rtsr.errors import InvalidSetting
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"listen": "0.0.0.0:0"}, "--token"),
+        ({"listen": "[::]:1"}, "--token"),
+        ({"listen": "nonsense"}, "HOST:PORT"),
+        ({"listen": "127.0.0.1:70000"}, "HOST:PORT"),
+        ({"rtp": "127.0.0.1:x"}, "HOST:PORT"),
+        ({"codec": "g729"}, "pcmu"),
+        ({"room": "a/b"}, "letters"),
+        ({"packet_ms": 15}, "10 or 20"),
+        ({"tls_cert": "x.pem"}, "both"),
+        ({"tokens": ("",)}, "empty"),
+        ({"calls": 0}, "1 to 1000"),
+        ({"peers": 1}, "2 to 1000"),
+        ({"idle_s": True}, "float"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_was_expected(given, said):
+    with pytest.raises(InvalidSetting, match=re.escape(said)):
+        make_settings(None, given)
+
+
+def test_a_file_is_read_and_overridden(tmp_path):
+    path = tmp_path / "rtsr.toml"
+    path.write_text('[live]\nrate = 16000\n[bridge]\nlisten = "0.0.0.0:9000"\ntokens = ["a", "b"]\npeers = 4\n')
+    settings = make_settings(path, {"peers": 3, "room": None})
+    assert settings == Settings(listen="0.0.0.0:9000", tokens=("a", "b"), peers=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[bridge]\nport = 1\n", "no setting"), ("[brige]\n", "bridge"), ("bridge = 1\n", "table"), ("[", "TOML")],
+)
+def test_a_file_that_says_something_else_is_refused(tmp_path, text, said):
+    path = tmp_path / "rtsr.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidSetting, match=re.escape(said)):
+        make_settings(path, {})
+
+
+def test_addresses():
+    assert address("127.0.0.1:80", "x") == ("127.0.0.1", 80)
+    assert address("[::1]:8443", "x") == ("::1", 8443)
+    assert address("localhost:0", "x") == ("localhost", 0)
+
+
+def test_the_command_line_explains_itself_and_fails_in_one_line():
+    def rtsr(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rtsr", "bridge", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+    told = rtsr("--help").stdout
+    assert "rtsr bridge --rtp 127.0.0.1:4000 --room desk" in " ".join(told.split())
+    refused = rtsr("--listen", "0.0.0.0:8443")
+    assert refused.returncode == 1
+    assert "--token" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,98 @@
+"""`rtsr bridge` as a person starts it: a process, its log, its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+START_S = 60.0
+
+
+class Bridge:
+    """A running bridge on a free port. `lines` is its log so far."""
+
+    def __init__(self, *arguments: str, model: str = "voice-16k", calls: int | None = 16) -> None:
+        limit = ["--calls", str(calls)] if calls else []
+        command = [
+            sys.executable,
+            "-m",
+            "rtsr",
+            "bridge",
+            *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]),
+            "--model",
+            model,
+            *limit,
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+        try:
+            self.url = self.wait_for(r"event=listening url=(\S+)", START_S)
+        except AssertionError:
+            self.close()
+            raise
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+
+    def wait_for(self, pattern: str, limit_s: float = 10.0) -> str:
+        """Wait for a line of the log and return its first group, or itself."""
+        ends = time.monotonic() + limit_s
+        while time.monotonic() < ends:
+            for line in list(self.lines):
+                found = re.search(pattern, line)
+                if found:
+                    return found[1] if found.groups() else line
+            if self.process.poll() is not None:
+                self._reading.join(1)
+                if not any(re.search(pattern, line) for line in self.lines):
+                    raise AssertionError(f"the bridge ended with {self.process.returncode}:\n" + "\n".join(self.lines))
+            time.sleep(0.02)
+        raise AssertionError(f"no {pattern!r} within {limit_s} s in:\n" + "\n".join(self.lines))
+
+    def stop(self, number: int = signal.SIGINT, limit_s: float = 10.0) -> int:
+        """End it and return its exit code."""
+        try:
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+            return self.process.wait(limit_s)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing of it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reading.join(5)
+        if self.process.stderr:
+            self.process.stderr.close()
+
+    def descriptors(self) -> int:
+        """How many files and sockets it holds."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def resident_kb(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1])

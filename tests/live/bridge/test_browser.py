@@ -1,0 +1,165 @@
+"""The page in a real browser: headless Chromium, with a recorded voice as its microphone."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from listening import as_g711, at_48k, compare, demo_voice, enhanced
+from server import Bridge
+from speech import missing
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+)
+RECORD = """async (seconds) => {
+  const context = new AudioContext({ sampleRate: 48000 }), parts = [];
+  const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
+  const node = context.createScriptProcessor(4096, 1, 1);
+  node.onaudioprocess = (event) => parts.push(new Float32Array(event.inputBuffer.getChannelData(0)));
+  source.connect(node);
+  node.connect(context.destination);
+  await new Promise((done) => setTimeout(done, 1000 * seconds));
+  node.disconnect();
+  source.disconnect();
+  await context.close();
+  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+  return btoa(text);
+}"""
+STRETCHES = 4  # that are listened to, at most
+WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Chromium, whose microphone says the bundled telephone prompt over and over."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright")
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        missing("chromium")
+    voice = tmp_path_factory.mktemp("voice") / "voice.wav"
+    soundfile.write(voice, at_48k(demo_voice(), 8_000), 48_000, subtype="PCM_16")
+    with sync_playwright() as playwright:
+        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
+        chromium = playwright.chromium.launch(executable_path=program, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, bridge: Bridge) -> Iterator[object]:
+    """Call it: a new page of the bridge, alone in its context. Every page has to be free of errors in the end."""
+    contexts, troubles, asked = [], [], []
+
+    def make(viewport: dict[str, int] = WIDE):
+        contexts.append(browser.new_context(viewport=viewport, permissions=["microphone"]))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(bridge.url)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not troubles
+    assert all(url.startswith(bridge.url) for url in asked), "the page asks others"
+
+
+def join(page, room: str, codec: str = "") -> None:
+    page.fill("#room", room)
+    page.fill("#name", f"in {codec or 'opus'}")
+    page.select_option("#codec", codec)
+    page.check("#headphones")
+    page.click("#join")
+    wait_for(page, "#speakers li")
+
+
+def wait_for(page, selector: str) -> None:
+    page.wait_for_selector(selector)
+
+
+def record(page, seconds: float) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(page.evaluate(RECORD, seconds)), np.float32)
+
+
+def high_share_db(sound: np.ndarray) -> float:
+    power, hz = np.abs(np.fft.rfft(sound)) ** 2, np.fft.rfftfreq(len(sound), 1 / 48_000)
+    return float(10 * np.log10(power[(hz > 4_500) & (hz < 7_500)].sum() / power[(hz > 300) & (hz < 3_400)].sum()))
+
+
+@pytest.mark.parametrize("codec", ["", "pcmu"])
+def test_the_far_browser_hears_the_voice_enhanced_and_bypass_toggles_it(
+    open_page, bridge: Bridge, codec: str, pictures: Path
+):
+    room = f"browser-{codec or 'opus'}"
+    speaker, listener = open_page(), open_page()
+    join(speaker, room, codec)
+    join(listener, room)
+    connected_ms = int(bridge.wait_for(rf"event=joined .*room={room} after_ms=(\d+)"))
+    assert connected_ms < 2_000
+    wait_for(listener, "#speakers li >> nth=1")
+    prompt = demo_voice()
+    twice = np.tile(as_g711(prompt, codec) if codec else prompt, 2)
+    plainly, offline = at_48k(twice, 8_000), enhanced(twice, 8_000)
+    for _ in range(STRETCHES):  # a busy machine tears a stretch into pieces that cannot be aligned
+        heard = record(listener, 5.0)
+        found = compare(heard, plainly, offline)
+        if found.pieces >= 3:
+            break
+    listener.screenshot(path=pictures / f"{room}.png")
+    print(codec, connected_ms, found.pieces, found.lsd, found.lsd_plain, found.high_db)
+    assert found.pieces >= 3
+    assert found.lsd < 0.75 * found.lsd_plain, "nearer to the plain voice than to the enhanced one"
+    assert found.high_db > -8, "the generated band is missing"
+    row = listener.locator("#speakers li", has_text=f"in {codec or 'opus'}").filter(has_not_text="(you)")
+    row.locator("button").click()
+    wait_for(listener, "#speakers button:text-is('plain')")
+    plain = record(listener, 2.5)
+    listener.screenshot(path=pictures / f"{room}-plain.png")
+    assert high_share_db(plain) < high_share_db(heard) - 6
+    listener.click("#leave")
+    wait_for(listener, "#status:text('Left')")
+
+
+@pytest.mark.parametrize("narrow", [8_000, 4_000])
+def test_one_alone_on_a_phone_hears_itself(open_page, narrow: int, pictures: Path):
+    page = open_page(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.fill("#room", f"own-{narrow}")
+    page.check("#headphones")
+    page.click(f"[data-narrow='{narrow}']")
+    wait_for(page, "#speakers li")
+    wait_for(page, f"#speakers small:text(', {narrow // 1000} kHz')")
+    heard = record(page, 2.5)
+    page.screenshot(path=pictures / f"phone-{narrow}.png", full_page=True)
+    assert np.sqrt(np.mean(heard**2)) > 0.003
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.inner_text("#figures").count("ms") >= 4
+
+
+def test_a_page_says_what_went_wrong(browser, start_bridge):
+    shut = start_bridge("--token", "a secret")
+    page = browser.new_page()
+    page.goto(shut.url)
+    page.click("#join")
+    wait_for(page, "#status:text('token')")
+    page.fill("#token", "a secret")
+    page.click("#join")
+    wait_for(page, "#speakers li")
+    page.close()

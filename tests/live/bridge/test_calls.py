@@ -1,0 +1,130 @@
+"""Calls between aiortc programs through a running bridge."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from listening import as_g711, at_48k, compare, demo_voice, enhanced
+from peers import Client, VoiceTrack
+from server import Bridge
+
+SILENCE = np.zeros(960, np.float32)
+
+
+async def until(condition, limit_s: float = 10.0) -> None:
+    """Wait until an awaitable condition holds."""
+    for _ in range(round(limit_s / 0.05)):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not within {limit_s} s")
+
+
+@pytest.mark.parametrize("codec", ["opus", "pcmu"])
+def test_a_narrowband_voice_is_heard_wideband_by_the_other(bridge: Bridge, codec: str):
+    voice = demo_voice()
+    sent = voice if codec == "opus" else as_g711(voice, codec)
+
+    async def call() -> np.ndarray:
+        async with Client(bridge.url) as client:
+            said = VoiceTrack(at_48k(voice, 8000), 48_000) if codec == "opus" else VoiceTrack(voice, 8000)
+            listener = await client.call(f"wide-{codec}", VoiceTrack(SILENCE))
+            speaker = await client.call(f"wide-{codec}", said, codec=codec)
+            assert speaker.connected_s < 2
+            await asyncio.sleep(len(voice) / 8000 + 0.7)
+            assert {c["speaker"]["codec"] for c in await client.room(f"wide-{codec}")} == {"opus", codec}
+            return listener.heard
+
+    heard = asyncio.run(call())
+    found = compare(heard, at_48k(sent, 8000), enhanced(sent, 8000))
+    print(codec, found)
+    assert found.pieces >= 4
+    assert found.lsd < 0.75 * found.lsd_plain, "nearer to the plain voice than to the enhanced one"
+    assert found.high_db > -6, "the generated band is missing"
+
+
+def test_three_peers_hear_each_other(bridge: Bridge):
+    voice, t = at_48k(demo_voice(), 8000), np.arange(5 * 48_000) / 48_000
+    tones = {hz: (0.2 * np.sin(2 * np.pi * hz * t)).astype(np.float32) for hz in (500, 1_700)}
+
+    async def call() -> dict[str, np.ndarray]:
+        async with Client(bridge.url) as client:
+            sounds = {"voice": voice, **{str(hz): tone for hz, tone in tones.items()}}
+            peers = {name: await client.call("three", VoiceTrack(sound)) for name, sound in sounds.items()}
+            await asyncio.sleep(3)
+            return {name: peer.heard[-96_000:] for name, peer in peers.items()}
+
+    heard = asyncio.run(call())
+
+    def level(name: str, hz: int) -> float:
+        """The median over tenths of a second: a busy machine loses some of them."""
+        turned = heard[name] * np.exp(-2j * np.pi * hz * np.arange(96_000) / 48_000)
+        return float(np.median(2 * np.abs(turned.reshape(-1, 4_800).mean(1))))
+
+    assert min(level("voice", 500), level("voice", 1_700)) > 0.02
+    assert level("500", 1_700) > 0.02 > 2 * level("500", 500)
+    assert level("1700", 500) > 0.02 > 2 * level("1700", 1_700)
+
+
+def test_bypass_toggles_the_generated_band(bridge: Bridge):
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal(8000)).astype(np.float32)
+
+    async def call() -> tuple[float, float]:
+        async with Client(bridge.url) as client:
+            listener = await client.call("bypass", VoiceTrack(SILENCE))
+            speaker = await client.call("bypass", VoiceTrack(noise, 8000, loop=True), codec="pcmu")
+            levels = []
+            for on in (False, True):
+                async with client.http.patch(speaker.location, json={"bypass": on}) as reply:
+                    assert (await reply.json())["speaker"]["bypass"] is on
+                await asyncio.sleep(1.0)
+                listener.blocks.clear()
+                await asyncio.sleep(1.0)
+                spectrum = np.abs(np.fft.rfft(listener.heard * np.hanning(len(listener.heard)))) ** 2
+                hz = np.fft.rfftfreq(len(listener.heard), 1 / 48_000)
+                high, low = spectrum[(hz > 4_500) & (hz < 7_500)].sum(), spectrum[(hz > 500) & (hz < 3_000)].sum()
+                levels.append(10 * np.log10(high / low))
+            return levels[0], levels[1]
+
+    with_band, without = asyncio.run(call())
+    assert with_band > without + 6
+
+
+def test_one_alone_hears_itself_narrowed_and_enhanced(bridge: Bridge):
+    voice = at_48k(demo_voice(), 8000)
+
+    async def call() -> tuple[np.ndarray, dict]:
+        async with Client(bridge.url) as client:
+            alone = await client.call("loop", VoiceTrack(voice, loop=True), echo=True, narrow_hz=4_000, name="me")
+            await asyncio.sleep(3)
+            return alone.heard, (await client.room("loop"))[0]
+
+    heard, told = asyncio.run(call())
+    assert told["name"] == "me"
+    assert told["speaker"]["rate_hz"] == 4_000
+    spectrum = np.abs(np.fft.rfft(heard[-96_000:])) ** 2
+    hz = np.fft.rfftfreq(96_000, 1 / 48_000)
+    assert spectrum[(hz > 2_500) & (hz < 7_500)].sum() > 1e-5 * spectrum.sum()
+
+
+def test_calls_end_when_hung_up_or_closed_and_leave_nothing(bridge: Bridge):
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            first = await client.call("end", VoiceTrack(SILENCE))
+            second = await client.call("end", VoiceTrack(SILENCE))
+            async with client.http.delete(first.location) as reply:
+                assert reply.status == 200
+            async with client.http.delete(first.location) as reply:
+                assert reply.status == 404
+            await second.close()
+            await until(lambda: is_empty(client, "end"))
+            assert (await client.metrics())["rtsr_bridge_calls"] == 0
+
+    asyncio.run(call())
+
+
+async def is_empty(client: Client, room: str) -> bool:
+    return not await client.room(room)

@@ -1,0 +1,334 @@
+"""What a hostile client, a vanished peer, a full machine and an end on request do to the calls of others: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+from peers import Client, VoiceTrack
+from server import Bridge
+from test_calls import until
+
+TONE = (0.3 * np.sin(2 * np.pi * 500 * np.arange(48_000) / 48_000)).astype(np.float32)
+SDP = {"Content-Type": "application/sdp"}
+
+
+def broken(offer: str, rng: random.Random) -> str:
+    """An offer with a few of its lines lost, doubled, moved, or written wrongly."""
+    lines = offer.split("\r\n")
+    for _ in range(rng.randint(1, 6)):
+        at, what = rng.randrange(len(lines)), rng.randrange(6)
+        if what == 0:
+            del lines[at]
+        elif what == 1:
+            lines.insert(at, rng.choice(lines))
+        elif what == 2:
+            rng.shuffle(lines)
+        elif what == 3:
+            lines[at] = re.sub(r"\d+", lambda _: str(rng.choice([-1, 0, 2**31, 2**64, 10**30])), lines[at])
+        elif what == 4:
+            lines[at] = lines[at][: rng.randrange(len(lines[at]) + 1)]
+        else:
+            text = list(lines[at] or "x")
+            text[rng.randrange(len(text))] = chr(rng.choice([0, 10, 37, 255, 0x1F600]))
+            lines[at] = "".join(text)
+        lines = lines or ["v=0"]
+    return "\r\n".join(lines)
+
+
+def test_malformed_offers_bodies_and_candidates_never_end_it(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    config = tmp_path / "bridge.toml"
+    config.write_text("[bridge]\nconnect_s = 1.0\n")
+    bridge, rng = start_bridge("--config", str(config), "--backend", "null", calls=16), random.Random(7)
+
+    async def attack() -> set[int]:
+        statuses = set()
+        async with Client(bridge.url) as client:
+            offer = await client.offer()
+            for number in range(150):
+                sdp = broken(offer, rng)
+                path, body = ("/whip/x", sdp.encode("utf-8", "replace")) if number % 2 else ("/rooms/x/offer", sdp)
+                more = {"data": body, "headers": SDP} if number % 2 else {"json": {"sdp": body, "type": "offer"}}
+                async with client.http.post(path, **more) as reply:
+                    statuses.add(reply.status)
+                    assert reply.status < 500 or reply.status == 503, await reply.text()
+                    place = reply.headers.get("Location")
+                if place:
+                    async with client.http.delete(place) as reply:
+                        assert reply.status in (200, 404)
+            bodies = [
+                b"",
+                b"[]",
+                b"{",
+                b'{"sdp": 1}',
+                b"[" * 60_000,
+                b'{"sdp": "v=0", "narrow_hz": "x"}',
+                b"\xff" * 100,
+            ]
+            for body in bodies:
+                async with client.http.post("/rooms/x/offer", data=body) as reply:
+                    assert reply.status == 400
+            wishes = [{"echo": 1}, {"name": "x" * 65}, {"narrow_hz": 8_001}, {"narrow_hz": [8_000]}, {"name": 3}]
+            for wish in wishes:
+                async with client.http.post("/rooms/x/offer", json={"sdp": offer, **wish}) as reply:
+                    assert reply.status == 400
+            await until(lambda: nobody(client), 15)
+        return statuses
+
+    statuses = asyncio.run(attack())
+    assert {201, 400} <= statuses
+    assert not [line for line in bridge.lines if "error=" in line], "\n".join(bridge.lines[-20:])
+    assert bridge.stop() == 0
+
+
+async def nobody(client: Client) -> bool:
+    return (await client.metrics())["rtsr_bridge_calls"] == 0
+
+
+def test_garbage_on_every_port_does_not_disturb_a_call(start_bridge: Callable[..., Bridge]):
+    """Datagrams of every kind to the media ports and to the RTP leg while two talk."""
+    bridge = start_bridge("--rtp", "127.0.0.1:0", "--room", "desk", "--backend", "null")
+    rng = random.Random(3)
+
+    def datagram() -> bytes:
+        heads = [b"\x00\x01\x00\x00\x21\x12\xa4\x42", b"\x16\xfe\xff", b"\x80\x00", b"\x80\xc8", b"\x90\xe0", b""]
+        return rng.choice(heads) + rng.randbytes(rng.choice([0, 1, 11, 12, 100, 1_400, 9_000]))
+
+    async def attack() -> None:
+        async with Client(bridge.url) as client:
+            listener = await client.call("desk", VoiceTrack(np.zeros(960, np.float32)))
+            await client.call("desk", VoiceTrack(TONE, loop=True))
+            ports = media_ports(bridge.process.pid)
+            assert len(ports) >= 3
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker:
+                attacker.setblocking(False)
+                for _ in range(1_500):
+                    for address in ports:
+                        attacker.sendto(datagram(), address)
+                    await asyncio.sleep(0.0005)
+            await asyncio.sleep(1.0)
+            assert np.abs(listener.heard[-9_600:]).max() > 0.1
+            assert (await client.text("/healthz"))[0] == 200
+            assert len([c for c in await client.room("desk") if c["kind"] == "call"]) == 2
+
+    asyncio.run(attack())
+    assert bridge.stop() == 0
+
+
+def media_ports(process: int) -> list[tuple[str, int]]:
+    """The IPv4 datagram ports that a process has bound."""
+    listed = subprocess.run(["ss", "-H", "-u", "-a", "-n", "-p"], capture_output=True, text=True, check=True).stdout
+    found = []
+    for line in listed.splitlines():
+        address = line.split()[3]
+        if f"pid={process}," in line and "[" not in address:
+            host, _, port = address.rpartition(":")
+            found.append((host.split("%")[0], int(port)))
+    return found
+
+
+def test_a_peer_that_vanishes_is_let_go(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    config = tmp_path / "bridge.toml"
+    config.write_text("[bridge]\nidle_s = 1.0\n")
+    bridge = start_bridge("--config", str(config), "--backend", "null")
+
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            stays = await client.call("r", VoiceTrack(TONE, loop=True))
+            gone = await client.call("r", VoiceTrack(TONE, loop=True))
+            for transceiver in gone.connection.getTransceivers():  # without a word: no BYE, no DTLS alert
+                ice = transceiver.sender.transport.transport._connection
+                for protocol in ice._protocols:
+                    protocol.transport.abort()
+            await until(lambda: are(client, "r", 1), 10)
+            assert stays.connection.connectionState == "connected"
+            stays.blocks.clear()
+            await asyncio.sleep(0.5)
+            assert stays.blocks
+
+    asyncio.run(call())
+    bridge.wait_for('event=ended .*why="nothing heard')
+
+
+async def are(client: Client, room: str, count: int) -> bool:
+    return len(await client.room(room)) == count
+
+
+def test_past_the_capacity_503_and_the_others_stay(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null", calls=2)
+
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            listener = await client.call("r", VoiceTrack(np.zeros(960, np.float32)))
+            speaker = await client.call("r", VoiceTrack(TONE, loop=True))
+            assert (await client.text("/readyz"))[0] == 503
+            body = {"sdp": await client.offer(), "type": "offer"}
+            for _ in range(20):
+                async with client.http.post("/rooms/r/offer", json=body) as reply:
+                    assert reply.status == 503
+                    assert int(reply.headers["Retry-After"]) > 0
+            await asyncio.sleep(0.5)
+            assert np.abs(listener.heard[-9_600:]).max() > 0.1
+            await speaker.close()
+            await until(lambda: is_ready(client))
+            await client.call("r", VoiceTrack(TONE))
+
+    asyncio.run(call())
+
+
+async def is_ready(client: Client) -> bool:
+    return (await client.text("/readyz"))[0] == 200
+
+
+def test_limits_of_rooms_and_peers(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    config = tmp_path / "bridge.toml"
+    config.write_text("[bridge]\nrooms = 2\npeers = 2\n")
+    bridge = start_bridge("--config", str(config), "--backend", "null")
+
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            for room in ("one", "two", "two"):
+                await client.call(room, VoiceTrack(TONE))
+            for room, why in (("two", "full"), ("three", "rooms")):
+                body = {"sdp": await client.offer(), "type": "offer"}
+                async with client.http.post(f"/rooms/{room}/offer", json=body) as reply:
+                    assert reply.status == 503
+                    assert why in (await reply.json())["error"]
+
+    asyncio.run(call())
+
+
+def test_sigterm_lets_calls_end_and_takes_no_new_ones(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null")
+
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            peer = await client.call("r", VoiceTrack(TONE, loop=True))
+            other = await client.call("r", VoiceTrack(TONE, loop=True))
+            bridge.process.send_signal(signal.SIGTERM)
+            bridge.wait_for("event=draining")
+            assert (await client.text("/readyz"))[0] == 503
+            assert (await client.text("/healthz"))[0] == 200
+            body = {"sdp": await client.offer(), "type": "offer"}
+            async with client.http.post("/rooms/r/offer", json=body) as reply:
+                assert reply.status == 503
+            await asyncio.sleep(0.5)
+            assert len(peer.heard) > 9_600
+            assert bridge.process.poll() is None
+            for one in (peer, other):
+                async with client.http.delete(one.location) as reply:
+                    assert reply.status == 200
+
+    asyncio.run(call())
+    began = time.monotonic()
+    assert bridge.process.wait(10) == 0
+    assert time.monotonic() - began < 5
+
+
+def test_sigterm_ends_those_who_stay_within_its_limit(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    config = tmp_path / "bridge.toml"
+    config.write_text("[bridge]\ndrain_s = 0.5\n")
+    bridge = start_bridge("--config", str(config), "--backend", "null")
+
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            await client.call("r", VoiceTrack(TONE, loop=True))
+            bridge.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(bridge.process.wait, 10)
+
+    asyncio.run(call())
+    assert bridge.process.returncode == 0
+    bridge.wait_for('event=ended .*why="the bridge is being shut down"')
+
+
+def test_nothing_is_served_but_the_page(bridge: Bridge):
+    async def ask() -> None:
+        async with aiohttp.ClientSession() as http:
+            for path in (
+                "/service.py",
+                "/../service.py",
+                "/%2e%2e/service.py",
+                "/page/",
+                "/__init__.py",
+                "//etc/passwd",
+            ):
+                url = f"{bridge.url}{path}"
+                async with http.get(aiohttp.client.URL(url, encoded=True)) as reply:
+                    assert reply.status == 404
+            for path, kind in (("/", "text/html"), ("/app.js", "text/javascript"), ("/style.css", "text/css")):
+                async with http.get(bridge.url + path) as reply:
+                    assert reply.status == 200
+                    assert reply.content_type == kind
+                    assert "default-src 'self'" in reply.headers["Content-Security-Policy"]
+
+    asyncio.run(ask())
+
+
+def test_tls(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *(
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)),
+            *("-out", str(cert)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    bridge = start_bridge("--tls", str(cert), str(key), "--backend", "null")
+    assert bridge.url.startswith("https://")
+
+    async def ask() -> None:
+        context = ssl.create_default_context(cafile=str(cert))
+        async with aiohttp.ClientSession() as http, http.get(bridge.url + "/readyz", ssl=context) as reply:
+            assert await reply.text() == "ready\n"
+
+    asyncio.run(ask())
+
+
+def test_joins_and_leaves_leave_nothing_behind(start_bridge: Callable[..., Bridge]):
+    """Thirty here; bench/bridge.py does two hundred."""
+    bridge = start_bridge("--backend", "null")
+
+    async def come_and_go() -> tuple[tuple[int, int], tuple[int, int]]:
+        async with Client(bridge.url) as client:
+            before = (0, 0)
+            for number in range(30):
+                peer = await client.call(f"room-{number % 3}", VoiceTrack(TONE, loop=True))
+                if number % 2:
+                    await peer.close()
+                else:
+                    async with client.http.delete(peer.location):
+                        await peer.close()
+                client.peers.clear()
+                if number == 4:
+                    await until(lambda: nobody(client))
+                    before = bridge.descriptors(), bridge.threads()
+            await until(lambda: nobody(client))
+            await asyncio.sleep(1.5)
+            return before, (bridge.descriptors(), bridge.threads())
+
+    before, after = asyncio.run(come_and_go())
+    assert after[0] <= before[0] + 1, "sockets were left"
+    assert after[1] <= before[1] + 1, "threads were left"

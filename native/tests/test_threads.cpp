@@ -87,7 +87,7 @@ TEST(a_worker_shares_nothing_but_its_wire) {
     done = true;
     worker.stop();
     for (auto *thread : {&working, &capture, &steer}) thread->join();
-    CHECK(worker.report().hops == SAMPLES / worker.hop);
+    CHECK(worker.report().hops * worker.hop >= due);  // it may be stopped before the last one
     CHECK(worker.report().switches > 0);
     for (float x : heard) CHECK(x >= -1 && x <= 1);
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import statistics
 import threading
 import time
 from collections import deque
@@ -87,9 +88,9 @@ class Engine:
 
     @property
     def load(self) -> float:
-        """Return which share of the last second its ticks took."""
+        """Return which share of a hop a tick of the last second takes, in the median: one that compiles is no load."""
         last = list(itertools.islice(reversed(self.tick_s.copy()), BUSY_WINDOW))
-        return sum(last) / len(last) / self.hop_s if last else 0.0
+        return statistics.median(last) / self.hop_s if last else 0.0
 
     def tick_ms(self, *quantiles: float) -> dict[float, float]:
         """Return quantiles of the time that the last ten seconds' ticks took, in ms; NaN before the first."""

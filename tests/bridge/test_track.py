@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 import threading
+from collections.abc import Iterator
 
 import av
 import numpy as np
@@ -13,8 +14,16 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 import rtsr
-from rtsr.bridge import EnhancedTrack
+from rtsr.bridge import EnhancedTrack, track
 from rtsr.errors import InvalidAudio
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_worker_for_all() -> Iterator[None]:
+    """The tracks' thread lives as long as the process; other tests count threads."""
+    yield
+    track._worker().shutdown()
+    track._worker.cache_clear()
 
 
 class Recording(MediaStreamTrack):

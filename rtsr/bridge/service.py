@@ -193,23 +193,24 @@ class Service:
         calls = self.calls.in_room(request.match_info["room"])
         return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.engine.load, 3)})
 
-    def _call(self, request: web.Request) -> Call:
+    def _call(self, request: web.Request) -> Call | None:
         call = self.calls.by_id.get(request.match_info["call"])
-        if call is None or call.leg.room != request.match_info["room"]:
-            raise web.HTTPNotFound(text="no such call")
-        return call
+        return call if call is not None and call.leg.room == request.match_info["room"] else None
 
     async def change(self, request: web.Request) -> web.Response:
         """Change a speaker for everyone who hears it: {"bypass": true}."""
-        call, body = self._call(request), await read_json(request)
+        body, call = await read_json(request), self._call(request)
+        if call is None:
+            raise web.HTTPNotFound(text="no such call")
         if set(body) != {"bypass"} or not isinstance(body["bypass"], bool):
             raise InvalidSetting('expected {"bypass": true} or {"bypass": false}')
         await self.calls.bypass(call, body["bypass"])
         return web.json_response(call.stats())
 
     async def hang_up(self, request: web.Request) -> web.Response:
-        """End a call."""
-        self.calls.end(self._call(request).id, "hung up")
+        """End a call; one that is gone is no error, as a peer's connection may end before its request comes."""
+        if call := self._call(request):
+            self.calls.end(call.id, "hung up")
         return web.Response(status=200)
 
 

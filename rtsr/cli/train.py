@@ -11,8 +11,6 @@ import typer
 from ..errors import InvalidSetting, MissingDependency
 from . import app
 
-OURS = "voice-16k"
-
 
 @app.command()
 def train(
@@ -21,8 +19,11 @@ def train(
         "runs/a"
     ),
     model: Annotated[
-        str, typer.Option(help="voice-16k, ours, or a published network to compare with: see docs/evaluation.md.")
-    ] = OURS,
+        str,
+        typer.Option(
+            help="voice-16k or voice-48k, ours, or a published network to compare with: see docs/evaluation.md."
+        ),
+    ] = "voice-16k",
     factor: Annotated[int, typer.Option(help="Of a published network: output rate over received rate.")] = 2,
     minutes: Annotated[
         float | None,
@@ -31,7 +32,7 @@ def train(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
     ] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Stretches of 1.4 s in a batch.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Stretches in a batch.")] = None,
     lines: Annotated[
         float,
         typer.Option(
@@ -63,20 +64,21 @@ def train(
         import torch
 
         from ..train import baseline, loop
+        from ..train.recipes import RECIPES
     except ImportError as error:
         raise MissingDependency(error.name or "torch", "train", "rtsr train") from None
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("CUDA was asked for, but torch sees no CUDA device; use --device cpu")
-    if model != OURS:
+    if model not in RECIPES:
         if minutes is None:
             raise InvalidSetting(f"expected --minutes for {model}: published networks are given a budget of time")
         theirs = baseline.BaselineRecipe(model, factor, minutes, rows or 16, seed)
         baseline.train(theirs, speech, out, torch.device(device), fresh=fresh, every=every)
         return
     if minutes is not None:
-        raise InvalidSetting(f"expected --steps for {OURS}, whose learning rate follows them, got --minutes")
-    usual = loop.Recipe()
+        raise InvalidSetting(f"expected --steps for {model}, whose learning rate follows them, got --minutes")
+    usual = RECIPES[model]
     recipe = replace(usual, seed=seed, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +17,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
 from ..eval.conditions import read_noises
-from ..net.model import BandNet, NetConfig
+from ..net.model import BandNet
 from ..net.signal import analyse, synthesise
+from ..net.weights import Weights
 from .corpus import Corpus, Recording, describe, read_manifest, select
 from .lines import Lines
-from .loss import LossWeights, log_spectral_distance, loss, spectra
-from .pairs import PairMaker, Pairs
+from .loss import METRIC_SIZE, log_spectral_distance, loss, spectra
+from .pairs import Lower, PairMaker, Pairs
+from .recipes import Recipe, learning_rate
+from .start import start_from
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "run.json"
-VALID_CUTOFFS = (4000.0, 2000.0, 16000 / 12)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything a run depends on; written beside its checkpoints."""
-
-    steps: int = 9_000
-    rows: int = 12
-    frames: int = 280
-    rate: float = 1e-3  # of AdamW
-    matrix_rate: float = 4e-3  # of Muon
-    warm_up: int = 300
-    decay: float = 0.5  # the last part of the run in which the rate falls to nothing
-    average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
-    seed: int = 1
-    tones: float = 0.04  # share of rows with tones, from which nothing is missing
-    lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
-    net: NetConfig = field(default_factory=NetConfig)
-    weights: LossWeights = field(default_factory=LossWeights)
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the share of the full rate: warm up, stay, then fall in a straight line.
-
-    A run can be shortened or prolonged while it stays.
-    """
-    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
-    return min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
+VALID_S = 2
 
 
 class Optimisers:
@@ -107,6 +82,8 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
         self.net = BandNet(recipe.net).to(device)
+        if recipe.start:
+            start_from(self.net, Weights.find(recipe.start).network().to(device))
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimisers = Optimisers(self.net, recipe)
@@ -154,13 +131,40 @@ class Run:
         return parts
 
 
-def write_record(run: Run, recordings: list[Recording], corpus: Corpus) -> None:
+def pair_maker(run: Run, recordings: list[Recording], packed: Path, noise: Path) -> PairMaker:
+    """Open what the recipe learns from, and write beside the checkpoints what that is."""
+    recipe = run.recipe
+    rate = recipe.net.spec.rate
+    chosen = select(recordings, "train", rate)
+    corpus = Corpus.packed(chosen, rate, packed)
+    data, lower = describe(chosen, corpus, rate), None
+    if recipe.lower:
+        narrower = [r for r in select(recordings, "train", recipe.lower_rate) if r.rate < rate]
+        lower = Lower(Corpus.packed(narrower, recipe.lower_rate, packed), recipe.lower_rate, recipe.lower)
+        data += describe(narrower, lower.corpus, recipe.lower_rate)
+    write_record(run, data)
+    lines = Lines(recipe.lines, rate, read_noises(noise, rate) if recipe.lines else [])
+    return PairMaker(
+        corpus,
+        recipe.net.spec,
+        recipe.frames,
+        recipe.seed,
+        tones=recipe.tones,
+        lines=lines,
+        cutoffs=recipe.cutoffs,
+        lower=lower,
+    )
+
+
+def write_record(run: Run, data: list[dict[str, object]]) -> None:
     """Write what the run depends on beside its checkpoints: recipe, data with licences, machine and versions."""
     record = {
         "recipe": asdict(run.recipe),
-        "data": describe(recordings, corpus, run.recipe.net.spec.rate),
+        "data": data,
         "machine": f"{run.device.type}, {os.cpu_count()} cores, torch {torch.__version__}",
     }
+    if run.recipe.start:
+        record["start"] = Weights.find(run.recipe.start).manifest["files"]["safetensors"]["file"]
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
@@ -174,14 +178,14 @@ def generate(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
     return synthesise(generated.float(), net.config.spec)
 
 
-def validation_set(corpus: Corpus, length: int, rows: int, rate: int) -> Pairs:
+def validation_set(corpus: Corpus, cutoffs: tuple[float, ...], rows: int, rate: int) -> Pairs:
     """Return fixed stretches of the valid split at each cutoff, narrowed as the evaluation does."""
     from ..eval.narrow import narrow
 
-    truth = corpus.crops(np.random.default_rng(0), rows, length)
-    received = [narrow(t, rate, c) for c in VALID_CUTOFFS for t in truth]
-    cutoff = torch.tensor([c for c in VALID_CUTOFFS for _ in truth])
-    target = torch.from_numpy(np.tile(truth, (len(VALID_CUTOFFS), 1)))
+    truth = corpus.crops(np.random.default_rng(0), rows, VALID_S * rate)
+    received = [narrow(t, rate, c) for c in cutoffs for t in truth]
+    cutoff = torch.tensor([c for c in cutoffs for _ in truth])
+    target = torch.from_numpy(np.tile(truth, (len(cutoffs), 1)))
     return Pairs(torch.from_numpy(np.stack(received)), target, cutoff)
 
 
@@ -190,11 +194,11 @@ def validate(run: Run, pairs: Pairs, log: SummaryWriter) -> dict[str, float]:
     """Score the averaged weights on the validation set, and leave a snapshot to hear and see."""
     run.average.eval()
     scores = {}
-    for cutoff in VALID_CUTOFFS:
+    for cutoff in run.recipe.cutoffs.named:
         rows = pairs.cutoff == cutoff
         output = pairs.received[rows] + generate(run.average, pairs.received[rows], pairs.cutoff[rows])
-        estimate, truth = spectra(output, 2048), spectra(pairs.target[rows], 2048)
-        scores[f"valid/lsd_{cutoff:.0f}"] = log_spectral_distance(estimate, truth, 2048).item()
+        estimate, truth = spectra(output, METRIC_SIZE), spectra(pairs.target[rows], METRIC_SIZE)
+        scores[f"valid/lsd_{cutoff:.0f}"] = log_spectral_distance(estimate, truth, METRIC_SIZE).item()
         error = output - pairs.target[rows]
         scores[f"valid/snr_{cutoff:.0f}"] = (
             10 * torch.log10(pairs.target[rows].square().sum() / error.square().sum()).item()
@@ -213,17 +217,10 @@ def train(recipe: Recipe, speech: Path, folder: Path, device: torch.device, *, f
     if not fresh and (folder / CHECKPOINT).exists():
         run.resume()
     rate = recipe.net.spec.rate
-    recordings = read_manifest(speech)
-    chosen = select(recordings, "train", rate)
-    corpus = Corpus.packed(chosen, rate, folder.parent / "packed")
-    write_record(run, chosen, corpus)
-    valid = Corpus.packed(
-        [r for r in select(recordings, "valid", rate) if r.rate == rate], rate, folder.parent / "packed"
-    )
-    noises = read_noises(speech.parent / "noise", rate) if recipe.lines else []
-    lines = Lines(recipe.lines, rate, noises)
-    maker = PairMaker(corpus, recipe.net.spec, recipe.frames, recipe.seed, tones=recipe.tones, lines=lines)
-    held_out = validation_set(valid, 32_000, 16, rate)
+    recordings, packed = read_manifest(speech), folder.parent / "packed"
+    maker = pair_maker(run, recordings, packed, speech.parent / "noise")
+    valid = Corpus.packed([r for r in select(recordings, "valid", rate) if r.rate == rate], rate, packed)
+    held_out = validation_set(valid, recipe.cutoffs.named, 16, rate)
     held_out = Pairs(*(t.to(device) for t in (held_out.received, held_out.target, held_out.cutoff)))
     log = SummaryWriter(folder)
     columns = (

@@ -9,17 +9,18 @@ from torch import Tensor
 
 from .pairs import Pairs
 
-SIZES = {128: 0.5, 512: 1.0, 2048: 1.5}  # and how much each counts; the largest is the metric's
-COMPLEX_SIZE = 512
+METRIC_SIZE = 2048
 CLAMP = 1e-8  # of the power at size 2048, as in the metric; smaller sizes in proportion
 
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """How much each term counts."""
+    """How much each term counts, and in which windows it looks."""
 
     log_spectral: float = 1.0
     complex: float = 0.05
+    sizes: tuple[tuple[int, float], ...] = ((128, 0.5), (512, 1.0), (2048, 1.5))  # and how much each counts
+    complex_size: int = 512
 
 
 def spectra(x: Tensor, size: int) -> Tensor:
@@ -30,9 +31,15 @@ def spectra(x: Tensor, size: int) -> Tensor:
 
 def log_spectral_distance(estimate: Tensor, truth: Tensor, size: int) -> Tensor:
     """Mean over frames of the root-mean-square over bins of the difference in log10 power."""
-    clamp = CLAMP * size / 2048
+    clamp = CLAMP * size / METRIC_SIZE
     difference = torch.log10(estimate.square().sum(-1) + clamp) - torch.log10(truth.square().sum(-1) + clamp)
     return difference.square().mean(1).add(1e-6).sqrt().mean()
+
+
+def below(band: Tensor, spectrum: Tensor) -> Tensor:
+    """Return 1 for the bins of (rows, bins, frames, 2) in each row's band (a share of half the rate) and 0 above."""
+    bins = torch.arange(spectrum.shape[1], device=spectrum.device) / (spectrum.shape[1] - 1)
+    return (bins <= band.unsqueeze(1)).to(spectrum.dtype).view(len(band), -1, 1, 1)
 
 
 def complex_error(estimate: Tensor, truth: Tensor, received: Tensor) -> Tensor:
@@ -46,11 +53,15 @@ def loss(generated: Tensor, pairs: Pairs, weights: LossWeights) -> tuple[Tensor,
     """Return the total and its parts for a generated band (rows, samples)."""
     output = pairs.received + generated
     distances = {}
-    for size in SIZES:
+    for size, _ in weights.sizes:
         estimate, truth = spectra(output, size), spectra(pairs.target, size)
+        if pairs.band is not None:
+            known = below(pairs.band, truth)
+            estimate, truth = estimate * known, truth * known
         distances[size] = log_spectral_distance(estimate, truth, size)
-        if size == COMPLEX_SIZE:
+        if size == weights.complex_size:
             error = complex_error(estimate, truth, spectra(pairs.received, size))
-    distance = torch.stack([share * distances[size] for size, share in SIZES.items()]).sum() / sum(SIZES.values())
+    distance = sum(share * distances[size] for size, share in weights.sizes) / sum(share for _, share in weights.sizes)
     total = weights.log_spectral * distance + weights.complex * error
-    return total, {"log_spectral": distance.item(), "lsd_2048": distances[2048].item(), "complex": error.item()}
+    told = {"log_spectral": distance, "lsd_2048": distances[METRIC_SIZE], "complex": error}
+    return total, {name: value.item() for name, value in told.items()}

@@ -10,7 +10,9 @@ import torch
 from scipy import signal
 from torch import Tensor
 
+from ..dsp.band import BAND_HZ
 from ..dsp.windows import FloatArray
+from ..eval.codecs import RATE as TELEPHONE_RATE
 from ..spec import Spec
 from .corpus import Corpus
 from .lines import Lines
@@ -20,11 +22,49 @@ Response = tuple[FloatArray, float]  # magnitude over the frequency grid, and th
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A batch: `received` (rows, samples), the `target` output, and the `cutoff` of each row in Hz."""
+    """A batch: `received` (rows, samples), the `target` output, and the `cutoff` of each row in Hz.
+
+    `band`, where some recordings were made at a lower rate, is how much of half of this rate each row's target knows.
+    """
 
     received: Tensor
     target: Tensor
     cutoff: Tensor
+    band: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lower:
+    """Recordings made at a lower `rate`, for a `share` of the rows; nothing is known of the band they do not have."""
+
+    corpus: Corpus
+    rate: int
+    share: float
+    edge: float = 0.97  # of half their rate; above it, resamplers and codecs leave nothing to learn from
+
+    def crop(self, rng: np.random.Generator, length: int, rate: int) -> tuple[FloatArray, float]:
+        """Return a stretch of `length` samples at `rate`, with nothing above, and the known share of half of that."""
+        samples = -(-length * self.rate // rate)
+        fade = np.minimum(1, np.arange(samples) / (0.005 * self.rate))  # so that the spectrum can be lengthened
+        spectrum = np.fft.rfft(self.corpus.crops(rng, 1, samples)[0] * fade * fade[::-1])
+        stretch = np.fft.irfft(spectrum, n=samples * rate // self.rate) * (rate / self.rate)
+        return stretch[:length].astype(np.float32), self.edge * self.rate / rate
+
+
+@dataclass(frozen=True, slots=True)
+class Cutoffs:
+    """What is drawn from: the `named` cutoffs and their shares, and the range of those in between, in Hz."""
+
+    named: tuple[float, ...] = (4000.0, 2000.0, 16000 / 12)  # x2, x4 and x6 of 16 kHz
+    shares: tuple[float, ...] = (0.48, 0.36, 0.16)
+    lowest: float = 1200.0
+    highest: float = 6500.0
+
+    def draw(self, rng: np.random.Generator, varied: bool) -> float:
+        """Return a named one; half of the varied ones lie anywhere in the range, low ones more often."""
+        if varied and rng.random() < 0.5:
+            return float(np.exp(rng.uniform(np.log(self.lowest), np.log(self.highest))))
+        return float(rng.choice(self.named, p=self.shares))
 
 
 def windowed_sinc(hz: FloatArray, cutoff: float, rng: np.random.Generator) -> FloatArray:
@@ -63,14 +103,6 @@ FAMILY: tuple[tuple[Callable[..., FloatArray], float], ...] = (
     (elliptic, 0.1),
     (telephone, 0.1),
 )
-FACTORS = (4000.0, 2000.0, 16000 / 12)  # the cutoffs of x2, x4 and x6 of 16 kHz
-
-
-def draw_cutoff(rng: np.random.Generator, varied: bool) -> float:
-    """x2, x4 and x6 of 16 kHz; half of the varied ones anywhere from 1.2 to 6.5 kHz, low ones more often."""
-    if varied and rng.random() < 0.5:
-        return float(np.exp(rng.uniform(np.log(1200), np.log(6500))))
-    return float(rng.choice(FACTORS, p=[0.48, 0.36, 0.16]))
 
 
 def _sines(time: np.ndarray, hz: Iterable[float], rng: np.random.Generator) -> np.ndarray:
@@ -161,8 +193,11 @@ class PairMaker:
         variety: float = 0.2,
         tones: float = 0.04,
         lines: Lines | None = None,
+        cutoffs: Cutoffs | None = None,
+        lower: Lower | None = None,
     ) -> None:
         self.corpus, self.spec, self.seed = corpus, spec, seed
+        self.drawn_from, self.lower = cutoffs or Cutoffs(), lower
         self.variety, self.tones = variety, tones
         self.lines = lines or Lines(0, spec.rate)
         self.length = frames * spec.hop
@@ -174,24 +209,25 @@ class PairMaker:
         self.cutoffs = np.array([d[1] for d in drawn], np.float32)
 
     def _draw_response(self, rng: np.random.Generator, varied: bool) -> Response:
-        cutoff = draw_cutoff(rng, varied)
+        cutoff = self.drawn_from.draw(rng, varied)
         kinds, weights = zip(*FAMILY, strict=True)
         kind: Callable[..., FloatArray] = kinds[rng.choice(len(kinds), p=weights)] if varied else windowed_sinc
         response = kind(self.hz, cutoff, rng)
         if kind is windowed_sinc or rng.random() < 0.4:
             return response, cutoff  # the caller tells the nominal cutoff
         heard = self.hz[np.flatnonzero(response > 0.1)[-1]]  # a detector tells where the band really ends
-        return response, float(np.clip(heard + rng.uniform(-50, 100), 1100, cutoff))
+        return response, float(np.clip(heard + rng.uniform(-50, 100), self.drawn_from.lowest - BAND_HZ, cutoff))
 
     def batch(self, step: int, rows: int, device: torch.device) -> Pairs:
         """Return the batch of a step, on `device`; the same step gives the same batch."""
         rng = np.random.default_rng([self.seed, 1, step])
         varied = rng.random(rows) < self.variety
-        truth = self._levelled(self.corpus.crops(rng, rows, self.length), varied, rng)
+        truth, band = self._crops(rng, rows, step)
+        truth = self._levelled(truth, varied, rng)
         on_line = np.random.default_rng([self.seed, 3, step])
         kinds = self.lines.draw(rows, on_line)
         truth = self.lines.before(truth, kinds, on_line)
-        pick = rng.integers(0, self.bank, rows) + self.bank * varied
+        pick = self._pick(varied, band, rng)
         lowpass = self.responses[torch.from_numpy(pick)].to(device)
         tones, spoken = self._tones(self.cutoffs[pick], np.random.default_rng([self.seed, 2, step]))
         spectrum = torch.fft.rfft(torch.from_numpy(truth * spoken).to(device))
@@ -203,14 +239,33 @@ class PairMaker:
             coded = self.lines.after(received.cpu().numpy(), self.cutoffs[pick], kinds, on_line)
             received = torch.from_numpy(coded).to(device)
         cutoff = torch.from_numpy(self.cutoffs[pick]).to(device)
-        return Pairs(received, received + rest, cutoff)
+        known = None if self.lower is None else torch.from_numpy(band).to(device)
+        return Pairs(received, received + rest, cutoff, known)
+
+    def _crops(self, rng: np.random.Generator, rows: int, step: int) -> tuple[FloatArray, FloatArray]:
+        """Draw stretches of speech, and how much of half of the rate each one's recording knows."""
+        truth, band = self.corpus.crops(rng, rows, self.length), np.ones(rows, np.float32)
+        if self.lower is not None:
+            own = np.random.default_rng([self.seed, 4, step])
+            for row in np.flatnonzero(own.random(rows) < self.lower.share):
+                truth[row], band[row] = self.lower.crop(own, self.length, self.spec.rate)
+        return truth, band
+
+    def _pick(self, varied: np.ndarray, band: FloatArray, rng: np.random.Generator) -> np.ndarray:
+        """Draw a response for each row, for one that knows less one whose cutoff leaves something to learn."""
+        pick = rng.integers(0, self.bank, len(varied)) + self.bank * varied
+        for row in np.flatnonzero(band < 1):
+            first = self.bank * int(varied[row])
+            fitting = self.cutoffs[first : first + self.bank] < 0.8 * band[row] * self.hz[-1]
+            pick[row] = first + rng.choice(np.flatnonzero(fitting))
+        return pick
 
     def _levelled(self, crops: FloatArray, varied: np.ndarray, rng: np.random.Generator) -> FloatArray:
         """Give half of the varied rows a peak of -40 to 0 dBFS; fade all ends so that the FFT wraps silently."""
         peak = np.abs(crops).max(axis=1) + 1e-5
         wanted = 10 ** (rng.uniform(-40, 0, peak.shape) / 20)
         gain = np.where(varied & (rng.random(peak.shape) < 0.5), wanted / peak, 1)
-        fade = np.minimum(1, np.arange(self.length) / 80)
+        fade = np.minimum(1, np.arange(self.length) / self.spec.hop)
         return (crops * np.minimum(gain, 30)[:, None] * fade * fade[::-1]).astype(np.float32)
 
     def _tones(self, cutoffs: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -247,7 +302,8 @@ class PairMaker:
 
     def _g711(self, x: Tensor, law: float) -> Tensor:
         """Quantise at 8 kHz to the 256 levels of A-law (87.6) or mu-law (255) companding (ITU-T G.711, smooth form)."""
-        low = x[::2].clamp(-1, 1)
+        step = self.spec.rate // TELEPHONE_RATE
+        low = x[::step].clamp(-1, 1)
         size = low.abs()
         if law == 255:
             code = torch.log1p(law * size) / np.log1p(law)
@@ -258,7 +314,7 @@ class PairMaker:
             code = torch.round(code * 127) / 127 * scale
             back = torch.where(code < 1, code, torch.exp(code - 1)) / law
         spectrum = torch.fft.rfft(back * low.sign())
-        return torch.fft.irfft(2 * spectrum, n=len(x))
+        return torch.fft.irfft(step * spectrum, n=len(x))
 
     def _noise(self, x: Tensor, cutoff: float, rng: np.random.Generator) -> Tensor:
         """Return band-limited noise, white to pink, 20 to 50 dB under the row."""

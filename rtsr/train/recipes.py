@@ -1,0 +1,62 @@
+"""What a training run depends on, and the recipes of the models that ship."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..net.model import NetConfig
+from ..spec import Spec
+from .loss import LossWeights
+from .pairs import Cutoffs
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything a run depends on; written beside its checkpoints."""
+
+    steps: int = 9_000
+    rows: int = 12
+    frames: int = 280
+    rate: float = 1e-3  # of AdamW
+    matrix_rate: float = 4e-3  # of Muon
+    warm_up: int = 300
+    decay: float = 0.5  # the last part of the run in which the rate falls to nothing
+    average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
+    seed: int = 1
+    tones: float = 0.04  # share of rows with tones, from which nothing is missing
+    lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
+    start: str | None = None  # a shipped model of another rate that the network starts from
+    lower: float = 0.0  # share of rows from recordings made at `lower_rate`, of whose band alone the loss knows
+    lower_rate: int = 16_000
+    net: NetConfig = field(default_factory=NetConfig)
+    weights: LossWeights = field(default_factory=LossWeights)
+    cutoffs: Cutoffs = field(default_factory=Cutoffs)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Return the share of the full rate: warm up, stay, then fall in a straight line.
+
+    A run can be shortened or prolonged while it stays.
+    """
+    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
+    return min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
+
+
+RECIPES = {
+    "voice-16k": Recipe(),
+    "voice-48k": Recipe(
+        steps=2_400,
+        rows=10,
+        frames=200,
+        matrix_rate=2e-3,
+        warm_up=50,
+        average=0.99,
+        start="voice-16k",
+        lower=0.2,
+        net=NetConfig(
+            spec=Spec(48_000, hop=240, history=1440, synthesis=480, cutoff_min_hz=3_000.0, cutoff_max_hz=14_000.0)
+        ),
+        weights=LossWeights(sizes=((384, 0.5), (2048, 1.5)), complex_size=2048),
+        cutoffs=Cutoffs((4000.0, 8000.0, 6000.0, 12000.0), (0.4, 0.35, 0.12, 0.13), lowest=3_200.0, highest=13_000.0),
+    ),
+}

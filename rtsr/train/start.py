@@ -1,0 +1,50 @@
+"""Where a network of a higher rate starts: with what one of a lower rate has learnt about its band."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..net.model import BandNet
+
+
+@torch.no_grad()
+def start_from(net: BandNet, lower: BandNet) -> None:
+    """Give `net` what `lower` knows, so that below half of the lower rate both generate the same band.
+
+    Frames of both last equally long, so that bin k is the same frequency in either; only its size differs, by the ratio
+    of the rates. All layers between the first and the last one are copied. A bin above the lower band starts as loud
+    as the highest one below it, with phases of its own.
+    """
+    mine, theirs = net.config.spec, lower.config.spec
+    for name, source in lower.state_dict().items():
+        if not name.startswith(("enter", "leave")):
+            net.get_parameter(name).copy_(source)
+    louder = 2 * math.log(mine.rate / theirs.rate) / 6  # in the first layer's measure of log power
+    powers = lower.enter.weight[:, : theirs.bins_in]
+    missing = lower.enter.weight[:, 3 * theirs.bins_in :].clone()
+    missing += louder * _by_written_bin(powers, theirs.bins_out)  # what the bias takes away is undone where it is 1
+    net.enter.weight.zero_()
+    net.enter.weight[:, : theirs.bins_in] = powers
+    net.enter.weight[:, mine.bins_in : mine.bins_in + 2 * theirs.bins_in] = lower.enter.weight[
+        :, theirs.bins_in : 3 * theirs.bins_in
+    ]
+    net.enter.weight[:, 3 * mine.bins_in : 3 * mine.bins_in + theirs.bins_out] = missing
+    net.enter.bias.copy_(lower.enter.bias - louder * powers.sum(1))
+    for part in range(3):
+        rows, source_rows = part * mine.bins_out, part * theirs.bins_out
+        known = slice(rows, rows + theirs.bins_out)
+        net.leave.weight[known] = lower.leave.weight[source_rows : source_rows + theirs.bins_out]
+        net.leave.bias[known] = lower.leave.bias[source_rows : source_rows + theirs.bins_out]
+    top = theirs.bins_out - 2  # the one at half of the rate is an odd one
+    net.leave.weight[top : mine.bins_out] = lower.leave.weight[top]
+    net.leave.bias[top : mine.bins_out] = lower.leave.bias[top]
+    net.leave.bias[: mine.bins_out] += math.log(mine.rate / theirs.rate)
+
+
+def _by_written_bin(powers: Tensor, bins: int) -> Tensor:
+    """Sum the columns from each of the coarser bins of the written spectrum up to the next."""
+    finer = (powers.shape[1] - 1) // (bins - 1)
+    return torch.cat([powers[:, :-1].unflatten(1, (bins - 1, finer)).sum(2), powers[:, -1:]], dim=1)

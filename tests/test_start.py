@@ -1,0 +1,36 @@
+"""A network that starts from one of a lower rate writes the same band, up to where that one's ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from signals import voice_like
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from rtsr.net.model import BandNet, NetConfig  # noqa: E402
+from rtsr.net.signal import analyse  # noqa: E402
+from rtsr.spec import Spec  # noqa: E402
+from rtsr.train.start import start_from  # noqa: E402
+
+WIDE = Spec(48_000, hop=240, history=1440, synthesis=480)
+
+
+@pytest.mark.parametrize("cutoff", [2000.0, 4000.0])
+def test_what_is_generated_below_the_lower_edge_is_the_same(cutoff):
+    torch.manual_seed(0)
+    sizes = {"widths": (16, 12, 8), "memory": 8}
+    lower, higher = BandNet(NetConfig(**sizes)), BandNet(NetConfig(**sizes, spec=WIDE))
+    start_from(higher, lower)
+    x = voice_like(0.5)
+    at_48k = np.fft.irfft(np.fft.rfft(x), n=3 * len(x)).astype(np.float32) * 3
+    told = torch.full((1, 100), cutoff)
+    with torch.no_grad():
+        a, _ = lower(analyse(torch.from_numpy(x)[None], lower.config.spec), told, lower.new_state())
+        b, _ = higher(analyse(torch.from_numpy(at_48k)[None], WIDE), told, higher.new_state())
+    known = slice(0, lower.config.spec.bins_out - 1)
+    off = (b[:, 5:, known] / 3 - a[:, 5:, known]).square().sum() / a[:, 5:, known].square().sum()
+    assert a[:, :, known].abs().max() > 0.005
+    assert off < 0.01
+    loud = b.square().sum(-1)[0, 50]
+    torch.testing.assert_close(loud[81:200], loud[79].expand(119), rtol=1e-3, atol=0)

@@ -69,6 +69,21 @@ def test_detection_settles_and_stays(voice, speech, which):
     assert narrow.changes == 0
 
 
+@pytest.mark.needs_speech
+@pytest.mark.parametrize("which", [1, 2])
+def test_at_48_khz_detection_settles_and_stays(speech, which):
+    """A voice to 24 kHz stays as it is; the edges of 8, 12, 16 and 24 kHz material are found."""
+    fullband, x = rtsr.load("voice-48k", "ort"), speech(5.0, rate=48_000, which=which)
+    wide = harm.check(fullband, "wide", x, 48_000, wide=True)
+    assert (wide.lsd, wide.settled_s, wide.changes) == (0, 0, 0)
+    for cutoff in (4000, 6000, 8000, 12000):
+        edges, first = harm._cutoffs(fullband, narrowed(x, 48_000, cutoff), 48_000)
+        settled_s, changes = harm.settling(edges[first:], fullband.spec.frames_per_s)
+        assert settled_s <= harm.SETTLED_S
+        assert changes == 0
+        assert edges[-1] == pytest.approx(cutoff, abs=150)
+
+
 def test_harm_is_seen():
     """A partner 40 dB down, a distance, a late or a restless detector: each of them fails."""
     fine = harm.Harm("x", 8000, 0.0, -60.0, 0.2, 0, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from rtsr.spec import Spec  # noqa: E402
 from rtsr.train import loop, loss, pairs  # noqa: E402
 from rtsr.train.corpus import Corpus, read_at, read_manifest, select  # noqa: E402
 from rtsr.train.lines import Lines  # noqa: E402
+from rtsr.train.recipes import RECIPES  # noqa: E402
 
 SPEC, CPU = Spec(), torch.device("cpu")
+WIDE = RECIPES["voice-48k"].net.spec
 TINY = NetConfig(widths=(16, 12, 8), memory=8)
 RECIPE = loop.Recipe(steps=4, rows=2, frames=64, warm_up=2, net=TINY)
 
@@ -244,7 +247,7 @@ def test_weights_of_the_filters_are_shares():
 def test_cutoffs_are_drawn_from_the_factors_and_between():
     rng = np.random.default_rng(0)
     for varied, at_factors in ((False, 1.0), (True, 0.5)):
-        drawn = np.array([pairs.draw_cutoff(rng, varied) for _ in range(2000)])
+        drawn = np.array([pairs.Cutoffs().draw(rng, varied) for _ in range(2000)])
         assert 1200 <= drawn.min() <= drawn.max() <= 6500
         for factor, share in ((4000, 0.48), (2000, 0.36), (16000 / 12, 0.16)):
             assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share * at_factors, abs=0.04)
@@ -299,6 +302,81 @@ def test_the_distance_of_ten_decibels_is_one():
     x = loss.spectra(torch.from_numpy(noise(16000, 1, 0.3))[None], 1024)
     assert loss.log_spectral_distance(x * 10**0.5, x, 1024).item() == pytest.approx(1, abs=1e-3)
     assert loss.log_spectral_distance(x, x, 1024).item() < 2e-3
+
+
+def test_the_loss_does_not_look_above_the_band_that_a_row_knows(maker):
+    batch = maker.batch(0, 2, CPU)
+    missing = batch.target - batch.received
+    known = pairs.Pairs(batch.received, batch.target, batch.cutoff, torch.tensor([0.5, 1.0]))
+    hiss = torch.from_numpy(noise(missing.shape[1], 5, 0.1) - narrowed(noise(missing.shape[1], 5, 0.1), 16000, 4500))
+    for row, seen in ((0, False), (1, True)):
+        worse = missing.clone()
+        worse[row] += hiss
+        plain, with_hiss = (loss.loss(g, known, loss.LossWeights())[0].item() for g in (missing, worse))
+        assert (with_hiss > plain + 0.1) == seen
+
+
+def test_rows_of_a_lower_rate_know_their_band_alone(corpus):
+    """They are as loud as they were, end where they ended, and miss something below that."""
+    lower = pairs.Lower(corpus, 16000, 0.5)
+    wide = Corpus((3000 * noise(480_000, 7, 1.0)).astype(np.int16), np.array([480_000]))
+    options = {"bank": 64, "variety": 0.5, "tones": 0, "cutoffs": RECIPES["voice-48k"].cutoffs}
+    some = pairs.PairMaker(wide, WIDE, 64, seed=3, lower=lower, **options)
+    bands, levels = [], []
+    for step in range(8):
+        batch = some.batch(step, 8, CPU)
+        assert same(batch, some.batch(step, 8, CPU))
+        assert torch.equal(batch.band, some.batch(step, 8, CPU).band)
+        for row in np.flatnonzero(batch.band < 1):
+            target = batch.target[row].numpy()
+            assert batch.cutoff[row] < 0.8 * batch.band[row] * 24000
+            assert power_db(target, 48000, 8100, 24000) < power_db(target, 48000, 0, 8000) - 40
+            levels.append(np.square(target).mean())
+        bands += batch.band.tolist()
+    assert sorted(set(bands)) == pytest.approx([0.97 / 3, 1.0])
+    assert 0.3 < np.mean(np.array(bands) < 1) < 0.7
+    own = np.mean([np.square(corpus.crops(np.random.default_rng(s), 1, 5120)).mean() for s in range(30)])
+    assert 0.3 * own < np.median(levels) < 3 * own
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_a_recipe_fits_its_model(model):
+    recipe = RECIPES[model]
+    assert recipe.model == model
+    assert sum(recipe.cutoffs.shares) == pytest.approx(1)
+    assert recipe.net.spec.cutoff_min_hz < recipe.cutoffs.lowest < min(recipe.cutoffs.named)
+    assert max(recipe.cutoffs.named) <= recipe.net.spec.cutoff_max_hz
+    assert recipe.cutoffs.highest < recipe.net.spec.cutoff_max_hz
+    assert loss.METRIC_SIZE in dict(recipe.weights.sizes)
+    assert recipe.weights.complex_size in dict(recipe.weights.sizes)
+
+
+def test_a_model_for_48_khz_trains_from_one_for_16_khz_and_its_card_says_so(speech_folder, tmp_path):
+    from rtsr.train.ship import ship
+
+    first = loop.train(RECIPE, speech_folder, tmp_path / "a", CPU, fresh=True)
+    start = ship(tmp_path / "a", "tiny-16k", tmp_path / "shipped")
+    net = replace(TINY, spec=WIDE)
+    recipe = replace(RECIPES["voice-48k"], steps=2, rows=4, frames=64, net=net, start=str(start))
+    begun = loop.Run(recipe, tmp_path / "b", CPU)
+    assert torch.equal(begun.net.memory.enter.weight, first.average.memory.enter.weight)
+    with (speech_folder / "manifest.csv").open() as listed:
+        rows = list(csv.DictReader(listed))
+    root = tmp_path / "speech"
+    root.mkdir()
+    for row in rows:
+        (root / row["file"]).symlink_to(speech_folder / row["file"])
+    rows.append({**next(r for r in rows if r["rate"] == "48000"), "split": "valid"})
+    with (root / "manifest.csv").open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    loop.train(recipe, root, tmp_path / "b", CPU, fresh=True)
+    record = json.loads((tmp_path / "b" / loop.RECORD).read_text())
+    assert [(d["corpus"], d["seconds"]) for d in record["data"]] == [("c1", 3), ("c0", 3)]
+    card = ship(tmp_path / "b", "tiny-48k", tmp_path / "shipped").with_suffix(".md").read_text()
+    assert json.loads(start.read_text())["files"]["safetensors"]["file"] in card
+    assert "--model voice-48k" in card
 
 
 def advanced(run: loop.Run, maker: pairs.PairMaker, steps: int) -> loop.Run:

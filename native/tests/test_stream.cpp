@@ -62,6 +62,16 @@ TEST(a_stream_gives_what_the_reference_gives) {
     every_rate_pair("shipped", kernels_count() - 1);
 }
 
+TEST(a_stream_to_48_khz_gives_what_the_reference_gives) {
+    for (int which = 0; which < kernels_count(); ++which) {
+        same_as_reference("fullband", which, 8000, 48000, "4000.0");
+        same_as_reference("fullband", which, 16000, 48000, "8000.0");
+        same_as_reference("fullband", which, 24000, 48000, "12000.0");
+        same_as_reference("fullband", which, 48000, 48000, "auto");
+        same_as_reference("fullband", which, 48000, 96000, "6000.0");
+    }
+}
+
 TEST(the_tracker_finds_what_the_reference_finds) {
     const Vectors vectors("random");
     const Spec spec = opened()->spec();

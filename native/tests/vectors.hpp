@@ -26,7 +26,7 @@ struct Vectors {
     const rtsr::Tensors tensors;
 };
 
-constexpr const char *MODELS[] = {"random", "shipped"};
+constexpr const char *MODELS[] = {"random", "fullband", "shipped"};
 
 /// The largest difference over the largest expected magnitude; fails where nothing is expected.
 inline double difference(const std::vector<float> &got, const std::vector<float> &expected) {

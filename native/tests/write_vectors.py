@@ -1,10 +1,10 @@
-"""Write what the C++ tests compare with: two models, what each of their layers does, and what a stream gives.
+"""Write what the C++ tests compare with: three models, what each of their layers does, and what a stream gives.
 
     python native/tests/write_vectors.py FOLDER
 
-writes FOLDER/random and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in` and `LAYER.out`
-of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and `stream.RATE.RATE_OUT.CUTOFF.in` and
-`.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
+writes FOLDER/random, FOLDER/fullband and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in`
+and `LAYER.out` of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and
+`stream.RATE.RATE_OUT.CUTOFF.in` and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
 `.cutoff` too.
 """
 
@@ -42,19 +42,32 @@ STREAMS = [
     (16000, 48000, 2500.0),
     (11000, 32000, 2500.0),
 ]
+FULLBAND_STREAMS = [
+    (8000, 48000, 4000.0),
+    (16000, 48000, 8000.0),
+    (24000, 48000, 12000.0),
+    (48000, 48000, "auto"),
+    (48000, 96000, 6000.0),
+]
+FULLBAND = Spec(48_000, hop=240, history=1440, synthesis=480, cutoff_max_hz=14_000.0)
 REBLOCKS = [(44100, 44100), (16000, 16000), (22050, 48000), (8000, 44100), (44100, 16000)]
 
 
-def random_model(folder: Path) -> Path:
+def random_model(folder: Path, spec: Spec | None = None) -> Path:
     """Export a small network with odd widths that generates loudly, so that a difference anywhere is heard."""
     torch.manual_seed(11)
-    net = BandNet(NetConfig(widths=(33, 24, 17), memory=19))
+    net = BandNet(NetConfig(widths=(33, 24, 17), memory=19, spec=spec or Spec()))
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if name.endswith(("scale", "bias")) or ".norm." in name:
                 parameter.uniform_(-0.7, 0.7)
         net.leave.weight.normal_(0, 0.15)
-    return export(net, "random", folder, {})
+    return export(net, folder.name, folder, {})
+
+
+def fullband_model(folder: Path) -> Path:
+    """Export the same at 48 kHz."""
+    return random_model(folder, FULLBAND)
 
 
 def shipped_model(folder: Path) -> Path:
@@ -69,9 +82,10 @@ def shipped_model(folder: Path) -> Path:
 def spectra(net: BandNet) -> np.ndarray:
     """Return (FRAMES, bins_in, 2): a voice, then a pause too quiet to be heard."""
     spec = net.config.spec
-    frames, x = Frames(spec, spec.rate), voice_like(1.0) + noise(16000, 1, 1e-3)
-    x[4000 + (FRAMES - 10) * spec.hop :] *= 1e-5
-    hops = x[4000:].reshape(-1, spec.hop)[:FRAMES]
+    frames, x = Frames(spec, spec.rate), voice_like(1.0, spec.rate) + noise(spec.rate, 1, 1e-3)
+    x = x[spec.rate // 4 :]
+    x[(FRAMES - 10) * spec.hop :] *= 1e-5
+    hops = x.reshape(-1, spec.hop)[:FRAMES]
     return np.stack([frames.push(hop).copy() for hop in hops])
 
 
@@ -90,7 +104,7 @@ def layers(net: BandNet) -> dict[str, np.ndarray]:
         if isinstance(module, Block | Memory | nn.Linear | nn.LayerNorm):
             module.register_forward_hook(keep(name))
     spectrum = spectra(net)
-    cutoff = np.linspace(1500, 6500, len(spectrum)).astype(np.float32)
+    cutoff = np.linspace(1500, net.config.spec.cutoff_max_hz - 500, len(spectrum)).astype(np.float32)
     cutoff[5:10] = 4000  # exactly on a bin
     with torch.inference_mode():
         generated, _ = net(torch.from_numpy(spectrum)[None], torch.from_numpy(cutoff)[None], net.new_state())
@@ -106,7 +120,7 @@ def streams(path: Path) -> dict[str, np.ndarray]:
     """Return what goes into a stream and what comes out, for several rates."""
     out = {}
     model = load(path, "eager")
-    for rate, rate_out, cutoff in STREAMS:
+    for rate, rate_out, cutoff in FULLBAND_STREAMS if model.spec == FULLBAND else STREAMS:
         stream = Stream(model, rate, rate_out, cutoff=cutoff)
         x = voice_like(SECONDS, rate) + noise(round(SECONDS * rate), 1, 1e-3)
         if cutoff == "auto":
@@ -156,9 +170,9 @@ def reblocks(path: Path) -> dict[str, np.ndarray]:
 
 
 def main(folder: Path) -> None:
-    """Write both models anew."""
+    """Write the models anew."""
     torch.set_num_threads(1)
-    for name, make in (("random", random_model), ("shipped", shipped_model)):
+    for name, make in (("random", random_model), ("fullband", fullband_model), ("shipped", shipped_model)):
         shutil.rmtree(folder / name, ignore_errors=True)
         path = make(folder / name)
         net = Weights.find(path).network().eval()

@@ -27,6 +27,7 @@ WIDTH = 150  # of the table where nothing says how wide a screen is
 def evaluate(
     speech: Annotated[Path, typer.Argument(help="Folder of wideband recordings, or of a manifest.csv with --split.")],
     split: Annotated[str | None, typer.Option(help="Take the manifest's files of this split.")] = None,
+    corpus: Annotated[str, typer.Option(help="Of the split, only corpora whose names begin so.")] = "",
     cutoffs: Annotated[str, typer.Option(help="Hz, separated by commas.")] = "4000,2000",
     conditions: Annotated[
         str | None, typer.Option(help="Telephone conditions too: all, or names separated by commas.")
@@ -57,6 +58,8 @@ def evaluate(
 
         rtsr evaluate my-recordings/ --cutoffs 4000,3400 --detect --json out/scores.json
 
+        rtsr evaluate ../shared/speech --split valid --corpus nist --model voice-48k --cutoffs 4000,8000
+
         rtsr evaluate ../shared/speech --split test --model voice-16k --model runs/audio-unet-x2 --conditions all \\
             --visqol --report out/report
     """
@@ -64,7 +67,7 @@ def evaluate(
 
     systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
     rate = voice.model.spec.rate
-    files = evaluation.recordings(speech, split, rate, limit)
+    files = evaluation.recordings(speech, split, rate, limit, corpus)
     if harm:
         _check_harm(voice, files)
         return
@@ -89,7 +92,7 @@ def evaluate(
     about: dict[str, object] = {
         "model": voice.model.model,
         "backend": voice.model.name,
-        "split": split,
+        "split": f"{split} {corpus}" if corpus else split,
         "told": not detect,
     }
     if json is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
+from ..errors import InvalidSetting
 from ..io.file import ArraySink, FileSource, open_to_read, open_to_write
 from ..io.reblock import Reblock
 from ..session import Counters, Session
@@ -46,6 +47,8 @@ def run(model: Backend, out: Path, *, paced: bool, progress: Callable[[float], N
     """
     received, rate = read_mono(RECEIVED)
     truth, rate_out = read_mono(SIBLING)
+    if model.spec.rate != rate_out:
+        raise InvalidSetting(f"expected a model to {rate_out} Hz, as the demo's recording is, got {model.model}")
     stream = Reblock(model, rate)
     sink = ArraySink(len(received) * rate_out // rate + stream.latency, rate_out)
     session = Session(FileSource(received, rate, paced=paced), stream, sink)

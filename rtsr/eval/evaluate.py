@@ -62,16 +62,21 @@ def restored(heard: Heard, systems: Sequence[System], rate: int) -> Iterator[tup
             yield system, wide[: len(heard.truth)], time.process_time() - began
 
 
-def recordings(where: Path, split: str | None, rate: int, limit: int | None) -> list[Path]:
-    """Return a folder's audio files, or a manifest's files of one split that were made at `rate`."""
+def recordings(where: Path, split: str | None, rate: int, limit: int | None, corpus: str = "") -> list[Path]:
+    """Return a folder's audio files, or a manifest's files of one split that were made at `rate`.
+
+    Of the manifest's, only those of corpora whose names begin with `corpus`.
+    """
     if split is None:
         files = find_audio(where)
     else:
         from ..train.corpus import read_manifest
 
-        files = sorted(r.path for r in read_manifest(where) if r.split == split and r.rate == rate)
+        listed = [r for r in read_manifest(where) if r.split == split and r.rate == rate]
+        files = sorted(r.path for r in listed if r.corpus.startswith(corpus))
         if not files:
-            raise InvalidSetting(f"{where}/manifest.csv lists no {rate} Hz recording in split {split!r}")
+            of = f" of a corpus {corpus!r}" if corpus else ""
+            raise InvalidSetting(f"{where}/manifest.csv lists no {rate} Hz recording{of} in split {split!r}")
     return files if limit is None else files[:: max(1, len(files) // limit)][:limit]
 
 

@@ -145,13 +145,13 @@ def check_all(model: Backend, files: list[Path]) -> Iterator[Harm]:
     """Yield what happens to every signal at every rate that it has a meaning at, then to recordings of wide speech."""
     from .evaluate import read_truth
 
-    for rate in (8_000, model.spec.rate, 48_000):
+    for rate in sorted({8_000, 16_000, model.spec.rate, 48_000}):
         for name in TONES:
             yield check(model, name, tones(name, rate), rate, wide=False)
         yield check(model, "sweep", sweep(rate), rate, wide=False)
         yield check(model, "silence", silence(rate), rate, wide=True)
     played: dict[str, Callable[[int], FloatArray]] = {"music": music, "white noise": white}
-    for rate in (model.spec.rate, 48_000):
+    for rate in sorted({model.spec.rate, 48_000}):
         for name, make in played.items():
             yield check(model, name, make(rate), rate, wide=True)
     for path in files:

@@ -61,7 +61,8 @@ def loss(generated: Tensor, pairs: Pairs, weights: LossWeights) -> tuple[Tensor,
         distances[size] = log_spectral_distance(estimate, truth, size)
         if size == weights.complex_size:
             error = complex_error(estimate, truth, spectra(pairs.received, size))
-    distance = sum(share * distances[size] for size, share in weights.sizes) / sum(share for _, share in weights.sizes)
+    shares = [share for _, share in weights.sizes]
+    distance = torch.stack([share * distances[size] for size, share in weights.sizes]).sum() / sum(shares)
     total = weights.log_spectral * distance + weights.complex * error
-    told = {"log_spectral": distance, "lsd_2048": distances[METRIC_SIZE], "complex": error}
-    return total, {name: value.item() for name, value in told.items()}
+    lsd = distances[METRIC_SIZE].item()
+    return total, {"log_spectral": distance.item(), "lsd_2048": lsd, "complex": error.item()}

@@ -14,6 +14,7 @@ from .pairs import Cutoffs
 class Recipe:
     """Everything a run depends on; written beside its checkpoints."""
 
+    model: str = "voice-16k"  # whose recipe it is
     steps: int = 9_000
     rows: int = 12
     frames: int = 280
@@ -42,9 +43,10 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
 
 
-RECIPES = {
-    "voice-16k": Recipe(),
-    "voice-48k": Recipe(
+_RECIPES = (
+    Recipe(),
+    Recipe(
+        model="voice-48k",
         steps=2_400,
         rows=10,
         frames=200,
@@ -59,4 +61,5 @@ RECIPES = {
         weights=LossWeights(sizes=((384, 0.5), (2048, 1.5)), complex_size=2048),
         cutoffs=Cutoffs((4000.0, 8000.0, 6000.0, 12000.0), (0.4, 0.35, 0.12, 0.13), lowest=3_200.0, highest=13_000.0),
     ),
-}
+)
+RECIPES = {recipe.model: recipe for recipe in _RECIPES}

@@ -32,6 +32,7 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
         "minutes": round(state["seconds"] / 60),
         "recipe": {k: v for k, v in record["recipe"].items() if k != "net"},
         "data": record["data"],
+        "start": record.get("start"),
         "machine": record["machine"],
         "scores": _means(scores),
     }
@@ -47,6 +48,19 @@ def _means(scores: Path | None) -> list[dict[str, Any]]:
     return [{"split": told["split"], **row} for row in told["rows"] if row["file"] is None]
 
 
+def _beginning(card: dict[str, Any]) -> str:
+    """Say what the network knew before, and what recordings of a lower rate are for."""
+    if not card.get("start"):
+        return ""
+    recipe = card["recipe"]
+    share, rate = recipe["lower"], recipe["lower_rate"]
+    return f"""It started from `{card["start"]}` and what that had learnt from its own data.
+Of the stretches, {100 * share:.0f} % are from recordings made at {rate} Hz; the loss knows nothing of the band that
+those do not have.
+
+"""
+
+
 def card_text(name: str, manifest: dict[str, Any]) -> str:
     """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) from a manifest."""
     card, spec = manifest["card"], manifest["net"]["spec"]
@@ -60,7 +74,9 @@ def card_text(name: str, manifest: dict[str, Any]) -> str:
         + " |"
         for r in card["scores"]
     )
-    lines = f" --lines {recipe['lines']}" if recipe.get("lines") else ""
+    options = f" --lines {recipe['lines']}" if recipe.get("lines") else ""
+    if recipe.get("model", "voice-16k") != "voice-16k":
+        options += f" --model {recipe['model']}"
     return f"""# {name}
 
 Adds the band above the cutoff to speech at {spec["rate"]} Hz: {manifest["parameters"] / 1e6:.2f} M parameters,
@@ -76,9 +92,9 @@ identify a person, or to transcribe what cannot be heard. Music is not what it w
 {card["steps"]} steps of {recipe["rows"]} stretches of {recipe["frames"] * spec["hop"] / spec["rate"]:.2f} s, seed
 {recipe["seed"]}, {card["minutes"]} minutes on {card["machine"]}. The command:
 
-    rtsr train SPEECH --steps {recipe["steps"]} --rows {recipe["rows"]} --seed {recipe["seed"]}{lines}
+    rtsr train SPEECH --steps {recipe["steps"]} --rows {recipe["rows"]} --seed {recipe["seed"]}{options}
 
-| corpus | recordings | hours | licence |
+{_beginning(card)}| corpus | recordings | hours | licence |
 |---|---|---|---|
 {data}
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ..errors import InvalidSetting
 from ..net.model import BandNet
 
 
@@ -16,8 +18,10 @@ def start_from(net: BandNet, lower: BandNet) -> None:
 
     Frames of both last equally long, so that bin k is the same frequency in either; only its size differs, by the ratio
     of the rates. All layers between the first and the last one are copied. A bin above the lower band starts as loud
-    as the highest one below it, with phases of its own.
+    as the highest one below it, with phases of its own. Raises `InvalidSetting` for networks of other widths or depths.
     """
+    if replace(lower.config, spec=net.config.spec) != net.config:
+        raise InvalidSetting(f"expected a network of the same widths and depths to start from, got {lower.config}")
     mine, theirs = net.config.spec, lower.config.spec
     for name, source in lower.state_dict().items():
         if not name.startswith(("enter", "leave")):

@@ -67,12 +67,20 @@ def test_a_minute_gives_the_whole_signal_form(generating):
     check(streamed(path, x, 60), oracle.reblock(generating, x, 8000, 16000, 4000.0, path.latency))
 
 
-@pytest.mark.parametrize("name", ["ort", "eager"])
-def test_the_shipped_model_gives_the_whole_signal_form_while_it_detects_the_cutoff(name):
-    opened = open_backend("voice-16k", name)
-    x = signal(5.0, 16000)
-    path = Reblock(opened, 16000, 16000)
-    check(streamed(path, x, 3), oracle.reblock(opened, x, 16000, 16000, "auto", path.latency))
+@pytest.mark.parametrize(
+    ("model", "name", "rate"),
+    [
+        ("voice-16k", "ort", 16000),
+        ("voice-16k", "eager", 16000),
+        ("voice-48k", "ort", 24000),
+        ("voice-48k", "ort", 48000),
+    ],
+)
+def test_a_shipped_model_gives_the_whole_signal_form_while_it_detects_the_cutoff(model, name, rate):
+    opened = open_backend(model, name)
+    x, rate_out = signal(5.0, rate), opened.spec.rate
+    path = Reblock(opened, rate, rate_out)
+    check(streamed(path, x, 3), oracle.reblock(opened, x, rate, rate_out, "auto", path.latency))
 
 
 @pytest.mark.needs_speech

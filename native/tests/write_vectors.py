@@ -3,8 +3,8 @@
     python native/tests/write_vectors.py FOLDER
 
 writes FOLDER/random, FOLDER/fullband and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in`
-and `LAYER.out` of every layer, `spectrum`, `cutoff` and `generated` of whole steps, and
-`stream.RATE.RATE_OUT.CUTOFF.in` and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
+and `LAYER.out` of every layer, `spectrum`, `cutoff` and `generated` of whole steps, `stream.RATE.RATE_OUT.CUTOFF.in`
+and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
 `.cutoff` too.
 """
 

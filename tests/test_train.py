@@ -357,7 +357,7 @@ def test_a_model_for_48_khz_trains_from_one_for_16_khz_and_its_card_says_so(spee
     first = loop.train(RECIPE, speech_folder, tmp_path / "a", CPU, fresh=True)
     start = ship(tmp_path / "a", "tiny-16k", tmp_path / "shipped")
     net = replace(TINY, spec=WIDE)
-    recipe = replace(RECIPES["voice-48k"], steps=2, rows=4, frames=64, net=net, start=str(start))
+    recipe = replace(RECIPES["voice-48k"], steps=2, rows=4, frames=64, net=net, widens=str(start))
     begun = loop.Run(recipe, tmp_path / "b", CPU)
     assert torch.equal(begun.net.memory.enter.weight, first.average.memory.enter.weight)
     with (speech_folder / "manifest.csv").open() as listed:

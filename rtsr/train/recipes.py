@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..net.model import NetConfig
 from ..spec import Spec
+from .judges import JudgeWeights
 from .loss import LossWeights
 from .pairs import Cutoffs
 
@@ -26,12 +27,18 @@ class Recipe:
     seed: int = 1
     tones: float = 0.04  # share of rows with tones, from which nothing is missing
     lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
-    start: str | None = None  # a shipped model of another rate that the network starts from
+    widens: str | None = None  # a model of a lower rate whose knowledge the network starts with
     lower: float = 0.0  # share of rows from recordings made at `lower_rate`, of whose band alone the loss knows
     lower_rate: int = 16_000
     net: NetConfig = field(default_factory=NetConfig)
     weights: LossWeights = field(default_factory=LossWeights)
     cutoffs: Cutoffs = field(default_factory=Cutoffs)
+    judges: JudgeWeights | None = None  # of a second stage
+
+
+def judged_recipe() -> Recipe:
+    """Return the recipe of the second stage, which starts from trained weights: slower, and judged."""
+    return Recipe(steps=2_000, rate=2e-4, matrix_rate=8e-4, judges=JudgeWeights())
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -53,7 +60,7 @@ _RECIPES = (
         matrix_rate=2e-3,
         warm_up=50,
         average=0.99,
-        start="voice-16k",
+        widens="voice-16k",
         lower=0.2,
         net=NetConfig(
             spec=Spec(48_000, hop=240, history=1440, synthesis=480, cutoff_min_hz=3_000.0, cutoff_max_hz=14_000.0)
@@ -62,4 +69,5 @@ _RECIPES = (
         cutoffs=Cutoffs((4000.0, 8000.0, 6000.0, 12000.0), (0.4, 0.35, 0.12, 0.13), lowest=3_200.0, highest=13_000.0),
     ),
 )
+JUDGED = "voice-16k"  # the judges look through windows and periods that suit its rate
 RECIPES = {recipe.model: recipe for recipe in _RECIPES}

@@ -32,7 +32,7 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
         "minutes": round(state["seconds"] / 60),
         "recipe": {k: v for k, v in record["recipe"].items() if k != "net"},
         "data": record["data"],
-        "start": record.get("start"),
+        "widened": record.get("widened"),
         "machine": record["machine"],
         "scores": _means(scores),
     }
@@ -50,11 +50,11 @@ def _means(scores: Path | None) -> list[dict[str, Any]]:
 
 def _beginning(card: dict[str, Any]) -> str:
     """Say what the network knew before, and what recordings of a lower rate are for."""
-    if not card.get("start"):
+    if not card.get("widened"):
         return ""
     recipe = card["recipe"]
     share, rate = recipe["lower"], recipe["lower_rate"]
-    return f"""It started from `{card["start"]}` and what that had learnt from its own data.
+    return f"""It started from `{card["widened"]}` and what that had learnt from its own data.
 Of the stretches, {100 * share:.0f} % are from recordings made at {rate} Hz; the loss knows nothing of the band that
 those do not have.
 

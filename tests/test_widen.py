@@ -12,7 +12,7 @@ from rtsr.errors import InvalidSetting  # noqa: E402
 from rtsr.net.model import BandNet, NetConfig  # noqa: E402
 from rtsr.net.signal import analyse  # noqa: E402
 from rtsr.spec import Spec  # noqa: E402
-from rtsr.train.start import start_from  # noqa: E402
+from rtsr.train.widen import widen  # noqa: E402
 
 WIDE = Spec(48_000, hop=240, history=1440, synthesis=480)
 
@@ -22,7 +22,7 @@ def test_what_is_generated_below_the_lower_edge_is_the_same(cutoff):
     torch.manual_seed(0)
     sizes = {"widths": (16, 12, 8), "memory": 8}
     lower, higher = BandNet(NetConfig(**sizes)), BandNet(NetConfig(**sizes, spec=WIDE))
-    start_from(higher, lower)
+    widen(higher, lower)
     x = voice_like(0.5) + noise(8000, 1, 1e-3)
     at_48k = np.fft.irfft(np.fft.rfft(x), n=3 * len(x)).astype(np.float32) * 3
     told = torch.full((1, 100), cutoff)
@@ -39,4 +39,4 @@ def test_what_is_generated_below_the_lower_edge_is_the_same(cutoff):
 
 def test_a_network_of_another_shape_is_refused():
     with pytest.raises(InvalidSetting, match="the same widths"):
-        start_from(BandNet(NetConfig(widths=(16, 12, 8), memory=8, spec=WIDE)), BandNet(NetConfig(widths=(16, 8, 8))))
+        widen(BandNet(NetConfig(widths=(16, 12, 8), memory=8, spec=WIDE)), BandNet(NetConfig(widths=(16, 8, 8))))

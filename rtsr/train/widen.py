@@ -13,7 +13,7 @@ from ..net.model import BandNet
 
 
 @torch.no_grad()
-def start_from(net: BandNet, lower: BandNet) -> None:
+def widen(net: BandNet, lower: BandNet) -> None:
     """Give `net` what `lower` knows, so that below half of the lower rate both generate the same band.
 
     Frames of both last equally long, so that bin k is the same frequency in either; only its size differs, by the ratio

@@ -322,6 +322,14 @@ def test_a_rate_that_a_hop_does_not_fit_is_refused(kind, generating):
         kind(generating, 44_100, cushion=100)
 
 
+def test_a_model_of_another_latency_is_refused(kind, generating):
+    """One to 48 kHz needs no resampler behind it, so it is a millisecond earlier."""
+    worker = kind(generating, RATE, cushion=100)
+    with pytest.raises(InvalidSetting, match="latency of"):
+        worker.switch(open_backend("voice-48k", generating.name))
+    assert worker.report().model == "random-16k"
+
+
 def test_wishes_that_cannot_be_are_refused(kind, generating):
     worker = kind(generating, RATE, cushion=100)
     with pytest.raises(InvalidSetting, match="at most 24 dB"):

@@ -202,6 +202,30 @@ def test_demo_leaves_sound_and_picture(run, tmp_path):
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_demo_refuses_a_model_of_another_rate(run, tmp_path):
+    code, _, err = run("demo", "--fast", "--out", tmp_path, "--model", "voice-48k", "--backend", "null")
+    assert code == 1
+    assert "16000" in err
+
+
+def test_evaluate_takes_the_corpora_that_are_asked_for(run, tmp_path):
+    lines = ["file,split,rate,corpus,licence"]
+    for i, corpus in enumerate(("one", "one-more", "two")):
+        sound = 0.1 * np.random.default_rng(i).standard_normal(48000)
+        soundfile.write(tmp_path / f"{i}.wav", sound, 48000)
+        lines.append(f"{i}.wav,valid,48000,{corpus},CC0")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    options = ("--split", "valid", "--cutoffs", "8000", "--no-perceptual", "--model", "voice-48k", "--backend", "null")
+    code, _, _ = run("evaluate", tmp_path, *options, "--corpus", "one", "--json", tmp_path / "s.json")
+    assert code == 0
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert {row["file"] for row in scores["rows"]} == {"0.wav", "1.wav", None}
+    assert scores["split"] == "valid one"
+    code, _, err = run("evaluate", tmp_path, *options, "--corpus", "three")
+    assert code == 1
+    assert "three" in err
+
+
 def test_evaluate_prints_the_means_and_writes_every_row(run, tmp_path):
     rng = np.random.default_rng(0)
     for name in "ab":

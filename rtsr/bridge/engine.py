@@ -46,7 +46,7 @@ class Work:
 
 
 class Engine:
-    """Carries up to `limit` voices; `join`, `leave` and `bypass` may be called by any thread.
+    """Carries up to `limit` voices; `join`, `leave`, `bypass` and `choose` may be called by any thread.
 
     `send` is called once a tick, by the engine's thread, with all packets of it.
     """
@@ -109,6 +109,10 @@ class Engine:
         """Leave the generated band out of a voice, or in; slides over a hop."""
         return self._order(lambda: self._bypass(leg, on))
 
+    def choose(self, leg: Leg) -> Future[None]:
+        """Let a leg alone hear plain what its `plain` names; slides over `SLIDE_MS`."""
+        return self._order(lambda: self._choose(leg))
+
     def _order(self, do: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
         self._orders.append((do, future))
@@ -147,9 +151,14 @@ class Engine:
             leg.speaker.row = None
 
     def _bypass(self, leg: Leg, on: bool) -> None:
-        if leg.speaker and leg.speaker.row is not None:
+        if leg.speaker:
             leg.speaker.bypass = on
+        if leg.speaker and leg.speaker.row is not None:
             self.pool.set(leg.speaker.row, bypass=on)
+
+    def _choose(self, leg: Leg) -> None:
+        if leg.joined:
+            self._rooms[leg.room].choose()
 
     def _run(self) -> None:
         log.info("%s", ask_for_real_time())
@@ -183,8 +192,14 @@ class Engine:
         outputs = self.pool.tick()
         network, spent = network + time.thread_time() - spent, time.thread_time()
         packets: list[Delivery] = []
+
+        def plain(leg: Leg) -> FloatArray:
+            assert leg.speaker
+            assert leg.speaker.row is not None
+            return outputs.plain(leg.speaker.row)
+
         for room in self._rooms.values():
-            packets += room.tick(self._heard(room.legs, outputs), self.ticks)
+            packets += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
         self.work.thread_s = time.thread_time()
         self.work.codec_s, self.work.network_s = codec + time.thread_time() - spent, network
         self.ticks += 1

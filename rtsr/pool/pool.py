@@ -72,10 +72,21 @@ class Outputs:
 
     def __getitem__(self, row: int) -> FloatArray:
         """Return a row's hop (hop_out,), float32; raises KeyError where it stalled or is not open."""
+        voice = self._moved(row)
+        return voice.seats.hop_of(voice.seat)
+
+    def plain(self, row: int) -> FloatArray:
+        """Return that hop without the generated band, as `bypass` would give it, beside the other; raises KeyError.
+
+        Made with every hop; on a device it is fetched when asked for.
+        """
+        voice = self._moved(row)
+        return voice.seats.plain_hop_of(voice.seat)
+
+    def _moved(self, row: int) -> Voice:
         if row not in self:
             raise KeyError(row)
-        voice = self._voices[row]
-        return voice.seats.hop_of(voice.seat)
+        return self._voices[row]
 
     def __iter__(self) -> Iterator[int]:
         return (row for row in self._voices if row in self)

@@ -12,6 +12,7 @@ from rtsr.bridge.leg import INBOX, Leg, Speaker
 from rtsr.bridge.mix import MIX_RATE
 from rtsr.errors import PoolFull
 
+LISTENERS = ("own", "shares", "stays")
 TONES = {"a": 300.0, "b": 700.0, "c": 1100.0}
 
 
@@ -185,6 +186,33 @@ def test_the_generated_band_is_heard_and_bypass_leaves_it_out(generating, tone):
     one.engine.bypass(a, True).result()
     plain = high_band()
     assert enhanced > plain + 10
+    one.engine.stop()
+
+
+def test_listeners_choose_for_themselves_without_a_click(generating):
+    """Whether a listener has an outlet of its own or shares one; others hear none of it."""
+    one, rng = Played(generating), np.random.default_rng(0)
+    one.leg("a", (0.1 * rng.standard_normal(7 * 48_000)).astype(np.float32), PCMU)
+    legs = {name: one.leg(name, np.zeros(7 * 48_000, np.float32) if name == "own" else None) for name in LISTENERS}
+
+    def high_bands() -> dict[str, float]:
+        one.heard.clear()
+        one.run(1.5)
+        power = {name: np.abs(np.fft.rfft(one.sound(name)[-48_000:])) ** 2 for name in LISTENERS}
+        return {n: 10 * np.log10(p[5_000:7_500].sum() / p[300:3_400].sum()) for n, p in power.items()}
+
+    one.run(0.5)
+    before = high_bands()
+    for plain in ({"a"}, frozenset()):
+        for name in ("own", "shares"):
+            legs[name].plain = frozenset(plain)
+            one.engine.choose(legs[name]).result()
+        now = high_bands()
+        for name, level in now.items():
+            changed = plain and name in ("own", "shares")
+            assert level < before[name] - 10 if changed else level == pytest.approx(before[name], abs=1.5)
+    for stamps in (one.stamps[name] for name in LISTENERS):
+        assert set(np.diff(stamps)) == {960}
     one.engine.stop()
 
 

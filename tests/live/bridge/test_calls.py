@@ -83,14 +83,93 @@ def test_bypass_toggles_the_generated_band(bridge: Bridge):
                 await asyncio.sleep(1.0)
                 listener.blocks.clear()
                 await asyncio.sleep(1.0)
-                spectrum = np.abs(np.fft.rfft(listener.heard * np.hanning(len(listener.heard)))) ** 2
-                hz = np.fft.rfftfreq(len(listener.heard), 1 / 48_000)
-                high, low = spectrum[(hz > 4_500) & (hz < 7_500)].sum(), spectrum[(hz > 500) & (hz < 3_000)].sum()
-                levels.append(10 * np.log10(high / low))
+                levels.append(share_db(listener.heard))
             return levels[0], levels[1]
 
     with_band, without = asyncio.run(call())
     assert with_band > without + 6
+
+
+def test_a_listener_hears_plain_whom_it_chose_and_nobody_else_does(bridge: Bridge):
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal(8000)).astype(np.float32)
+
+    async def call() -> dict[str, list[float]]:
+        async with Client(bridge.url) as client:
+            speaker = await client.call("choice", VoiceTrack(noise, 8000, loop=True), codec="pcmu")
+            spoken = speaker.location.split("/")[-1]
+            listeners = {name: await client.call("choice", VoiceTrack(SILENCE)) for name in ("talks", "asks")}
+            listeners["plays"] = await client.session("whep", "choice")
+            listeners["shares"] = await client.session("whep", "choice")
+            levels = {name: [] for name in listeners}
+            for plain in ([spoken], []):
+                for name in ("asks", "plays"):
+                    place = listeners[name].location.replace("/whep/choice", "/rooms/choice/calls")
+                    async with client.http.patch(place, json={"plain": [*plain, "gone-already"]}) as reply:
+                        assert (await reply.json())["plain"] == plain
+                await asyncio.sleep(1.0)
+                for one in listeners.values():
+                    one.blocks.clear()
+                await asyncio.sleep(1.0)
+                for name, one in listeners.items():
+                    levels[name].append(share_db(one.heard))
+            assert all(call["plain"] == [] for call in await client.room("choice"))
+            return levels
+
+    levels = asyncio.run(call())
+    print(levels)
+    for name in ("asks", "plays"):
+        assert levels[name][0] < levels["talks"][0] - 6
+        assert levels[name][0] < levels[name][1] - 6
+    assert abs(levels["shares"][0] - levels["talks"][0]) < 3
+
+
+def share_db(heard: np.ndarray) -> float:
+    """The energy above a telephone's band, relative to that inside."""
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
+    hz = np.fft.rfftfreq(len(heard), 1 / 48_000)
+    high, low = spectrum[(hz > 4_500) & (hz < 7_500)].sum(), spectrum[(hz > 500) & (hz < 3_000)].sum()
+    return float(10 * np.log10(high / low))
+
+
+def test_what_a_change_may_be(bridge: Bridge):
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            both = await client.call("change", VoiceTrack(SILENCE))
+            player = await client.session("whep", "change")
+            publisher = await client.session("whip", "change", VoiceTrack(SILENCE))
+            places = [one.location.split("/")[-1] for one in (both, player, publisher)]
+            both_at, player_at, publisher_at = (f"/rooms/change/calls/{place}" for place in places)
+            for place, body, status, why in (
+                (both_at, {}, 400, "expected"),
+                (both_at, {"bypass": 1}, 400, "expected"),
+                (both_at, {"bypass": True, "plain": []}, 400, "expected"),
+                (both_at, {"plain": "x"}, 400, "a list"),
+                (both_at, {"plain": {"x": 1}}, 400, "a list"),
+                (both_at, {"plain": ["x"] * 1_001}, 400, "at most 1000"),
+                (both_at, {"plain": [None]}, 400, "ids"),
+                (both_at, {"plain": [["x"]]}, 400, "ids"),
+                (both_at, {"plain": ["../x"]}, 400, "ids"),
+                (both_at, {"plain": ["x" * 65]}, 400, "ids"),
+                (publisher_at, {"plain": []}, 400, "listens"),
+                (player_at, {"bypass": True}, 400, "speaks"),
+                (both_at.replace("change", "other"), {"plain": []}, 404, "no such call"),
+                (both_at, {"plain": [places[0], places[1], places[2], places[2]]}, 200, "plain"),
+                (player_at, {"plain": [places[2]]}, 200, "plain"),
+                (publisher_at, {"bypass": True}, 200, "bypass"),
+            ):
+                async with client.http.patch(place, json=body) as reply:
+                    assert (reply.status, why in await reply.text()) == (status, True), (body, await reply.text())
+            told = {one["id"]: one["plain"] for one in await client.room("change")}
+            assert told == {places[0]: sorted([places[0], places[2]]), places[1]: [places[2]], places[2]: []}
+            async with client.http.delete(publisher_at):
+                await until(lambda: are_plain(client, {places[0]: [places[0]], places[1]: []}))
+
+    asyncio.run(call())
+
+
+async def are_plain(client: Client, wanted: dict[str, list[str]]) -> bool:
+    return {one["id"]: one["plain"] for one in await client.room("change")} == wanted
 
 
 def test_one_alone_hears_itself_narrowed_and_enhanced(bridge: Bridge):

@@ -216,6 +216,24 @@ def test_listeners_choose_for_themselves_without_a_click(generating):
     one.engine.stop()
 
 
+@pytest.mark.parametrize("codec", [OPUS, PCMU])
+def test_who_changes_to_another_encoder_hears_no_seam(played, tone, codec):
+    """Listeners part and meet again while a steady tone plays, whose plain voice is the same here."""
+    played.leg("a", tone(TONES["a"], 4, 48_000))
+    legs = [played.leg(name, codec=codec) for name in "xyz"]
+    played.run(1)
+    for count in range(12):
+        legs[count % 3].plain = frozenset() if legs[count % 3].plain else frozenset("a")
+        played.engine.choose(legs[count % 3]).result()
+        played.run(0.215)
+    rate = RATES[codec]
+    for name in "xyz":
+        steady = played.sound(name)[rate // 2 :]
+        assert np.abs(np.diff(steady)).max() < 1.3 * 0.3 * 2 * np.pi * TONES["a"] / rate
+        assert set(np.diff(played.stamps[name])) == {rate // 50}
+    assert len(played.engine._rooms["r"]._outlets) == len({leg.plain for leg in legs}) + 1
+
+
 def test_a_flood_is_cut_off(null):
     one = Played(null)
     leg = one.leg("a", np.zeros(960, np.float32))

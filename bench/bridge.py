@@ -74,6 +74,7 @@ class Listener:
 
     def __init__(self, peer: Peer) -> None:
         self.arrived: list[float] = []  # time.time
+        self.stamps: list[int] = []  # RTP's
         self.read_s: list[float] = []  # how much later the peers' process saw it
         receiver = peer.connection.getReceivers()[0]
         setattr(receiver, JITTER_BUFFER, Tap(lambda packet: None, lambda: None))
@@ -93,6 +94,7 @@ class Listener:
             if 128 <= data[0] <= 191 and not 192 <= data[1] <= 223 and told:  # RTP and no RTCP (RFC 5761)
                 seconds, nanoseconds = struct.unpack("@ll", told[0][2])
                 self.arrived.append(seconds + 1e-9 * nanoseconds)
+                self.stamps.append(int.from_bytes(data[4:8]))
                 self.read_s.append(time.time() - self.arrived[-1])
             protocol.datagram_received(data, source)
 
@@ -100,9 +102,11 @@ class Listener:
         loop._add_reader(taken.fileno(), read)
 
     def starved(self, since_s: float, until_s: float) -> int:
-        """How often the bridge sent nothing for too long, from one time to another."""
-        times = np.array([since_s, *(t for t in self.arrived if since_s <= t <= until_s), until_s])
-        return int((np.diff(times) > STARVED_S).sum())
+        """How often, from one time to another, the bridge sent nothing for too long or left sound out."""
+        arrived, stamps = np.array([since_s, *self.arrived, until_s]), np.array(self.stamps)
+        inside = (arrived >= since_s) & (arrived <= until_s)
+        steps = np.diff(stamps[inside[1:-1]]) % (1 << 32)
+        return int((np.diff(arrived[inside]) > STARVED_S).sum() + (steps > np.median(steps)).sum())
 
 
 def encoded(codec: str) -> list[bytes]:

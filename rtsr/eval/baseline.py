@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -53,14 +54,14 @@ class Offline:
                 f"expected the folder of a baseline's run with {CHECKPOINT} and {RECORD}, got {folder}"
             )
         told = json.loads((Path(folder) / RECORD).read_text())["baseline"]
-        net = network(told["name"], told["factor"])
         try:
+            name, factor, rate = told["name"], told["factor"], told["rate"]
+            net = network(name, factor)
             net.load_state_dict(torch.load(Path(folder) / CHECKPOINT, "cpu", weights_only=True)["net"])
-        except (RuntimeError, KeyError) as error:
-            raise CorruptWeights(
-                f"{folder} holds no {told['name']} for a factor of {told['factor']}: {error}"
-            ) from error
-        return cls(f"{told['name']} x{told['factor']}", net, told["rate"])
+        except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CorruptWeights(f"{folder}: {CHECKPOINT} is not that of the network in {RECORD} ({reason})") from error
+        return cls(f"{name} x{factor}", net, rate)
 
     def widen(self, low: FloatArray) -> FloatArray:
         """Return (samples * factor,), aligned with what was received."""

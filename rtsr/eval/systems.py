@@ -11,7 +11,7 @@ from ..backend import load
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..enhance import enhance
-from ..errors import MissingDependency
+from ..errors import InvalidSetting, MissingDependency
 from ..net.weights import Weights
 from .conditions import Heard
 from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
@@ -100,7 +100,10 @@ def model_name(model: Backend) -> str:
 def is_run(path: str | Path) -> bool:
     """Whether this is the folder of a baseline's training run."""
     record = Path(path) / RECORD
-    return record.is_file() and "baseline" in json.loads(record.read_text())
+    try:
+        return record.is_file() and "baseline" in json.loads(record.read_text())
+    except (ValueError, TypeError) as error:
+        raise InvalidSetting(f"{record} is no record of a training run: {error}") from error
 
 
 def open_baseline(folder: str | Path) -> Offline:

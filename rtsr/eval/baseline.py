@@ -16,7 +16,7 @@ from ..errors import CorruptWeights, InvalidAudio, InvalidSetting
 from ..net.baselines import AudioUNet, network
 from ..net.unet import Baseline, macs_per_sample
 from .conditions import Heard
-from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
+from .narrow import reach, sinc_upsample, spline_upsample
 from .systems import RECORD, SPLINE_REACH, Facts, is_run
 
 CHECKPOINT = "checkpoint.pt"
@@ -76,11 +76,10 @@ class Offline:
 
     def facts(self, heard: Heard, rate: int) -> Facts:
         """Count its numbers and operations, and how far it and its interpolation look ahead."""
-        filter_taps = (STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / self.rate)
         interpolation = {
             "low": 0.0,
             "spline": SPLINE_REACH * self.factor,
-            "sinc": filter_taps / 2,
+            "sinc": reach(self.rate),
             "short sinc": SHORT_SINC,
         }[self.net.starts_from]
         ahead = self.net.look_ahead() * self.net.step + interpolation

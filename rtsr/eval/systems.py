@@ -14,7 +14,7 @@ from ..enhance import enhance
 from ..errors import InvalidSetting, MissingDependency
 from ..net.weights import Weights
 from .conditions import Heard
-from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
+from .narrow import reach, sinc_upsample, spline_upsample
 
 if TYPE_CHECKING:
     from .baseline import Offline
@@ -52,8 +52,7 @@ class Sinc:
 
     def facts(self, heard: Heard, rate: int) -> Facts:
         """Half of the interpolation's filter lies ahead."""
-        taps = (STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / rate)
-        return Facts(look_ahead_ms=0 if heard.rate == rate else 1000 * taps / 2 / rate)
+        return Facts(look_ahead_ms=0 if heard.rate == rate else 1000 * reach(rate) / rate)
 
     def restore(self, heard: Heard, rate: int) -> FloatArray | None:
         """Return the interpolated recording."""

@@ -84,6 +84,11 @@ def _installed(distribution: str) -> bool:
         return False
 
 
+def begun(what: str, model: str, backend: str, *conditions: str, **watch: float) -> Row:
+    """Return how a row of a model on a backend begins: its key, what is watched, and whose it is."""
+    return {"key": ", ".join((what, model, backend, *conditions)), "watch": watch, "model": model, "backend": backend}
+
+
 def store(folder: Path, name: str, rows: Iterable[Row]) -> Path:
     """Append rows to FOLDER/NAME.jsonl and return its path."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .. import __version__
 from ..errors import InvalidSetting, RtsrError
 
 errors = Console(stderr=True)
@@ -29,9 +29,13 @@ app = typer.Typer(
 
 
 def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"rtsr {__version__}")
-        raise typer.Exit
+    if not asked:
+        return
+    try:
+        typer.echo(f"rtsr {importlib.metadata.version('rtsr')}")
+    except importlib.metadata.PackageNotFoundError:
+        typer.echo("rtsr, a checkout that is not installed")
+    raise typer.Exit
 
 
 @app.callback()

@@ -43,7 +43,7 @@ class Weights:
         if path.suffix != ".json":
             path = SHIPPED / f"{name_or_path}.json"
         if not path.is_file():
-            if Path(name_or_path).is_dir():
+            if name_or_path and Path(name_or_path).is_dir():
                 raise InvalidSetting(
                     f"expected a model's name or the path of its manifest, got the folder {name_or_path}: "
                     "rtsr export makes a model of a training run"

@@ -66,12 +66,14 @@ class Engine:
         self._rooms: dict[str, Room] = {}
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._ending = threading.Event()
+        self._ticking = False  # the clock obeys; otherwise whoever orders does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
         for rate in {*RATES.values(), *NARROW_RATES}:  # a lane is made when its first row is opened, which takes time
             self.pool.close(self.pool.open(rate, MIX_RATE))
 
     def start(self) -> None:
         """Start the clock."""
+        self._ticking = True
         self._thread.start()
 
     def stop(self) -> None:
@@ -116,17 +118,25 @@ class Engine:
     def _order(self, do: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
         self._orders.append((do, future))
-        if not self.alive:
+        if not self._ticking:
             self._obey()
         return future
 
     def _obey(self) -> None:
-        while self._orders:
-            do, future = self._orders.popleft()
+        while True:
             try:
-                future.set_result(do())
+                do, future = self._orders.popleft()
+            except IndexError:
+                return
+            asked = future.set_running_or_notify_cancel()  # a client that went away has cancelled its order
+            try:
+                result = do()
             except Exception as error:  # whoever asked gets it, and the clock goes on
-                future.set_exception(error)
+                if asked:
+                    future.set_exception(error)
+            else:
+                if asked:
+                    future.set_result(result)
 
     def _join(self, leg: Leg) -> None:
         if leg.speaker:
@@ -178,6 +188,9 @@ class Engine:
         except BaseException as error:  # the service sees it, tells, and ends
             self.failed = error
             log.exception("the clock of the bridge stopped")
+        finally:  # in this order, so that nobody waits for an order that came in between
+            self._ticking = False
+            self._obey()
 
     def tick(self, now_s: float) -> None:
         """Move every voice by a hop; the clock calls it, and tests and benchmarks that bring their own time."""

@@ -30,7 +30,6 @@ from .page import files
 from .rtp import RtpLeg
 
 RETRY_AFTER_S = 10
-READ_S = 10.0  # that a request's body may take
 SWEEP_S = 1.0
 LONGEST_NAME = 64
 MOST_PLAIN = 1_000  # calls that one listener may name: as many as a room may have peers
@@ -54,7 +53,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except InvalidSetting as error:
         return refuse(400, str(error))
     except TimeoutError:
-        return refuse(408, f"expected the request within {READ_S:g} s")
+        return refuse(408, f"expected the request within {whip.READ_S:g} s")
     except (web.HTTPException, asyncio.CancelledError, ConnectionError):
         raise
     except Exception:
@@ -221,7 +220,7 @@ class Service:
 async def read_json(request: web.Request) -> dict[str, Any]:
     """Return a request's body; raises `InvalidSetting` for what is no JSON object, `TimeoutError` for a slow one."""
     try:
-        async with asyncio.timeout(READ_S):
+        async with asyncio.timeout(whip.READ_S):
             body = await request.json()
     except (ValueError, RecursionError):
         raise InvalidSetting("expected a JSON object") from None

@@ -257,6 +257,30 @@ def test_a_leg_that_makes_it_fail_is_let_go_and_the_others_go_on(played, tone, c
     assert played.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
 
 
+def test_an_order_whose_client_went_away_stops_nobody(null):
+    played = Played(null)
+    leg = played.leg("x")
+    engine = played.engine
+    engine._ticking = True  # as if the clock ran: orders wait for the next tick
+    gone, stays = engine.bypass(leg, True), engine.bypass(leg, False)
+    fails = engine.leave(Leg("y", "nowhere", None, None, OPUS))
+    fails.cancel()
+    assert gone.cancel()
+    engine.tick(0.0)
+    assert stays.done()
+    assert stays.exception() is None
+    assert engine.failed is None
+
+
+def test_orders_are_obeyed_when_the_clock_has_stopped(null, monkeypatch):
+    engine = Played(null).engine
+    monkeypatch.setattr(engine, "tick", lambda now_s: 1 / 0)
+    engine.start()
+    engine._thread.join(5)
+    assert isinstance(engine.failed, ZeroDivisionError)
+    engine.leave(Leg("x", "r", None, None, OPUS)).result(1)
+
+
 def test_the_clock_keeps_time_and_its_thread_ends(null):
     import threading
     import time

@@ -1,8 +1,8 @@
 """Asking for real-time scheduling, politely: directly where that is allowed, else through rtkit, else not at all.
 
 Only the worker asks for good. PortAudio's threads may spin on a sound server's, and what spins must not have priority.
-Where a host runs its callbacks in real time, as JACK does, the worker gets just their priority: with less, the blocks
-that a device catches up with would all be asked for before the worker had its turn; with more, it would hold up a device.
+Where a host runs its callbacks in real time, as JACK does, the worker gets just their priority. With less, the blocks
+with which a device catches up would all be asked for before the worker had its turn; with more, it would hold them up.
 """
 
 from __future__ import annotations

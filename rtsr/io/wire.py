@@ -65,7 +65,7 @@ LEVELS = 16
 
 
 if HAS_BELL:
-    _post = types.ExternalFunction("sem_post", types.int32(types.intp))  # type: ignore[call-overload]  # as above
+    _post: Any = types.ExternalFunction("sem_post", types.int32(types.intp))
 
     @njit(nogil=True, cache=True)
     def _ring(head: IntArray) -> None:

@@ -38,6 +38,14 @@ def train(
             min=0, max=1, help="Share of pairs that come over telephones: codecs, losses, noise from ../noise."
         ),
     ] = 0.0,
+    start: Annotated[Path | None, typer.Option(help="Folder of a run whose weights to begin with.")] = None,
+    judged: Annotated[
+        bool,
+        typer.Option(
+            "--judged",
+            help="A second stage, from --start: networks that learn to tell restored from true speech judge.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the weights and of everything drawn.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints and validations.")] = 500,
@@ -57,6 +65,8 @@ def train(
 
         rtsr train ../shared/speech --model audio-unet --factor 4 --minutes 60 --out runs/audio-unet-x4
 
+        rtsr train ../shared/speech --judged --start runs/a --out runs/b
+
         tensorboard --logdir runs
     """
     try:
@@ -69,7 +79,11 @@ def train(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("CUDA was asked for, but torch sees no CUDA device; use --device cpu")
+    if judged and start is None:
+        raise InvalidSetting("expected --start FOLDER with --judged: the judges' stage begins with trained weights")
     if model != OURS:
+        if start is not None:
+            raise InvalidSetting(f"expected --start only for {OURS}, got it for {model}")
         if minutes is None:
             raise InvalidSetting(f"expected --minutes for {model}: published networks are given a budget of time")
         theirs = baseline.BaselineRecipe(model, factor, minutes, rows or 16, seed)
@@ -77,6 +91,6 @@ def train(
         return
     if minutes is not None:
         raise InvalidSetting(f"expected --steps for {OURS}, whose learning rate follows them, got --minutes")
-    usual = loop.Recipe()
+    usual = loop.judged_recipe() if judged else loop.Recipe()
     recipe = replace(usual, seed=seed, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
-    loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every)
+    loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every, start=start)

@@ -20,6 +20,7 @@ from ..eval.conditions import read_noises
 from ..net.model import BandNet, NetConfig
 from ..net.signal import analyse, synthesise
 from .corpus import Corpus, Recording, describe, read_manifest, select
+from .judges import JudgeWeights, Panel
 from .lines import Lines
 from .loss import LossWeights, log_spectral_distance, loss, spectra
 from .pairs import PairMaker, Pairs
@@ -46,6 +47,12 @@ class Recipe:
     lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
     net: NetConfig = field(default_factory=NetConfig)
     weights: LossWeights = field(default_factory=LossWeights)
+    judges: JudgeWeights | None = None  # of a second stage
+
+
+def judged_recipe() -> Recipe:
+    """Return the recipe of the second stage, which starts from trained weights: slower, and judged."""
+    return Recipe(steps=2_000, rate=2e-4, matrix_rate=8e-4, judges=JudgeWeights())
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -110,6 +117,7 @@ class Run:
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimisers = Optimisers(self.net, recipe)
+        self.panel = Panel(recipe.judges, device) if recipe.judges else None
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
 
@@ -124,29 +132,51 @@ class Run:
             "average": self.average.state_dict(),
             "optimisers": self.optimisers.state_dict(),
         }
+        if self.panel:
+            state["panel"] = self.panel.state_dict()
         torch.save(state, temporary)
         temporary.rename(self.folder / CHECKPOINT)
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint; raises `InvalidSetting` where the network has another shape."""
-        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
-        try:
-            self.net.load_state_dict(state["net"])
-            self.average.load_state_dict(state["average"])
-        except RuntimeError as error:
-            raise InvalidSetting(f"{self.folder} holds a checkpoint of another network: {error}") from error
+        """Go on from the folder's checkpoint; raises `InvalidSetting` where it is one of another kind of run."""
+        state = self._read(self.folder, "net", "average")
+        if ("panel" in state) != (self.panel is not None):
+            raise InvalidSetting(f"{self.folder} holds a checkpoint of another stage: choose another --out, or --fresh")
+        if self.panel:
+            self.panel.load_state_dict(state["panel"])
         self.optimisers.load_state_dict(state["optimisers"])
         self.step, self.seconds = state["step"], state["seconds"]
+
+    def start_from(self, folder: Path) -> None:
+        """Begin with the averaged weights of another run, as a second stage does; raises `InvalidSetting`."""
+        state = self._read(folder, "average", "average")
+        self.seconds = state["seconds"]
+
+    def _read(self, folder: Path, net: str, average: str) -> dict[str, Any]:
+        if not (folder / CHECKPOINT).is_file():
+            raise InvalidSetting(f"expected a folder of a run with {CHECKPOINT}, got {folder}")
+        state: dict[str, Any] = torch.load(folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        try:
+            self.net.load_state_dict(state[net])
+            self.average.load_state_dict(state[average])
+        except RuntimeError as error:
+            raise InvalidSetting(f"{folder} holds a checkpoint of another network: {error}") from error
+        return state
 
     def advance(self, pairs: Pairs) -> dict[str, float]:
         """Take one optimiser step; returns the parts of the loss."""
         began = time.monotonic()
         generated = generate(self.net, pairs.received, pairs.cutoff)
         total, parts = loss(generated, pairs, self.recipe.weights)
+        output = pairs.received + generated
+        if self.panel:
+            total = total + self.panel.opinion(output, pairs.target)
         self.optimisers.zero_grad()
         total.backward()
         parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0).item()
         self.optimisers.step(learning_rate(self.recipe, self.step))
+        if self.panel:
+            parts["judges"] = self.panel.learn(output, pairs.target)
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
@@ -207,11 +237,25 @@ def validate(run: Run, pairs: Pairs, log: SummaryWriter) -> dict[str, float]:
     return scores
 
 
-def train(recipe: Recipe, speech: Path, folder: Path, device: torch.device, *, fresh: bool, every: int = 500) -> Run:
-    """Train until `recipe.steps`, going on from the folder's checkpoint if there is one and not `fresh`."""
+def train(
+    recipe: Recipe,
+    speech: Path,
+    folder: Path,
+    device: torch.device,
+    *,
+    fresh: bool,
+    every: int = 500,
+    start: Path | None = None,
+) -> Run:
+    """Train until `recipe.steps`, going on from the folder's checkpoint if there is one and not `fresh`.
+
+    Otherwise a run begins with the weights of the one in `start`, if given.
+    """
     run = Run(recipe, folder, device)
     if not fresh and (folder / CHECKPOINT).exists():
         run.resume()
+    elif start:
+        run.start_from(start)
     rate = recipe.net.spec.rate
     recordings = read_manifest(speech)
     chosen = select(recordings, "train", rate)

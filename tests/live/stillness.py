@@ -9,52 +9,46 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import multiprocessing
 import os
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 
 NAP_S = 0.0005
 STILL_S = 0.004  # longer than that is no matter of scheduling, and half of what `rtsr live` bears
 TRIES = 5
 
 
-def _witness(processor: int, told: Connection) -> None:
-    """Tell, once asked, of the longest time that this processor stood still, in seconds."""
+def witness(processor: int) -> None:
+    """Until something comes on stdin, watch; then print the longest time that the processor stood still, in seconds."""
     os.sched_setaffinity(0, {processor})
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO)))
     gc.disable()
-    told.send(None)
+    print("watching", flush=True)
     longest, before = 0.0, time.monotonic()
-    while not told.poll():
-        time.sleep(NAP_S)
+    while not select.select([sys.stdin], [], [], NAP_S)[0]:
         now = time.monotonic()
         longest, before = max(longest, now - before), now
-    told.send(longest)
+    print(longest)
 
 
 @contextlib.contextmanager
 def witnessed(seen: list[float]) -> Iterator[None]:
     """Append to `seen` how long the machine stood still at a time, at most, in seconds."""
-    spawn = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
-    for processor in os.sched_getaffinity(0):
-        ours, theirs = spawn.Pipe()
-        processes.append(spawn.Process(target=_witness, args=(processor, theirs)))
-        processes[-1].start()
-        pipes.append(ours)
-    for pipe in pipes:
-        pipe.recv()
+    command, pipe = [sys.executable, __file__], subprocess.PIPE
+    watching = [
+        subprocess.Popen([*command, str(processor)], stdin=pipe, stdout=pipe, text=True)
+        for processor in os.sched_getaffinity(0)
+    ]
+    for one in watching:
+        assert one.stdout.readline() == "watching\n"
     try:
         yield
     finally:
-        for pipe in pipes:
-            pipe.send(None)
-        seen.append(max(pipe.recv() for pipe in pipes))
-        for process in processes:
-            process.join()
+        seen.append(max(float(one.communicate("enough")[0]) for one in watching))
 
 
 def undisturbed(attempt: Callable[[], None]) -> None:
@@ -74,3 +68,7 @@ def undisturbed(attempt: Callable[[], None]) -> None:
             print(f"the machine stood still for {1000 * stood_still[-1]:.1f} ms; again, as: {error}")
             last = error
     raise AssertionError(f"the machine stood still in each of {TRIES} attempts") from last
+
+
+if __name__ == "__main__":
+    witness(int(sys.argv[1]))

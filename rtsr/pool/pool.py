@@ -90,8 +90,8 @@ class Pool:
     Rows join, leave, stall and reset alone. `push` may be called by one other thread a row, though not while that row
     is opened, reset or closed; everything else by the ticking thread. With `threads` the rows are spread over as many
     shards, each run by a thread of its own from end to end. A tick allocates nothing; opening the first row of a pair
-    of rates does. Rates are such that a hop is a whole number of samples. `rtsr.capacity.admission_limit` measures
-    what `limit` this machine can keep. Where the model fails, `spare` goes on; `failures` has what was raised.
+    of rates does. Rates are such that a hop is a whole number of samples. `rtsr.pool.capacity.admission_limit`
+    measures what `limit` this machine can keep. Where the model fails, `spare` goes on; `failures` has what was raised.
     """
 
     def __init__(self, model: Backend, limit: int = 64, threads: int = 1, spare: Backend | None = None) -> None:

@@ -1,13 +1,15 @@
 """`python -m bench.bridge`: what a bridge carries on this machine, with real aiortc peers in a process of their own.
 
-Legs that talk for a minute: ticks, starved listeners, processor time per call, split into codec, network and
-transport. The delay that it adds to a plain aiortc relay, both measured in one run. Two hundred joins and leaves, and
-what is left of them. Prints each figure beside its bar and stores one row for each.
+Legs that talk for a minute: ticks, starved listeners, how late the peers themselves are, processor time per call,
+split into codec, network and transport. The delay that it adds to a plain aiortc relay, both measured in one run. Two
+hundred joins and leaves, and what is left of them. Prints each figure beside its bar and stores one row for each.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -29,11 +31,13 @@ from peers import PACKET_S, RATE, Client, Peer, VoiceTrack  # noqa: E402
 from server import Bridge  # noqa: E402
 
 from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder  # noqa: E402
-from rtsr.bridge.peer import JITTER_BUFFER, Tap  # noqa: E402
+from rtsr.bridge.peer import JITTER_BUFFER, LONGEST, Tap  # noqa: E402
 from rtsr.eval.bench.record import store  # noqa: E402
 from rtsr.eval.bench.signal import voice  # noqa: E402
 
 STARVED_S = 0.06  # between two packets: three times what is due
+LATE_S = 0.01  # of a packet that the peers send: half of what a bridge on an even line waits for
+TIMESTAMP = 35  # SO_TIMESTAMPNS of Linux
 BURST_S, EVERY_S, LOUD = 0.02, 0.5, 0.1  # of the sound by which delay is measured
 BARS = {"added_p95_ms": 45.0, "tick_p99_ms": 5.0, "starved": 0, "tasks_left": 0, "rows_left": 0, "sockets_left": 0}
 
@@ -46,11 +50,14 @@ class Packets(MediaStreamTrack):
     def __init__(self, codec: str, payloads: list[bytes]) -> None:
         super().__init__()
         self.rate, self.payloads, self.given, self.began = RATES[codec], payloads, 0, 0.0
+        self.late_s: list[tuple[float, float]] = []  # when a packet was due, and by how much it was later
 
     async def recv(self) -> av.Packet:
         """Return the next packet in time."""
         self.began = self.began or time.monotonic()
-        await asyncio.sleep(max(0.0, self.began + self.given * PACKET_S - time.monotonic()))
+        due_s = self.began + self.given * PACKET_S
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        self.late_s.append((due_s, time.monotonic() - due_s))
         if self.readyState != "live":
             raise MediaStreamError
         packet = av.Packet(self.payloads[self.given % len(self.payloads)])
@@ -60,17 +67,46 @@ class Packets(MediaStreamTrack):
 
 
 class Listener:
-    """Notes when packets come, instead of decoding them."""
+    """Notes when the kernel got packets, which over the loopback is when the bridge sent them, and decodes nothing.
+
+    What the peers' process is late to read is not the bridge's lateness, and not hidden in it either.
+    """
 
     def __init__(self, peer: Peer) -> None:
-        self.arrived: list[float] = []
+        self.arrived: list[float] = []  # time.time
+        self.stamps: list[int] = []  # RTP's
+        self.read_s: list[float] = []  # how much later the peers' process saw it
         receiver = peer.connection.getReceivers()[0]
-        setattr(receiver, JITTER_BUFFER, Tap(lambda packet: self.arrived.append(packet.arrived_s), lambda: None))
+        setattr(receiver, JITTER_BUFFER, Tap(lambda packet: None, lambda: None))
+        for protocol in receiver.transport.transport._connection._protocols:
+            self._stamp(protocol)
 
-    def starved(self, since_s: float) -> int:
-        """How often nothing came for too long."""
-        times = np.array([t for t in self.arrived if t >= since_s])
-        return int((np.diff(times) > STARVED_S).sum()) if len(times) else 1
+    def _stamp(self, protocol: Any) -> None:
+        """Read a socket of aioice in asyncio's place, with the kernel's time of each datagram."""
+        taken, loop = protocol.transport.get_extra_info("socket"), asyncio.get_running_loop()
+        taken.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
+
+        def read() -> None:
+            try:
+                data, told, _, source = protocol.transport._sock.recvmsg(LONGEST, 64)
+            except OSError:
+                return
+            if 128 <= data[0] <= 191 and not 192 <= data[1] <= 223 and told:  # RTP and no RTCP (RFC 5761)
+                seconds, nanoseconds = struct.unpack("@ll", told[0][2])
+                self.arrived.append(seconds + 1e-9 * nanoseconds)
+                self.stamps.append(int.from_bytes(data[4:8]))
+                self.read_s.append(time.time() - self.arrived[-1])
+            protocol.datagram_received(data, source)
+
+        loop._remove_reader(taken.fileno())
+        loop._add_reader(taken.fileno(), read)
+
+    def starved(self, since_s: float, until_s: float) -> int:
+        """How often, from one time to another, the bridge sent nothing for too long or left sound out."""
+        arrived, stamps = np.array([since_s, *self.arrived, until_s]), np.array(self.stamps)
+        inside = (arrived >= since_s) & (arrived <= until_s)
+        steps = np.diff(stamps[inside[1:-1]]) % (1 << 32)
+        return int((np.diff(arrived[inside]) > STARVED_S).sum() + (steps > np.median(steps)).sum())
 
 
 def encoded(codec: str) -> list[bytes]:
@@ -82,23 +118,24 @@ def encoded(codec: str) -> list[bytes]:
 
 async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
     """Let so many legs talk, two to a room, half of them over the telephone's codec."""
-    payloads, listeners = {codec: encoded(codec) for codec in (OPUS, PCMU)}, []
+    payloads, listeners, speakers = {codec: encoded(codec) for codec in (OPUS, PCMU)}, [], []
     for number in range(legs):
         codec = (OPUS, PCMU)[number % 2]
-        peer = Peer(Packets(codec, payloads[codec]), codec=codec)
+        speakers.append(Packets(codec, payloads[codec]))
+        peer = Peer(speakers[-1], codec=codec)
         client.peers.append(peer)
-        listeners.append(Listener(peer))
         async with client.http.post(f"/rooms/load-{number // 2}/offer", json={"sdp": await peer.offer()}) as reply:
             answer = await reply.json()
             if reply.status != 201:
                 raise SystemExit(f"call {number + 1} was refused: {answer['error']}")
         await peer.accept(answer["sdp"])
+        listeners.append(Listener(peer))
     await asyncio.sleep(2)
-    before, began, p99 = await client.metrics(), time.monotonic(), 0.0
+    before, since_s, began, p99 = await client.metrics(), time.time(), time.monotonic(), 0.0
     while time.monotonic() - began < seconds:
         await asyncio.sleep(min(5.0, seconds / 2))
         p99 = max(p99, await tick_p99(client))
-    after, passed = await client.metrics(), time.monotonic() - began
+    after, until_s, passed = await client.metrics(), time.time(), time.monotonic() - began
     rooms = [await client.room(f"load-{number}") for number in range((legs + 1) // 2)]
     calls = [call for room in rooms for call in room]
     row: dict[str, Any] = {"key": f"{legs} legs", "legs": legs, "seconds": round(passed, 1), "tick_p99_ms": p99}
@@ -108,7 +145,12 @@ async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
         row[f"{part}_ms_per_call_s"] = round(1000 * (after[name] - before[name]) / passed / legs, 2)
     for name in ("late", "skipped"):
         row[f"ticks_{name}"] = after[f"rtsr_bridge_ticks_{name}_total"] - before[f"rtsr_bridge_ticks_{name}_total"]
-    row["starved"] = sum(listener.starved(began) for listener in listeners)
+    row["starved"] = sum(listener.starved(since_s, until_s) for listener in listeners)
+    late = np.array([late_s for one in speakers for due_s, late_s in one.late_s if due_s >= began])
+    read = np.array([read_s for one in listeners for read_s in one.read_s])
+    row["peers_sent_late"] = int((late > LATE_S).sum())
+    for name, times in (("sent", late), ("read", read)):
+        row[f"peers_{name}_after_p99_ms"] = round(1000 * float(np.percentile(times, 99)), 1)
     row["sent_late"] = sum(call["listener"]["starved"] for call in calls)
     for name in ("lost", "late", "underruns"):
         row[f"packets_{name}" if name != "underruns" else name] = sum(call["speaker"][name] for call in calls)

@@ -6,6 +6,7 @@ With CI=true a backend whose package is missing is a failure and not a skip.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from backends import open_backend
 from speech import pytest_configure, pytest_runtest_makereport, speech
 
 from rtsr.backend import BACKENDS, Backend, load
+from rtsr.cli import main
 from rtsr.net.weights import SHIPPED
 
 __all__ = ["pytest_configure", "pytest_runtest_makereport", "speech"]  # pytest finds them here
@@ -27,6 +29,20 @@ def one_thread() -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call `rtsr ARGS` and return its exit code, stdout and stderr."""
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["rtsr", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, " ".join(printed.err.split())
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 from rtsr import BackendFailed
 from rtsr.backend.null import NullBackend
-from rtsr.cli import main
 from rtsr.eval.bench import compare, latency, record, report, throughput
 from rtsr.pool import capacity
 from rtsr.spec import Spec
@@ -171,18 +169,9 @@ def test_the_verdict_is_in_words():
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys, tmp_path):
+def bench(run, tmp_path):
     """Call `rtsr bench ARGS` with folders of its own and return its exit code, stdout and stderr."""
-
-    def call(*args: str) -> tuple[int, str, str]:
-        folders = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]
-        monkeypatch.setattr(sys, "argv", ["rtsr", "bench", *args, *folders])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, " ".join(printed.err.split())
-
-    return call
+    return lambda *args: run("bench", *args, "--results", tmp_path / "results", "--out", tmp_path / "out")
 
 
 def test_rtsr_bench_stores_rows_and_draws(bench, tmp_path, model_path):
@@ -219,3 +208,11 @@ def test_rtsr_bench_compare_prints_ratios(bench, monkeypatch, tmp_path):
     assert "cubic spline" in out
     rows = [json.loads(line) for line in (tmp_path / "results/compare.jsonl").read_text().splitlines()]
     assert {"rtsr, ort", "AudioUNet", "sinc", "cubic spline"} <= {row["system"] for row in rows}
+
+
+def test_stored_rows_that_are_no_rows_are_named(bench, tmp_path, model_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/latency.jsonl").write_text("slow\n")
+    code, _, error = bench("latency", "--model", model_path, "--backend", "null", "--seconds", "0.2", "--check")
+    assert code == 1
+    assert "latency.jsonl" in error

@@ -27,7 +27,7 @@ def test_g711_gives_the_256_values_of_the_recommendation(law):
     coded = codecs.g711(every.astype(np.float32), law) * 32768
     values = np.unique(coded)
     assert len(values) == (256 if law == "a" else 255)  # mu-law has two zeros
-    assert values.max() == 32256 if law == "a" else 32124
+    assert values.max() == (32256 if law == "a" else 32124)
     assert np.all(np.diff(coded) >= 0)
     smallest = 8 if law == "a" else 0
     assert np.abs(values).min() == smallest

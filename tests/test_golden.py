@@ -16,8 +16,9 @@ from speech import Speech
 import rtsr
 from rtsr.backend import Backend
 from rtsr.eval.demo import SIBLING, read_mono
-from rtsr.eval.evaluate import model_name, restore_all
+from rtsr.eval.evaluate import restore_all
 from rtsr.eval.metrics import score
+from rtsr.eval.systems import model_name
 from rtsr.net.weights import shipped
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,12 +11,12 @@ from signals import narrowed
 import rtsr
 from rtsr.eval import harm
 
-# At 8 kHz higher tones, 2804 Hz for one, do gain a little hiss: docs/evaluation.md.
 TONES = {
     "dial": (350, 440),
     "ringback": (440, 480),
     "european dial": (425,),
     "test tone": (1004,),
+    "high test tone": (2804,),
     "key 1": (697, 1209),
     "key 5": (770, 1336),
 }

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from rtsr.cli.live import with_default_names
-from rtsr.daemon.config import CUSHION_MS, Settings, make_settings
+from rtsr.daemon.config import Settings, make_settings
 from rtsr.daemon.control import Control, answer, request
 from rtsr.daemon.unit import install
 from rtsr.errors import AlreadyRunning, ControlFailed, InvalidSetting
@@ -67,7 +67,6 @@ def test_both_virtual_devices_are_two_paths():
 
 
 def test_sizes_follow_the_host():
-    assert Settings(host="jack").cushion == round(48 * CUSHION_MS["jack"])
     assert Settings(cushion_ms=10.0, block_ms=5.0).cushion == 2 * Settings(cushion_ms=10.0, block_ms=5.0).block == 480
 
 

@@ -5,7 +5,9 @@ All of it holds for both workers, the one in Python and the one in librtsr.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from rtsr.daemon.config import Settings
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.engine import make_worker
 from rtsr.daemon.native_worker import NativeWorker
+from rtsr.daemon.priority import PRIORITY, ask_for_real_time
 from rtsr.daemon.worker import BEHIND_HOPS, FADE_HOPS, RETRY_S, Worker, events
 from rtsr.errors import InvalidSetting, MissingDependency
 from rtsr.io import wire as w
@@ -315,6 +318,65 @@ def test_both_workers_say_the_same(model_path):
     assert native.ratio == pytest.approx(python.ratio, abs=1e-7)
     assert native.ratio != 1
     np.testing.assert_allclose(heard[1], heard[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("cushion_ms", "whole"), [(7, True), (3, False)])
+def test_a_machine_that_stands_still_for_less_than_the_cushion_costs_nothing(kind, generating, cushion_ms, whole):
+    """Its devices catch up with their clocks at once, before the worker has made anything."""
+
+    def resumes(due: float) -> float:
+        since = (due - 2) % 0.1013  # again and again, at another place in a hop each time
+        return due if due < 2 or since > 0.0065 else due - since + 0.0065
+
+    worker = partial(kind, generating, RATE, cushion=48 * cushion_ms, burst=128, cutoff=4000.0)
+    fake = FakeHost(worker, partial(from_array, VOICE), block=64, resumes=resumes)
+    fake.run(6)
+    assert (counts(fake) == (0, 0)) is whole
+
+
+@pytest.mark.skipif(not w.HAS_BELL, reason="no semaphores without a name here")
+def test_the_bell_rings_when_a_hop_is_there_and_not_before():
+    wire, value, libc = w.Wire(RATE, 240, 144, 0), ctypes.c_int(), ctypes.CDLL(None)
+
+    def rung() -> int:
+        assert libc.sem_getvalue(ctypes.c_void_p(wire.bell), ctypes.byref(value)) == 0
+        return value.value
+
+    rings = []
+    for _ in range(4):
+        wire.capture(VOICE[:64, None])
+        rings.append(rung())
+    assert rings == [0, 0, 0, 1]
+    wire.wait()
+    assert rung() == 0
+    wire.put(VOICE[:240], 240)
+    wire.capture(VOICE[:64, None])
+    assert rung() == 0
+    wire.wake()
+    wire.wait()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="no such scheduling here")
+def test_the_worker_is_as_urgent_as_the_callbacks_beside_it():
+    done, said = threading.Event(), []
+
+    def be_urgent() -> None:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY + 7))
+            said.append(ask_for_real_time(waiting.native_id))
+
+    waiting, urgent = threading.Thread(target=done.wait), threading.Thread(target=be_urgent)
+    try:
+        waiting.start()
+        urgent.start()
+        urgent.join()
+        if not said:
+            pytest.skip("real-time scheduling is not allowed here")
+        assert os.sched_getparam(waiting.native_id).sched_priority == PRIORITY + 7
+        assert said == [f"real-time scheduling: SCHED_FIFO {PRIORITY + 7}"]
+    finally:
+        done.set()
+        waiting.join()
 
 
 def test_a_rate_that_a_hop_does_not_fit_is_refused(kind, generating):

@@ -234,8 +234,10 @@ def test_each_arrow_is_a_thread_of_its_own(null):
     sink = NowhereSink()
     session = Session(EndlessSource(40), Reblock(null, 8000), sink)
     session.start()
-    time.sleep(0.05)
     names = {t.name for t in ours()}
+    deadline = time.monotonic() + 5
+    while not sink.threads and time.monotonic() < deadline:
+        time.sleep(0.01)
     session.stop()
     session.join(1)
     assert names == {"rtsr capture", "rtsr worker", "rtsr playback"}

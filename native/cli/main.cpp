@@ -21,7 +21,7 @@ struct Options {
     std::vector<std::string> files;
     int rate = 0, voices = 0, threads = 1;
     double cutoff = 0, gain = 0, bench_s = 0;
-    bool half = false;
+    bool half = false, help = false;
 };
 
 double to_number(const char *text) {
@@ -41,6 +41,7 @@ Options parse(int count, char **words) {
             return words[++i];
         };
         if (word == "--model") options.model = value();
+        else if (word == "--help") options.help = true;
         else if (word == "--half") options.half = true;
         else if (word == "--rate") options.rate = int(to_number(value()));
         else if (word == "--gain") options.gain = to_number(value());
@@ -53,6 +54,7 @@ Options parse(int count, char **words) {
         else if (word.rfind("--", 0) == 0) rtsr::invalid("unknown option " + word + "\n" + USAGE);
         else options.files.push_back(word);
     }
+    if (options.help) return options;
     const bool times = options.bench_s > 0 || options.voices > 0;
     if (options.model.empty() || (!times && options.files.size() != 2) || options.threads < 1) rtsr::invalid(USAGE);
     return options;
@@ -92,6 +94,10 @@ void convert(const Options &options, const std::shared_ptr<const rtsr::Model> &m
 int main(int count, char **words) {
     try {
         const Options options = parse(count, words);
+        if (options.help) {
+            std::fputs(USAGE, stdout);
+            return 0;
+        }
         const auto model = rtsr::Model::open(options.model, options.half, rtsr::kernels());
         if (options.bench_s > 0) bench(model, 8000, 0, options.bench_s);
         if (options.voices > 0) bench_voices(model, options.voices, options.threads, 5);

@@ -31,6 +31,8 @@ typedef struct rtsr_wire {
     int64_t *shift;          /* the place on the tape that sample 0 of the ring belongs to; the worker's */
     int64_t *muted;          /* not 0 while nothing at all is to be heard; the worker's */
     int64_t burst;           /* samples that a device may hand over at a time */
+    void *bell;              /* a sem_t that capture posts whenever at least a hop is not taken yet, and on which
+                                rtsr_worker_run then sleeps; NULL: it looks at the clock (sem_t is Linux's alone) */
 } rtsr_wire;
 
 /* What is going on; the numbers are of about the same moment. */

@@ -94,31 +94,34 @@ private:
         return value;
     }
 
+    /// Reads what stands between two brackets, separated by commas.
+    template <class Each>
+    void several(char open, char close, Each each) {
+        need(open);
+        if (take(close)) return;
+        do {
+            each();
+        } while (take(','));
+        need(close);
+    }
+
     Json object(int depth) {
         Json value;
         value.kind_ = Json::Kind::object;
-        need('{');
-        if (take('}')) return value;
-        do {
+        several('{', '}', [&] {
             skip_space();
             std::string name = quoted();
             if (value.find(name)) refuse("member '" + name + "' only once");
             need(':');
             value.members_.emplace_back(std::move(name), read(depth + 1));
-        } while (take(','));
-        need('}');
+        });
         return value;
     }
 
     Json array(int depth) {
         Json value;
         value.kind_ = Json::Kind::array;
-        need('[');
-        if (take(']')) return value;
-        do {
-            value.items_.push_back(read(depth + 1));
-        } while (take(','));
-        need(']');
+        several('[', ']', [&] { value.items_.push_back(read(depth + 1)); });
         return value;
     }
 

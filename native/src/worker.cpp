@@ -5,6 +5,10 @@
 #include <cmath>
 #include <thread>
 
+#ifdef __linux__
+#include <semaphore.h>
+#endif
+
 #include "denormals.hpp"
 
 namespace rtsr {
@@ -18,7 +22,7 @@ constexpr double BEHIND_S = 0.1;
 constexpr double RETRY_S = 1, RETRY_MOST_S = 30;
 constexpr double WARM_UP_S = 0.8;
 constexpr int CATCH_UP = 4;
-constexpr double NAP_S = 0.0005, NAP_SHARE = 0.3;  // of the time until a hop is there
+constexpr double NAP_S = 0.0005, NAP_SHARE = 0.3;  // as in rtsr/io/wire.py
 
 constexpr auto RELAXED = std::memory_order_relaxed;  // reports and wishes stand alone: nothing is published with them
 
@@ -130,10 +134,26 @@ bool Worker::step(double now_s) noexcept {
 
 void Worker::run() noexcept {
     while (!stopping_.load(RELAXED))
-        if (!step(seconds_now())) {
-            const double lacking_s = double(hop - waiting()) / rate;
-            std::this_thread::sleep_for(std::chrono::duration<double>(std::max(NAP_S, NAP_SHARE * lacking_s)));
-        }
+        if (!step(seconds_now())) wait();
+}
+
+/// Sleeps until a hop may be there, or `stop` was called.
+void Worker::wait() const noexcept {
+#ifdef __linux__
+    if (wire_.bell) {
+        sem_wait(static_cast<sem_t *>(wire_.bell));
+        return;
+    }
+#endif
+    const double lacking_s = double(hop - waiting()) / rate;
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::max(NAP_S, NAP_SHARE * lacking_s)));
+}
+
+void Worker::stop() noexcept {
+    stopping_ = true;
+#ifdef __linux__
+    if (wire_.bell) sem_post(static_cast<sem_t *>(wire_.bell));
+#endif
 }
 
 /// Leaves the network out for a while where hops pile up; after a long stall, leaves out what is too old.

@@ -38,7 +38,7 @@ public:
     void run() noexcept;
 
     // Any thread, at any time.
-    void stop() noexcept { stopping_ = true; }
+    void stop() noexcept;
     bool wish(double gain_db, bool bypass, bool mute) noexcept;
     void relearn() noexcept { relearn_ = true; }
     rtsr_worker_report report() const noexcept;
@@ -55,6 +55,7 @@ private:
     static constexpr int KEPT = 4096;  // hops of which the computing time is known
 
     int64_t waiting() const;
+    void wait() const noexcept;
     void peek(int64_t place, float *out) const;
     void put(const float *block, int count, int64_t taken) noexcept;
     void keep_up(double now_s) noexcept;

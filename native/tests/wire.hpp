@@ -3,14 +3,22 @@
 
 #include <vector>
 
+#ifdef __linux__
+#include <semaphore.h>
+#endif
+
 #include "rtsr_worker.h"
 
 struct Wire {
-    explicit Wire(int rate, int64_t burst = 480) : tape(size_t(2 * rate)), ring(size_t(rate) / 2), burst(burst) {}
+    explicit Wire(int rate, int64_t burst = 480) : tape(size_t(2 * rate)), ring(size_t(rate) / 2), burst(burst) {
+#ifdef __linux__
+        sem_init(&bell, 0, 0);
+#endif
+    }
 
     rtsr_wire ends() {
         return {tape.data(), int64_t(tape.size()), ring.data(), int64_t(ring.size()), &heard,  &taken, &made,
-                &played,     &flowing,             &shift,      &muted,               burst};
+                &played,     &flowing,             &shift,      &muted,               burst,  BELL};
     }
 
     // The capturing thread's.
@@ -21,6 +29,9 @@ struct Wire {
     void hear(const float *block, int64_t count) {
         for (int64_t i = 0; i < count; ++i) tape[size_t((heard + i) % int64_t(tape.size()))] = block[i];
         __atomic_store_n(&heard, heard + count, __ATOMIC_RELEASE);
+#ifdef __linux__
+        sem_post(&bell);  // oftener than is promised, which costs nothing here
+#endif
     }
 
     /// The playing thread's: takes up to `most` samples.
@@ -35,4 +46,10 @@ struct Wire {
     alignas(64) int64_t heard = 0;
     alignas(64) int64_t played = 0, flowing = 1;
     alignas(64) int64_t taken = 0, made = 0, shift = 0, muted = 0;
+#ifdef __linux__
+    sem_t bell;
+    void *const BELL = &bell;
+#else
+    void *const BELL = nullptr;
+#endif
 };

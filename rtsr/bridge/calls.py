@@ -49,6 +49,8 @@ class Call:
             "kind": self.kind,
             "name": self.leg.name,
             "seconds": round(time.monotonic() - self.began_s, 1),
+            "echo": self.leg.hears_itself,
+            "plain": sorted(self.leg.plain),
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
             "listener": {"sent": out.sent, "starved": out.starved, "dropped": out.dropped} if out else None,
         }
@@ -186,6 +188,8 @@ class Calls:
         if call is not None:
             seconds = round(time.monotonic() - call.began_s, 1)
             tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
+            for other in self.in_room(call.leg.room):
+                other.leg.plain -= {call_id}
             self._start(self._leave(call))
 
     async def _leave(self, call: Call) -> None:
@@ -203,9 +207,25 @@ class Calls:
             log.error("a call's task failed", exc_info=task.exception())
 
     async def bypass(self, call: Call, on: bool) -> None:
-        """Leave the generated band of a speaker out, or in, for everyone who hears it."""
+        """Leave the generated band of a speaker out, or in, for everyone who hears it.
+
+        Raises `InvalidSetting` where the call does not speak.
+        """
+        if call.leg.speaker is None:
+            raise InvalidSetting("bypass: expected a call that speaks, this one only listens")
         await asyncio.wrap_future(self.engine.bypass(call.leg, on))
         tell("bypass", call=call.id, room=call.leg.room, on=on)
+
+    async def choose(self, call: Call, plain: frozenset[str]) -> None:
+        """Let one listener hear some speakers of its room without their generated band, and all others with it.
+
+        Who is not there, or not any more, is no error. Raises `InvalidSetting` where the call does not listen.
+        """
+        if call.leg.deliver is None:
+            raise InvalidSetting("plain: expected a call that listens, this one only speaks")
+        call.leg.plain = plain & {other.id for other in self.in_room(call.leg.room) if other.leg.speaker}
+        await asyncio.wrap_future(self.engine.choose(call.leg))
+        tell("plain", call=call.id, room=call.leg.room, speakers=len(call.leg.plain))
 
     def sweep(self) -> None:
         """End the calls whose speaker failed or has not been heard for too long; called every second."""

@@ -63,7 +63,7 @@ class Settings:
         if "" in self.tokens:
             raise InvalidSetting("tokens: expected no empty one")
         host, _ = address(self.listen, "listen")
-        if not self.tokens and not _is_loopback(host):
+        if not self.tokens and not is_loopback(host):
             raise InvalidSetting(f"listen: {host} can be reached by others; expected a --token with it")
         if self.rtp is not None:
             address(self.rtp, "rtp")
@@ -77,7 +77,8 @@ def address(text: str, name: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

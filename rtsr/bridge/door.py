@@ -6,6 +6,9 @@ import hmac
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from yarl import URL
+
+from .config import is_loopback
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 GUARDED = ("/rooms/", "/whip/", "/whep/", "/metrics")
@@ -16,18 +19,19 @@ POLICY = "default-src 'self'; media-src 'self' blob:; frame-ancestors 'none'; ba
 
 
 class Door:
-    """Refuses requests without one of the tokens (401), and from pages of other origins (403)."""
+    """Refuses requests without one of the tokens (401), from pages of other origins (403), and to other hosts (421)."""
 
     def __init__(self, tokens: tuple[str, ...], origins: tuple[str, ...]) -> None:
         self._tokens = [token.encode() for token in tokens]
         self._origins = frozenset(origins)
+        self._hosts = {URL(origin).host for origin in origins}
 
     def opens(self, authorization: str | None) -> bool:
         """Whether an Authorization header bears one of the tokens; takes as long for a wrong one as for a right one."""
         if not self._tokens:
             return True
         kind, _, given = (authorization or "").partition(" ")
-        fits = [hmac.compare_digest(token, given.strip().encode()) for token in self._tokens]
+        fits = [hmac.compare_digest(token, given.strip().encode(errors="surrogateescape")) for token in self._tokens]
         return kind.lower() == "bearer" and any(fits)
 
     def knows(self, request: web.Request) -> bool:
@@ -35,11 +39,25 @@ class Door:
         origin = request.headers.get("Origin")
         return origin is None or origin == f"{request.scheme}://{request.host}" or origin in self._origins
 
+    def means(self, request: web.Request) -> bool:
+        """Whether a request was meant for us: a page may give its own name our address (DNS rebinding).
+
+        Only without tokens, which such a page cannot have; then we listen on this machine alone.
+        """
+        try:
+            host = URL(f"//{request.host}").host or ""
+        except ValueError:
+            return False
+        return bool(self._tokens) or is_loopback(host) or host in self._hosts
+
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a request in or not, and dress every answer."""
         if not self.knows(request):
             response: web.StreamResponse = web.json_response({"error": "a page of this origin may not"}, status=403)
+        elif not self.means(request):
+            told = "expected a Host of this machine, or of an origin that was named"
+            response = web.json_response({"error": told}, status=421)
         elif request.method == "OPTIONS":
             response = web.Response(status=204, headers={"Accept-Post": "application/sdp"})
         elif request.path.startswith(GUARDED) and not self.opens(request.headers.get("Authorization")):

@@ -46,7 +46,7 @@ class Work:
 
 
 class Engine:
-    """Carries up to `limit` voices; `join`, `leave` and `bypass` may be called by any thread.
+    """Carries up to `limit` voices; `join`, `leave`, `bypass` and `choose` may be called by any thread.
 
     `send` is called once a tick, by the engine's thread, with all packets of it.
     """
@@ -66,12 +66,14 @@ class Engine:
         self._rooms: dict[str, Room] = {}
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._ending = threading.Event()
+        self._ticking = False  # the clock obeys; otherwise whoever orders does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
         for rate in {*RATES.values(), *NARROW_RATES}:  # a lane is made when its first row is opened, which takes time
             self.pool.close(self.pool.open(rate, MIX_RATE))
 
     def start(self) -> None:
         """Start the clock."""
+        self._ticking = True
         self._thread.start()
 
     def stop(self) -> None:
@@ -109,20 +111,32 @@ class Engine:
         """Leave the generated band out of a voice, or in; slides over a hop."""
         return self._order(lambda: self._bypass(leg, on))
 
+    def choose(self, leg: Leg) -> Future[None]:
+        """Let a leg alone hear plain what its `plain` names; slides over `SLIDE_MS`."""
+        return self._order(lambda: self._choose(leg))
+
     def _order(self, do: Callable[[], Any]) -> Future[Any]:
         future: Future[Any] = Future()
         self._orders.append((do, future))
-        if not self.alive:
+        if not self._ticking:
             self._obey()
         return future
 
     def _obey(self) -> None:
-        while self._orders:
-            do, future = self._orders.popleft()
+        while True:
             try:
-                future.set_result(do())
+                do, future = self._orders.popleft()
+            except IndexError:
+                return
+            asked = future.set_running_or_notify_cancel()  # a client that went away has cancelled its order
+            try:
+                result = do()
             except Exception as error:  # whoever asked gets it, and the clock goes on
-                future.set_exception(error)
+                if asked:
+                    future.set_exception(error)
+            else:
+                if asked:
+                    future.set_result(result)
 
     def _join(self, leg: Leg) -> None:
         if leg.speaker:
@@ -147,9 +161,14 @@ class Engine:
             leg.speaker.row = None
 
     def _bypass(self, leg: Leg, on: bool) -> None:
-        if leg.speaker and leg.speaker.row is not None:
+        if leg.speaker:
             leg.speaker.bypass = on
+        if leg.speaker and leg.speaker.row is not None:
             self.pool.set(leg.speaker.row, bypass=on)
+
+    def _choose(self, leg: Leg) -> None:
+        if leg.joined:
+            self._rooms[leg.room].choose()
 
     def _run(self) -> None:
         log.info("%s", ask_for_real_time())
@@ -169,6 +188,9 @@ class Engine:
         except BaseException as error:  # the service sees it, tells, and ends
             self.failed = error
             log.exception("the clock of the bridge stopped")
+        finally:  # in this order, so that nobody waits for an order that came in between
+            self._ticking = False
+            self._obey()
 
     def tick(self, now_s: float) -> None:
         """Move every voice by a hop; the clock calls it, and tests and benchmarks that bring their own time."""
@@ -183,8 +205,14 @@ class Engine:
         outputs = self.pool.tick()
         network, spent = network + time.thread_time() - spent, time.thread_time()
         packets: list[Delivery] = []
+
+        def plain(leg: Leg) -> FloatArray:
+            assert leg.speaker
+            assert leg.speaker.row is not None
+            return outputs.plain(leg.speaker.row)
+
         for room in self._rooms.values():
-            packets += room.tick(self._heard(room.legs, outputs), self.ticks)
+            packets += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
         self.work.thread_s = time.thread_time()
         self.work.codec_s, self.work.network_s = codec + time.thread_time() - spent, network
         self.ticks += 1

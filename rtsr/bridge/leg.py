@@ -91,6 +91,7 @@ class Leg:
     codec: str = ""  # of what it hears
     hears_itself: bool = False  # alone with its own voice, whoever else is in the room
     name: str = ""
+    plain: frozenset[str] = frozenset()  # calls that it hears without their generated band; the event loop's
     joined: bool = field(default=False, init=False)  # set by the engine
     failed: bool = field(default=False, init=False)  # set by the engine, which has let it go
 

@@ -1,8 +1,12 @@
-"""What each listener of a room hears: the sum of the others, made into one packet for all who hear the same."""
+"""What each listener of a room hears: the sum of the others, made into one packet for all who hear the same.
+
+A listener may leave the generated band of some speakers out. Its mix slides there, and who hears the same in the end
+shares one encoder again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -11,23 +15,56 @@ from .codec import make_encoder
 from .leg import Leg
 
 MIX_RATE = 48_000
+SLIDE_MS = 10  # from a voice enhanced to the same voice plain, or back
 
 Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp in samples of its codec's clock
+Hops = Callable[[Leg], FloatArray]  # a speaker's hop of this tick
 
 
 class Outlet:
     """Hops of one mix, collected and encoded for everyone who hears it. Used by the engine's thread."""
 
-    def __init__(self, codec: str, hop: int, hops: int, phase: int) -> None:
+    def __init__(self, own: Leg | None, codec: str, hop: int, hops: int, phase: int) -> None:
+        self.own, self.codec, self.phase = own, codec, phase
+        self.listeners: list[Leg] = []
+        self.wanted: frozenset[Leg] = frozenset()  # speakers that are to be heard plain
+        self.shares: dict[Leg, float] = {}  # how much of a speaker is heard plain now, where it is not nothing
         self._encoder = make_encoder(codec, 1000 * hop * hops // MIX_RATE)
         self._block = np.zeros(hop * hops, np.float32)
-        self._hop, self._hops, self._phase = hop, hops, phase
+        self._hop, self._hops = hop, hops
         self._clock = self._encoder.rate * hop // MIX_RATE  # samples of the codec a hop
-        self.listeners: list[Leg] = []
+        self._ramp = np.arange(1, hop + 1, dtype=np.float32) / hop
+        self._step = 1000 * hop / (MIX_RATE * SLIDE_MS)
+
+    def branch(self) -> Outlet:
+        """Return an outlet that goes on from here without a seam; between two packets."""
+        other = Outlet(self.own, self.codec, self._hop, self._hops, self.phase)
+        other.wanted, other.shares = self.wanted, self.shares.copy()
+        other._encoder.encode(self._block)  # its memory has to begin with what was heard last
+        return other
+
+    @property
+    def settled(self) -> bool:
+        """Whether everyone is heard as wanted."""
+        return self.shares.keys() == self.wanted and all(share == 1 for share in self.shares.values())
+
+    def ends_packet(self, tick: int) -> bool:
+        """Whether the hop of this tick is the last of a packet."""
+        return (tick + self.phase) % self._hops == self._hops - 1
+
+    def turn_plain(self, mix: FloatArray, difference: Hops) -> None:
+        """Turn the speakers in `mix` as plain as they are to be; `difference` says what that takes of each."""
+        for leg in self.wanted | self.shares.keys():
+            before = self.shares.get(leg, 0.0)
+            after = min(before + self._step, 1.0) if leg in self.wanted else max(before - self._step, 0.0)
+            self.shares[leg] = after
+            if not after:
+                del self.shares[leg]
+            mix += difference(leg) if before == after else (before + (after - before) * self._ramp) * difference(leg)
 
     def put(self, hop: FloatArray, tick: int) -> list[Delivery]:
         """Take the hop of this tick; every so many, return a packet for each listener."""
-        place = (tick + self._phase) % self._hops
+        place = (tick + self.phase) % self._hops
         np.clip(hop, -1.0, 1.0, out=self._block[place * self._hop : (place + 1) * self._hop])
         if place + 1 < self._hops:
             return []
@@ -37,45 +74,118 @@ class Outlet:
 
 
 class Room:
-    """The legs of one room. Each speaker is heard by all others, and by itself where it asked for that alone."""
+    """The legs of one room. Each speaker is heard by all others, and by itself where it asked for that alone.
+
+    Who speaks has an outlet of its own. All others share one, as far as they hear the same over the same codec.
+    """
 
     def __init__(self, hop: int, hops: int, next_phase: Callable[[], int]) -> None:
         self.legs: list[Leg] = []
         self._hop, self._hops, self._next_phase = hop, hops, next_phase
-        self._outlets: dict[tuple[Leg | None, str], Outlet] = {}
-        self._total = np.zeros(hop, np.float32)
-        self._mix = np.zeros(hop, np.float32)
+        self._phase = next_phase()  # of all outlets that may be shared: their packets end together
+        self._outlets: list[Outlet] = []
+        self._sorted = True  # whether those who share an outlet want the same, and nobody else does
+        self._total, self._mix = np.zeros(hop, np.float32), np.zeros(hop, np.float32)
+        self._silence = np.zeros(hop, np.float32)
 
     def join(self, leg: Leg) -> None:
         """Let a leg in."""
         self.legs.append(leg)
         if leg.deliver is not None:
-            key = (leg if leg.speaker else None, leg.codec)
-            if key not in self._outlets:
-                self._outlets[key] = Outlet(leg.codec, self._hop, self._hops, self._next_phase())
-            self._outlets[key].listeners.append(leg)
+            self._outlet_for(leg).listeners.append(leg)
+        self.choose()
+
+    def _outlet_for(self, leg: Leg) -> Outlet:
+        """Return the outlet where a leg that comes finds its mix, if need be a new one."""
+        wish = self._wish(leg)
+        for outlet in self._shared() if leg.speaker is None else ():
+            if (outlet.codec, outlet.wanted) == (leg.codec, wish):
+                return outlet
+        own, phase = (leg, self._next_phase()) if leg.speaker else (None, self._phase)
+        self._outlets.append(Outlet(own, leg.codec, self._hop, self._hops, phase))
+        self._outlets[-1].wanted = wish
+        return self._outlets[-1]
 
     def leave(self, leg: Leg) -> None:
         """Let a leg go."""
         self.legs.remove(leg)
-        for key, outlet in list(self._outlets.items()):
+        for outlet in self._outlets:
+            outlet.shares.pop(leg, None)
             if leg in outlet.listeners:
                 outlet.listeners.remove(leg)
-                if not outlet.listeners:
-                    del self._outlets[key]
+        self._outlets = [outlet for outlet in self._outlets if outlet.listeners]
+        self.choose()
 
-    def tick(self, heard: dict[Leg, FloatArray], tick: int) -> Iterable[Delivery]:
-        """Mix the hops of this tick for everyone; returns what is to be sent."""
+    def choose(self) -> None:
+        """Follow what the listeners' `plain` says now: at once, or between two packets for those who share one."""
+        for outlet in self._outlets:
+            wishes = {self._wish(leg) for leg in outlet.listeners}
+            if len(wishes) == 1:
+                outlet.wanted = wishes.pop()
+        self._sorted = False
+
+    def _wish(self, listener: Leg) -> frozenset[Leg]:
+        """Return the speakers that a listener hears, and wants to hear plain."""
+        return frozenset(leg for leg in self.legs if leg.call in listener.plain and _hears(listener, leg))
+
+    def _shared(self) -> list[Outlet]:
+        return [outlet for outlet in self._outlets if outlet.own is None]
+
+    def tick(self, enhanced: dict[Leg, FloatArray], plain: Hops, tick: int) -> Iterator[Delivery]:
+        """Mix the hops of this tick for everyone; yields what is to be sent.
+
+        `enhanced` holds the hop of all who spoke; `plain` is asked for theirs where somebody listens plain.
+        """
         self._total[:] = 0
-        for leg, hop in heard.items():
+        for leg, hop in enhanced.items():
             if not leg.hears_itself:
                 self._total += hop
-        for (who, _), outlet in self._outlets.items():
-            own = heard.get(who) if who else None
-            if own is None:
-                yield from outlet.put(self._total, tick)
-            elif who and who.hears_itself:
-                yield from outlet.put(own, tick)
-            else:
-                np.subtract(self._total, own, out=self._mix)
-                yield from outlet.put(self._mix, tick)
+        differences: dict[Leg, FloatArray] = {}
+
+        def difference(leg: Leg) -> FloatArray:
+            if leg not in differences:
+                differences[leg] = plain(leg) - enhanced[leg] if leg in enhanced else self._silence
+            return differences[leg]
+
+        for outlet in self._outlets:
+            mix = self._heard_by(outlet.own, enhanced)
+            if outlet.wanted or outlet.shares:
+                self._mix[:] = mix
+                mix = self._mix
+                outlet.turn_plain(mix, difference)
+            yield from outlet.put(mix, tick)
+        if not self._sorted:
+            self._sort(tick)
+
+    def _heard_by(self, own: Leg | None, enhanced: dict[Leg, FloatArray]) -> FloatArray:
+        """Return the mix in which everyone is enhanced."""
+        said = enhanced.get(own, self._silence) if own else self._silence
+        if own and own.hears_itself:
+            return said
+        return self._total if said is self._silence else np.subtract(self._total, said, out=self._mix)
+
+    def _sort(self, tick: int) -> None:
+        """Between two packets, part those who do not want the same any more, and join those who hear the same."""
+        shared = self._shared()
+        if not all(outlet.ends_packet(tick) for outlet in shared):
+            return
+        for outlet in shared:
+            for leg in [leg for leg in outlet.listeners if self._wish(leg) != outlet.wanted]:
+                outlet.listeners.remove(leg)
+                alone = outlet.branch()
+                alone.wanted, alone.listeners = self._wish(leg), [leg]
+                self._outlets.append(alone)
+        self._outlets = [outlet for outlet in self._outlets if outlet.listeners]
+        first: dict[tuple[str, frozenset[Leg]], Outlet] = {}
+        for outlet in self._shared():
+            same = first.setdefault((outlet.codec, outlet.wanted), outlet) if outlet.settled else outlet
+            if same is not outlet:
+                same.listeners += outlet.listeners
+                self._outlets.remove(outlet)
+        self._sorted = all(outlet.settled for outlet in self._shared())
+
+
+def _hears(listener: Leg, speaker: Leg) -> bool:
+    if listener is speaker:
+        return listener.hears_itself
+    return speaker.speaker is not None and not listener.hears_itself and not speaker.hears_itself

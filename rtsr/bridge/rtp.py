@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import struct
 import time
@@ -48,7 +49,7 @@ class RtpLeg(asyncio.DatagramProtocol):
         self._leg.deliver = self._deliver
         self._transport: asyncio.DatagramTransport | None = None
         self._caller: tuple[Any, ...] | None = None
-        self._heard_s = 0.0
+        self._heard_s = -math.inf
         self._source, self._number = secrets.randbits(32), secrets.randbits(16)
         self._origin = secrets.randbits(32)
 

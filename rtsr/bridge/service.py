@@ -30,9 +30,9 @@ from .page import files
 from .rtp import RtpLeg
 
 RETRY_AFTER_S = 10
-READ_S = 10.0  # that a request's body may take
 SWEEP_S = 1.0
 LONGEST_NAME = 64
+MOST_PLAIN = 1_000  # calls that one listener may name: as many as a room may have peers
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = logging.getLogger("rtsr.bridge")
@@ -53,7 +53,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except InvalidSetting as error:
         return refuse(400, str(error))
     except TimeoutError:
-        return refuse(408, f"expected the request within {READ_S:g} s")
+        return refuse(408, f"expected the request within {whip.READ_S:g} s")
     except (web.HTTPException, asyncio.CancelledError, ConnectionError):
         raise
     except Exception:
@@ -198,13 +198,16 @@ class Service:
         return call if call is not None and call.leg.room == request.match_info["room"] else None
 
     async def change(self, request: web.Request) -> web.Response:
-        """Change a speaker for everyone who hears it: {"bypass": true}."""
+        """Change how a speaker is heard by everyone, {"bypass": true}, or by one listener, {"plain": [CALL, ...]}."""
         body, call = await read_json(request), self._call(request)
         if call is None:
             raise web.HTTPNotFound(text="no such call")
-        if set(body) != {"bypass"} or not isinstance(body["bypass"], bool):
-            raise InvalidSetting('expected {"bypass": true} or {"bypass": false}')
-        await self.calls.bypass(call, body["bypass"])
+        if set(body) == {"bypass"} and isinstance(body["bypass"], bool):
+            await self.calls.bypass(call, body["bypass"])
+        elif set(body) == {"plain"}:
+            await self.calls.choose(call, ids_of(body["plain"]))
+        else:
+            raise InvalidSetting('expected {"bypass": true}, {"bypass": false} or {"plain": [CALL, ...]}')
         return web.json_response(call.stats())
 
     async def hang_up(self, request: web.Request) -> web.Response:
@@ -217,7 +220,7 @@ class Service:
 async def read_json(request: web.Request) -> dict[str, Any]:
     """Return a request's body; raises `InvalidSetting` for what is no JSON object, `TimeoutError` for a slow one."""
     try:
-        async with asyncio.timeout(READ_S):
+        async with asyncio.timeout(whip.READ_S):
             body = await request.json()
     except (ValueError, RecursionError):
         raise InvalidSetting("expected a JSON object") from None
@@ -234,6 +237,15 @@ def wish_of(body: dict[str, Any]) -> Wish:
     if not isinstance(echo, bool) or not isinstance(name, str) or len(name) > LONGEST_NAME:
         raise InvalidSetting(f"expected echo to be true or false, and name a text of at most {LONGEST_NAME} characters")
     return Wish(narrow_hz=narrow_hz, echo=echo, name=name)
+
+
+def ids_of(plain: Any) -> frozenset[str]:
+    """Return the calls that a listener wants to hear plain; raises `InvalidSetting`."""
+    if not isinstance(plain, list) or len(plain) > MOST_PLAIN:
+        raise InvalidSetting(f"plain: expected a list of at most {MOST_PLAIN} calls")
+    if not all(isinstance(one, str) and NAME.fullmatch(one) for one in plain):
+        raise InvalidSetting("plain: expected ids of calls, as GET /rooms/ROOM tells them")
+    return frozenset(plain)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ KINDS = {
     "whip": Wish(kind="whip", speaks=True, listens=False, name="WHIP"),
     "whep": Wish(kind="whep", speaks=False, listens=True),
 }
-READ_S = 10.0
+READ_S = 10.0  # that a request's body may take
 MOST_CANDIDATES = 32  # in one fragment
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,12 +21,30 @@ BackendName = Annotated[
 CutoffText = Annotated[str, typer.Option("--cutoff", help="Where the received band ends: auto, or a number of Hz.")]
 
 app = typer.Typer(
-    help="Real-time speech super-resolution: narrowband voice in, wideband voice out, 10 ms later.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _version(asked: bool) -> None:
+    if not asked:
+        return
+    try:
+        typer.echo(f"rtsr {importlib.metadata.version('rtsr')}")
+    except importlib.metadata.PackageNotFoundError:
+        typer.echo("rtsr, a checkout that is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def rtsr(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Real-time speech super-resolution: narrowband voice in, wideband voice out, 10 ms later."""
 
 
 def main() -> None:
@@ -37,12 +57,26 @@ def main() -> None:
     except RtsrError as error:
         fail(str(error))
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}")  # a full disk, no permission: what the user can mend
+        sys.exit(1)
 
 
 def fail(message: str) -> None:
     """Print one error line to stderr."""
     errors.print("[bold red]error:[/] ", end="")
     errors.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make the folder that results will go to, before the work that fills it; raises `InvalidSetting`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidSetting(f"expected a folder to write to, got {folder}, which cannot be made") from error
+    return folder
 
 
 def parse_cutoff(text: str) -> float | str:

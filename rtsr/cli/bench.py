@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,29 +15,26 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..backend import GPU_BACKENDS, Backend, has_nvidia, installed, load
-from ..errors import BackendFailed, MissingDependency, Regression
+from ..errors import BackendFailed, InvalidSetting, MissingDependency, Regression
 from ..net.weights import Weights
-from . import Model, app, errors
+from . import Model, app, errors, make_folder
 
 if TYPE_CHECKING:
     from ..eval.bench.latency import Times
     from ..eval.bench.record import Row
 
 console = Console()
-bench_app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
-app.add_typer(bench_app, name="bench")
-
-Backends = Annotated[list[str] | None, typer.Option("--backend", help="Only this one; may be given several times.")]
-Save = Annotated[bool, typer.Option(help="Append the rows to the results.")]
-Check = Annotated[bool, typer.Option("--check", help="Fail where a stored figure of this machine kind was better.")]
-Results = Annotated[Path, typer.Option(help="Folder of the stored rows.")]
-Out = Annotated[Path, typer.Option(help="Folder for pictures and the page.")]
-Seconds = Annotated[float, typer.Option(min=0.2, help="Of audio in each latency run.")]
-Most = Annotated[int | None, typer.Option(min=1, help="Voices to try at most; 512 on a CPU, 65536 on a GPU.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Times that every system is measured in turn.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads at most; as many as there are cores if not given.")]
-
 RESULTS, OUT = Path("bench/results"), Path("out/bench")
+SECONDS, SECONDS_ALONE = 5.0, 20.0
+
+
+class What(StrEnum):
+    """What can be measured."""
+
+    ALL = "all"
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+    COMPARE = "compare"
 
 
 @dataclass
@@ -47,22 +45,34 @@ class Findings:
     times: dict[str, Times] = field(default_factory=dict)
 
 
-@bench_app.callback()
-def everything(
-    context: typer.Context,
+@app.command()
+def bench(
+    what: Annotated[What, typer.Argument(help="Which of these.")] = What.ALL,
     model: Model = "voice-16k",
-    backend: Backends = None,
-    seconds: Seconds = 5.0,
-    most: Most = None,
-    save: Save = True,
-    check: Check = False,
-    results: Results = RESULTS,
-    out: Out = OUT,
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", help="Only this one; may be given several times.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.2, help="Of audio in each latency run; 5, or 20 where only that is measured.")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Voices to try at most; 512 on a CPU, 65536 on a GPU.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="At most; as many as there are cores.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that every system is compared in turn.")] = 5,
+    save: Annotated[bool, typer.Option(help="Append the rows to the results.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail where a stored figure of this machine kind was better.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Folder for pictures and the page.")] = OUT,
 ) -> None:
-    """Measure this machine in under two minutes and say in words what it can carry.
+    """Measure this machine and say in words what it can carry: all of it takes less than two minutes.
 
-    Without a command: latency, throughput on all cores, start-up and memory. Rows go to RESULTS, pictures and a page
-    to OUT.
+    latency times one stream's hops, stage by stage: flat out, at a call's pace, and beside busy neighbours; and the
+    start. throughput adds voices until a tick takes longer than a hop, for 1 to all threads. compare times ours, the
+    AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each. all is latency, throughput
+    on all cores, start-up and memory. Rows go to RESULTS, pictures and a page to OUT.
 
     Examples:
 
@@ -72,76 +82,43 @@ def everything(
 
         rtsr bench compare
     """
-    if context.invoked_subcommand is not None:
-        return
+    if what is not What.COMPARE:
+        from ..eval.figure import pyplot
+
+        pyplot()  # what is missing is said before anything is measured, not after
+        make_folder(out)
+    if save:
+        make_folder(results)
     findings = Findings()
-    _latency(findings, model, backend, seconds)
-    _throughput(findings, model, backend, most, None, only_all=True)
-    _start(findings, model, backend)
+    if what in (What.ALL, What.LATENCY):
+        _latency(findings, model, backend, seconds or (SECONDS if what is What.ALL else SECONDS_ALONE))
+    if what in (What.ALL, What.THROUGHPUT):
+        _throughput(findings, model, backend, most, threads, only_all=what is What.ALL)
+    if what in (What.ALL, What.LATENCY):
+        _start(findings, model, backend)
+    if what is What.COMPARE:
+        _compare(findings, model, backend, rounds)
     _conclude(findings, save, check, results, out)
 
 
-@bench_app.command()
-def latency(
-    model: Model = "voice-16k",
-    backend: Backends = None,
-    seconds: Seconds = 20.0,
-    save: Save = True,
-    check: Check = False,
-    results: Results = RESULTS,
-    out: Out = OUT,
-) -> None:
-    """Time one stream's hops, stage by stage: flat out, at a call's pace, and beside busy neighbours; and the start."""
-    findings = Findings()
-    _latency(findings, model, backend, seconds)
-    _start(findings, model, backend)
-    _conclude(findings, save, check, results, out)
-
-
-@bench_app.command()
-def throughput(
-    model: Model = "voice-16k",
-    backend: Backends = None,
-    most: Most = None,
-    threads: Threads = None,
-    save: Save = True,
-    check: Check = False,
-    results: Results = RESULTS,
-    out: Out = OUT,
-) -> None:
-    """Add voices until a tick takes longer than a hop, for 1 to all threads."""
-    findings = Findings()
-    _throughput(findings, model, backend, most, threads, only_all=False)
-    _conclude(findings, save, check, results, out)
-
-
-@bench_app.command()
-def compare(
-    model: Model = "voice-16k",
-    backend: Backends = None,
-    rounds: Rounds = 5,
-    save: Save = True,
-    check: Check = False,
-    results: Results = RESULTS,
-    out: Out = OUT,
-) -> None:
-    """Time ours, the AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each."""
+def _compare(findings: Findings, model: str, backend: list[str] | None, rounds: int) -> None:
     from ..eval.bench import compare as comparing
 
     weights = Weights.find(model)
     systems = [comparing.ours(m, weights) for m in _models(model, backend) if m.name != "null"]
+    if not systems:
+        raise InvalidSetting("expected a backend that runs the network to compare with, got null alone")
     systems += [comparing.audio_unet(weights.spec.rate, causal=causal) for causal in (False, True)]
     systems += comparing.interpolations(weights.spec.rate)
     with _progress("comparing", (rounds + 1) * len(systems)) as advance:
         seconds = comparing.measure(systems, rounds, advance)
-    rows = comparing.rows(systems, seconds)
+    findings.rows["compare"] = rows = comparing.rows(systems, seconds)
     table = Table("system", "s per s of audio", f"× {systems[0].name}", "GMAC/s", "× ours", title="cost, one thread")
     for row in rows:
         macs = f"{row['macs_per_s'] / 1e9:.2f}" if row["macs_per_s"] else ""
         more = f"{row['macs_times_ours']:.0f}" if row["macs_times_ours"] else ""
         table.add_row(row["system"], f"{row['s_per_audio_s']:.4f}", f"{row['times_ours']:.2f}", macs, more)
     console.print(table)
-    _conclude(Findings({"compare": rows}), save, check, results, out)
 
 
 def _models(model: str, names: list[str] | None) -> list[Backend]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import MissingDependency
+from ..errors import InvalidSetting, MissingDependency
 from . import app
 
 
@@ -53,5 +53,7 @@ def bridge(
         **{"tls_cert": str(tls[0]) if tls else None, "tls_key": str(tls[1]) if tls else None},
     }
     settings = make_settings(config, given)
+    if settings.rtp is None and (room or codec):
+        raise InvalidSetting("--room and --codec: expected --rtp HOST:PORT, the telephone leg that they are about")
     to_stderr()
     Service(settings).run()

@@ -13,7 +13,7 @@ from rich.table import Table
 from ..backend import load
 from ..errors import MissingDependency
 from ..net.weights import Weights, shipped
-from . import BackendName, Model, app, errors
+from . import BackendName, Model, app, errors, make_folder
 
 if TYPE_CHECKING:
     from ..eval.demo import Demo
@@ -41,6 +41,7 @@ def demo(
     from ..eval import demo as demonstration
 
     opened = load(model, backend)
+    make_folder(out)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("streaming as fast as it goes" if fast else "streaming in real time", total=1.0)

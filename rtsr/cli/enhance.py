@@ -13,12 +13,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..backend import Backend, load
 from ..dsp.windows import FloatArray
-from ..enhance import Settings, enhance_blocks, enhance_file
+from ..enhance import Aligned, Settings, enhance_blocks, enhance_file
 from ..errors import InvalidSetting, RtsrError
 from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff
 
 PIPE = "-"
-RECORD = "run.json"  # in the folder of a training run
 PIPE_BLOCK_MS = 10
 FULL_SCALE = 32768
 
@@ -48,11 +47,15 @@ def enhance(
 
         arecord -t raw -f S16_LE -r 8000 | rtsr enhance - - | aplay -t raw -f S16_LE -r 16000
     """
-    if (Path(model) / RECORD).is_file():
-        _enhance_offline(model, Path(source), Path(target), force)
-        return
+    if Path(model).is_dir():
+        from ..eval.systems import is_run
+
+        if is_run(model):
+            _enhance_offline(model, Path(source), Path(target), force)
+            return
     opened = load(model, backend)
     settings = Settings(rate, parse_cutoff(cutoff), gain)
+    Aligned(opened, opened.spec.rate, 1, settings)  # a setting that cannot be is said once, not for every file
     if PIPE in (source, target):
         if (source, target) != (PIPE, PIPE):
             raise InvalidSetting(f"expected - for both IN and OUT or for neither, got {source} and {target}")
@@ -60,8 +63,9 @@ def enhance(
         return
     jobs = _jobs(Path(source), Path(target))
     failed = _enhance_all(jobs, opened, settings, force)
-    if failed:
+    if failed and len(jobs) > 1:
         fail(f"{failed} of {len(jobs)} files failed")
+    if failed:
         raise typer.Exit(1)
 
 
@@ -111,9 +115,11 @@ def _enhance_all(jobs: list[tuple[Path, Path]], model: Backend, settings: Settin
                     force=force,
                     progress=lambda done, total, task=task: progress.update(task, completed=done, total=total),  # type: ignore[misc]
                 )
-            except RtsrError as error:
-                fail(str(error))
+            except RtsrError as error:  # of a setting only the file's own rate is left to be wrong
+                fail(f"{source}: {error}" if isinstance(error, InvalidSetting) else str(error))
                 failed += 1
+                progress.remove_task(task)
+                continue
             if len(jobs) > 1:
                 progress.remove_task(task)
     return failed

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..errors import InvalidSetting
-from . import BackendName, app, errors
+from . import BackendName, app, errors, make_folder
 
 if TYPE_CHECKING:
     from ..eval.evaluate import Line, Row
@@ -40,7 +40,7 @@ def evaluate(
     visqol: Annotated[bool, typer.Option("--visqol", help="ViSQOL too: pip install 'rtsr[visqol]'.")] = False,
     harm: Annotated[
         bool, typer.Option("--harm", help="Only check what has to pass as it is: tones, music, wideband.")
-    ] = (False),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, spread over all.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every file's row here as well.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None,
@@ -72,6 +72,9 @@ def evaluate(
         _check_harm(voice, files)
         return
     lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
+    for folder in (json and json.parent, report):
+        if folder is not None:
+            make_folder(folder)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("", total=len(files) * len(lines))
@@ -119,14 +122,16 @@ def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[Syste
 
 def lines_of(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) -> list[Line]:
     """Return the clean lines at each cutoff and the telephone's conditions."""
-    from ..eval.conditions import parse, read_noises
+    from ..eval.conditions import NOISE, parse, read_noises
     from ..eval.evaluate import Line
 
     spec = voice.model.spec
     lines = [Line(cutoff_hz=c) for c in _parse_cutoffs(cutoffs, spec.cutoff_min_hz, spec.cutoff_max_hz)]
     if conditions is not None:
         named = parse(conditions)
-        noises = read_noises(noise, spec.rate) if "noise" in named else []
+        noises = read_noises(noise, spec.rate) if NOISE in named else []
+        if NOISE in named and not noises:
+            raise InvalidSetting(f"expected a folder of noise for the condition noise, got {noise}: see --noise")
         lines += [Line(name, noises=noises) for name in named]
     return lines
 

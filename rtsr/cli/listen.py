@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import InvalidSetting
-from . import BackendName, app
+from . import BackendName, app, make_folder
 from .evaluate import lines_of, open_systems
 
 
@@ -59,5 +59,6 @@ def listen(
     rate = voice.model.spec.rate
     files = recordings(speech, split, rate, limit)
     lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
+    make_folder(out)
     examples = [example(path, line, systems, rate) for line in lines for path in files]
     console.print(f"open {write_page(out, examples, rate, seed)} in a browser")

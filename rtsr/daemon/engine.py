@@ -68,6 +68,7 @@ class Engine:
         self.told = self.worker.report()
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
+        self.priority = ""  # the worker's, in words
         self.reconnects = 0
         self.began = time.monotonic()
         self._calls, self._called = (0, 0), [0.0, 0.0]
@@ -90,7 +91,6 @@ class Engine:
         self._open()
 
     def _work(self) -> None:
-        self.tell("priority", ask_for_real_time())
         try:
             self.worker.run()
         except BaseException as error:
@@ -105,9 +105,16 @@ class Engine:
         self.plan = self._make_plan(list_devices())
         self.worker.wire.settle()
         self.host.open(self.plan, self.worker.wire)
+        self._hurry()
         self.worker.relearn()
         self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
         self._looked = time.monotonic()
+
+    def _hurry(self) -> None:
+        """Give the worker the priority that it needs beside the callbacks that there are now."""
+        before, self.priority = self.priority, ask_for_real_time(self._thread.native_id or 0)
+        if self.priority != before:
+            self.tell("priority", self.priority)
 
     def _make_plan(self, devices: list[Device]) -> Plan:
         source, sink = self.settings.input, self.settings.output

@@ -31,6 +31,7 @@ class Ends(ctypes.Structure):
         ("ring_size", c_int64),
         *((name, c_void_p) for name in ("heard", "taken", "made", "played", "flowing", "shift", "muted")),
         ("burst", c_int64),
+        ("bell", c_void_p),
     ]
 
     @classmethod
@@ -39,7 +40,7 @@ class Ends(ctypes.Structure):
         places = (w.HEARD, w.TAKEN, w.MADE, w.PLAYED, w.FLOWING, w.SHIFT, w.MUTED)
         addresses = (wire.head[place:].ctypes.data for place in places)
         tape, ring = wire.tape, wire.ring
-        return cls(tape.ctypes.data, len(tape), ring.ctypes.data, len(ring), *addresses, burst)
+        return cls(tape.ctypes.data, len(tape), ring.ctypes.data, len(ring), *addresses, burst, wire.bell)
 
 
 class Numbers(ctypes.Structure):

@@ -1,6 +1,8 @@
 """Asking for real-time scheduling, politely: directly where that is allowed, else through rtkit, else not at all.
 
 Only the worker asks for good. PortAudio's threads may spin on a sound server's, and what spins must not have priority.
+Where a host runs its callbacks in real time, as JACK does, the worker gets just their priority. With less, the blocks
+with which a device catches up would all be asked for before the worker had its turn; with more, it would hold them up.
 """
 
 from __future__ import annotations
@@ -48,25 +50,36 @@ def hurried() -> Iterator[None]:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def ask_for_real_time() -> str:
-    """Give the calling thread real-time priority if anybody may; returns one line that says how it went."""
+def ask_for_real_time(thread: int = 0) -> str:
+    """Give a thread, 0 for the calling one, real-time priority if anybody may; returns one line on how it went.
+
+    It is as high as the highest among the process's threads, and at least `PRIORITY`.
+    """
     if not hasattr(os, "sched_setscheduler"):
         return "real-time scheduling: not on this system"
+    priority = max([PRIORITY, *_priorities()])
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
-        return f"real-time scheduling: SCHED_FIFO {PRIORITY}"
+        os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        return f"real-time scheduling: SCHED_FIFO {priority}"
     except PermissionError:
-        return _ask_rtkit()
+        return _ask_rtkit(thread or threading.get_native_id(), priority)
 
 
-def _ask_rtkit() -> str:
+def _priorities() -> Iterator[int]:
+    """The real-time priority of each thread of this process, 0 where it has none."""
+    for task in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            yield os.sched_getparam(int(task.name)).sched_priority
+
+
+def _ask_rtkit(thread: int, priority: int) -> str:
     import resource
 
     resource.setrlimit(resource.RLIMIT_RTTIME, (BUDGET_US, BUDGET_US))
     request = [
         *("dbus-send", "--system", "--print-reply", "--reply-timeout=500", "--dest=org.freedesktop.RealtimeKit1"),
         *("/org/freedesktop/RealtimeKit1", "org.freedesktop.RealtimeKit1.MakeThreadRealtimeWithPID"),
-        *(f"uint64:{os.getpid()}", f"uint64:{threading.get_native_id()}", f"uint32:{PRIORITY}"),
+        *(f"uint64:{os.getpid()}", f"uint64:{thread}", f"uint32:{priority}"),
     ]
     try:
         done = subprocess.run(request, capture_output=True, text=True, timeout=1, check=False)
@@ -74,5 +87,5 @@ def _ask_rtkit() -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"real-time scheduling: refused, and rtkit cannot be asked ({error})"
     if done.returncode == 0:
-        return f"real-time scheduling: SCHED_RR {PRIORITY} by rtkit"
+        return f"real-time scheduling: SCHED_RR {priority} by rtkit"
     return f"real-time scheduling: refused, also by rtkit ({' '.join(said)}); allow rtprio in limits.conf"

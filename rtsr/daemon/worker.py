@@ -26,7 +26,6 @@ RETRY_S, RETRY_MOST_S = 1.0, 30.0
 WARM_UP_S = 0.8  # of the past that a new model hears before it speaks
 CATCH_UP = 4  # hops a new model takes while the old one takes one
 PERCENTILES = (50, 95, 99)
-NAP_S, NAP_SHARE = 0.0005, 0.3  # at least, and of the time until a hop is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +156,12 @@ class Worker:
         """Take hop after hop, sleeping in between, until `stop`: the calling thread is the worker's."""
         while not self._stopping:
             if not self.step():
-                time.sleep(max(NAP_S, NAP_SHARE * (self.hop - self.wire.waiting) / self.rate))
+                self.wire.wait()
 
     def stop(self) -> None:
         """Let `run` return within a few milliseconds."""
         self._stopping = True
+        self.wire.wake()
 
     def relearn(self) -> None:
         """Learn anew how full the ring is to be, as after a device was opened."""

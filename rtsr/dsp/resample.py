@@ -15,10 +15,18 @@ STOP_DB = 80.0
 MOST_PHASES = 50_000  # a filter has so many branches; rates without a common divisor would take gigabytes
 
 
-def lowpass(centre: int, stop_width: float, cutoff: float) -> NDArray[np.float64]:
+def half_or_width(other: float) -> float:
+    """Return the half length in samples that a transition takes, or the transition that a half length allows.
+
+    The transition is in cycles a sample, for 80 dB; their product is fixed, so either gives the other (Kaiser 1974).
+    """
+    return (STOP_DB - 7.95) / (2 * 14.36 * other)
+
+
+def lowpass(centre: int, cutoff: float) -> NDArray[np.float64]:
     """Return a Kaiser-windowed sinc, 2 * centre + 1 taps with unit gain at 0 Hz (Kaiser 1974).
 
-    `cutoff` is the -6 dB point in cycles a sample; `stop_width` from pass to stop is what the length allows.
+    `cutoff` is the -6 dB point in cycles a sample; `half_or_width(centre)` is what lies between pass and stop.
     """
     n = np.arange(-centre, centre + 1)
     beta = 0.1102 * (STOP_DB - 8.7)
@@ -84,12 +92,11 @@ class Resampler:
             prototype = np.zeros(centre + 1)
             prototype[-1] = 1
         else:
-            stop_width = (STOP_DB - 7.95) / (14.36 * 2 * centre)
             finest = self.up * self.rate_in
             cutoff = self.rate_in / 2 / finest
             if self.down > self.up:
-                cutoff = self.rate_out / 2 / finest - stop_width / 2
-            prototype = float(self.up) * lowpass(centre, stop_width, cutoff)
+                cutoff = self.rate_out / 2 / finest - half_or_width(centre) / 2
+            prototype = float(self.up) * lowpass(centre, cutoff)
         taps = -(-len(prototype) // self.up)
         padded = np.zeros(taps * self.up)
         padded[: len(prototype)] = prototype

@@ -218,7 +218,7 @@ class Rows:
         self.memory.gain_now[row] = self.gain[row]
 
     def move(self, source: int, target: int) -> None:
-        """Copy all that one row remembers and is set to over another."""
-        for whole in vars(self.memory).values():
+        """Copy all that one row remembers and is set to over another, and what it received last."""
+        for whole in (self.received, *vars(self.memory).values()):
             whole[target] = whole[source]
         self.fixed[target], self.gain[target] = self.fixed[source], self.gain[source]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ..errors import CorruptWeights, InvalidAudio, InvalidSetting
 from ..net.baselines import AudioUNet, network
 from ..net.unet import Baseline, macs_per_sample
 from .conditions import Heard
-from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
+from .narrow import reach, sinc_upsample, spline_upsample
 from .systems import RECORD, SPLINE_REACH, Facts, is_run
 
 CHECKPOINT = "checkpoint.pt"
@@ -53,14 +54,14 @@ class Offline:
                 f"expected the folder of a baseline's run with {CHECKPOINT} and {RECORD}, got {folder}"
             )
         told = json.loads((Path(folder) / RECORD).read_text())["baseline"]
-        net = network(told["name"], told["factor"])
         try:
+            name, factor, rate = told["name"], told["factor"], told["rate"]
+            net = network(name, factor)
             net.load_state_dict(torch.load(Path(folder) / CHECKPOINT, "cpu", weights_only=True)["net"])
-        except (RuntimeError, KeyError) as error:
-            raise CorruptWeights(
-                f"{folder} holds no {told['name']} for a factor of {told['factor']}: {error}"
-            ) from error
-        return cls(f"{told['name']} x{told['factor']}", net, told["rate"])
+        except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CorruptWeights(f"{folder}: {CHECKPOINT} is not that of the network in {RECORD} ({reason})") from error
+        return cls(f"{name} x{factor}", net, rate)
 
     def widen(self, low: FloatArray) -> FloatArray:
         """Return (samples * factor,), aligned with what was received."""
@@ -75,11 +76,10 @@ class Offline:
 
     def facts(self, heard: Heard, rate: int) -> Facts:
         """Count its numbers and operations, and how far it and its interpolation look ahead."""
-        filter_taps = (STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / self.rate)
         interpolation = {
             "low": 0.0,
             "spline": SPLINE_REACH * self.factor,
-            "sinc": filter_taps / 2,
+            "sinc": reach(self.rate),
             "short sinc": SHORT_SINC,
         }[self.net.starts_from]
         ahead = self.net.look_ahead() * self.net.step + interpolation

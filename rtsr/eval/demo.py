@@ -13,9 +13,10 @@ from ..errors import InvalidSetting
 from ..io.file import ArraySink, FileSource, open_to_read, open_to_write
 from ..io.reblock import Reblock
 from ..session import Counters, Session
-from .evaluate import SINC, model_name, restore_all
-from .figure import spectrograms
+from .evaluate import restore_all
+from .figure import pyplot, spectrograms
 from .metrics import Scores, score
+from .systems import SINC, model_name
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "demo"
 RECEIVED, SIBLING = RECORDINGS / "prompt-8k.wav", RECORDINGS / "prompt-16k.flac"
@@ -45,6 +46,7 @@ def run(model: Backend, out: Path, *, paced: bool, progress: Callable[[float], N
     The prompt is what a telephone gave; its 16 kHz sibling was processed differently and is only shown. The
     scores come from the sibling narrowed by ourselves. `progress` hears the part that is done, from 0 to 1.
     """
+    pyplot()  # what is missing is said before the prompt is played, not after
     received, rate = read_mono(RECEIVED)
     truth, rate_out = read_mono(SIBLING)
     if model.spec.rate != rate_out:

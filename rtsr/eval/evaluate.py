@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
-from ..errors import InvalidSetting
+from ..errors import InvalidAudio, InvalidSetting
 from ..io.file import find_audio, open_to_read
 from .conditions import CLEAN, Heard, clean, hear
 from .metrics import Scores, mean_scores, score
-from .systems import SINC, Facts, Sinc, Spline, System, Voice, model_name
+from .systems import Facts, Sinc, Spline, System, Voice
 
-__all__ = ["SINC", "Line", "Row", "evaluate", "model_name", "read_truth", "recordings", "restore_all", "write_json"]
+SHORTEST_S = 0.01  # a spline wants two samples of the narrowest band
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ def recordings(where: Path, split: str | None, rate: int, limit: int | None, cor
 
     Of the manifest's, only those of corpora whose names begin with `corpus`.
     """
+    if not where.is_dir():
+        raise InvalidSetting(f"expected a folder of recordings, got {where}")
     if split is None:
         files = find_audio(where)
     else:
@@ -81,11 +85,17 @@ def recordings(where: Path, split: str | None, rate: int, limit: int | None, cor
 
 
 def read_truth(path: Path, rate: int) -> FloatArray:
-    """Read one recording as mono at the model's rate; raises `InvalidSetting` for another rate."""
+    """Read one recording as mono at the model's rate.
+
+    Raises `InvalidSetting` for another rate, `InvalidAudio` where there is less than a hop or what is no number.
+    """
     with open_to_read(path) as opened:
         if opened.samplerate != rate:
             raise InvalidSetting(f"{path}: expected wideband recordings at {rate} Hz, got {opened.samplerate} Hz")
-        return opened.read(dtype="float32", always_2d=True).mean(axis=1)
+        truth: FloatArray = opened.read(dtype="float32", always_2d=True).mean(axis=1)
+    if len(truth) < SHORTEST_S * rate or not np.isfinite(truth).all():
+        raise InvalidAudio(f"{path}: expected {1000 * SHORTEST_S:.0f} ms or more of finite samples to judge by")
+    return truth
 
 
 def evaluate(

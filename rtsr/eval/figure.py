@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,7 @@ def spectrograms(panels: dict[str, tuple[FloatArray, int]], path: Path, title: s
 
     All share the time axis, the frequency axis of the highest rate and the colour scale of the loudest.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingDependency("matplotlib", "report", "drawing spectrograms") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     top = max(rate for _, rate in panels.values()) / 2000
     figure, axes = plt.subplots(len(panels), 1, figsize=(9, 2.4 * len(panels)), sharex=True, squeeze=False)
     for axis, (name, (samples, rate)) in zip(axes[:, 0], panels.items(), strict=True):
@@ -35,9 +30,26 @@ def spectrograms(panels: dict[str, tuple[FloatArray, int]], path: Path, title: s
     axes[-1, 0].set_xlabel("seconds")
     figure.suptitle(title)
     figure.colorbar(image, ax=axes[:, 0], label="dB under the loudest", fraction=0.03, pad=0.02)
+    save(figure, path)
+
+
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, drawing to files; raises `MissingDependency`."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise MissingDependency("matplotlib", "demo", "drawing pictures") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG and let it go."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, bbox_inches="tight")
-    plt.close(figure)
+    pyplot().close(figure)
 
 
 def power_db(samples: FloatArray, rate: int) -> FloatArray:

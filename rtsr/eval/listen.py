@@ -15,7 +15,8 @@ from ..errors import InvalidSetting
 from .page import Example, document, sound, title_of
 from .systems import SPLINE
 
-EQUAL = "equal"
+CHOICES = ("a", "b", "equal")  # what the page saves
+NEITHER = CHOICES.index("equal")
 
 SCRIPT = """
 const trials = JSON.parse(document.getElementById("trials").textContent);
@@ -106,11 +107,11 @@ def tally(paths: Sequence[Path]) -> list[Tally]:
     votes: dict[tuple[str, str], list[int]] = {}
     for path in paths:
         try:
-            cast = [(v["a"], v["b"], v["vote"]) for v in json.loads(path.read_text())["votes"]]
+            cast = [(str(v["a"]), str(v["b"]), CHOICES.index(v["vote"])) for v in json.loads(path.read_text())["votes"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidSetting(f"expected votes that the page of rtsr listen saved, got {path}: {error}") from error
         for a, b, choice in cast:
             first, second = sorted((a, b))
             counts = votes.setdefault((first, second), [0, 0, 0])
-            counts[2 if choice == EQUAL else int((a if choice == "a" else b) == second)] += 1
+            counts[choice if choice == NEITHER or a == first else 1 - choice] += 1
     return [Tally(one, other, *counts) for (one, other), counts in sorted(votes.items())]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..dsp.resample import half_or_width, lowpass
 from ..errors import InvalidAudio, InvalidSetting, MissingDependency
 
-STOP_DB = 80.0
 TRANSITION_HZ = 50.0
 
 
@@ -22,7 +22,7 @@ def narrow(audio: ArrayLike, rate: float, cutoff_hz: float) -> NDArray[np.float3
     """Return the audio without anything above `cutoff_hz`, at the same rate, length and time.
 
     A windowed sinc, flat up to 50 Hz below the cutoff, -6 dB at 25 Hz below it and -80 dB from the cutoff on;
-    silence is assumed before and after the audio. Source: Kaiser 1974, the window of a given attenuation.
+    silence is assumed before and after the audio.
     """
     samples, taps = _mono(audio), _lowpass(rate, cutoff_hz)
     return _convolve_centred(samples, taps).astype(np.float32)
@@ -64,6 +64,11 @@ def spline_upsample(low: ArrayLike, factor: int) -> NDArray[np.float32]:
     return np.asarray(spline(position), np.float32)
 
 
+def reach(rate: float) -> float:
+    """Return how many samples at `rate` the filters here look ahead, and back."""
+    return half_or_width(TRANSITION_HZ / rate)
+
+
 def _mono(audio: ArrayLike) -> NDArray[np.float64]:
     samples = np.asarray(audio, np.float64)
     if samples.ndim != 1 or not samples.size:
@@ -83,11 +88,7 @@ def _lowpass(rate: float, cutoff_hz: float) -> NDArray[np.float64]:
     """Return an odd number of symmetric taps with gain 1 at 0 Hz, stopping at the cutoff."""
     if not TRANSITION_HZ < cutoff_hz <= rate / 2:
         raise InvalidSetting(f"expected a cutoff in {TRANSITION_HZ:g}..{rate / 2:g} Hz, got {cutoff_hz:g}")
-    half = int(np.ceil((STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / rate) / 2))
-    middle = (cutoff_hz - TRANSITION_HZ / 2) / rate
-    ideal = np.sinc(2 * middle * np.arange(-half, half + 1))
-    taps = ideal * np.kaiser(2 * half + 1, 0.1102 * (STOP_DB - 8.7))
-    return np.asarray(taps / taps.sum())
+    return lowpass(int(np.ceil(reach(rate))), (cutoff_hz - TRANSITION_HZ / 2) / rate)
 
 
 def _convolve_centred(samples: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:

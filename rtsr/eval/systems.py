@@ -11,10 +11,10 @@ from ..backend import load
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..enhance import enhance
-from ..errors import MissingDependency
+from ..errors import InvalidSetting, MissingDependency
 from ..net.weights import Weights
 from .conditions import Heard
-from .narrow import STOP_DB, TRANSITION_HZ, sinc_upsample, spline_upsample
+from .narrow import reach, sinc_upsample, spline_upsample
 
 if TYPE_CHECKING:
     from .baseline import Offline
@@ -52,8 +52,7 @@ class Sinc:
 
     def facts(self, heard: Heard, rate: int) -> Facts:
         """Half of the interpolation's filter lies ahead."""
-        taps = (STOP_DB - 7.95) / (14.36 * TRANSITION_HZ / rate)
-        return Facts(look_ahead_ms=0 if heard.rate == rate else 1000 * taps / 2 / rate)
+        return Facts(look_ahead_ms=0 if heard.rate == rate else 1000 * reach(rate) / rate)
 
     def restore(self, heard: Heard, rate: int) -> FloatArray | None:
         """Return the interpolated recording."""
@@ -100,7 +99,10 @@ def model_name(model: Backend) -> str:
 def is_run(path: str | Path) -> bool:
     """Whether this is the folder of a baseline's training run."""
     record = Path(path) / RECORD
-    return record.is_file() and "baseline" in json.loads(record.read_text())
+    try:
+        return record.is_file() and "baseline" in json.loads(record.read_text())
+    except (ValueError, TypeError) as error:
+        raise InvalidSetting(f"{record} is no record of a training run: {error}") from error
 
 
 def open_baseline(folder: str | Path) -> Offline:

@@ -7,11 +7,17 @@ The tape keeps the last seconds as they were heard; nobody empties it, each read
 the worker made of it. `play` takes from the ring; where the ring has run dry it goes on with the plain voice from the
 tape, delayed alike, and comes back when the ring holds its cushion again: at the same latency, and without a step.
 
-Everything lies in one block of memory, so that a native callback needs one pointer.
+Everything lies in one block of memory, so that a native callback needs one pointer. On Linux a bell lies there too, a
+semaphore: `capture` posts it where a hop is there, and the worker sleeps on it. A device that stood still comes back
+with a burst of blocks, as every driver does that catches up with its clock; a worker that looks by the clock sleeps
+through it, one that is woken keeps up.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -45,13 +51,31 @@ UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
 WAITED, HELD, LEARNING, UNSETTLED = range(58, 62)
 VOICE = 62  # which is heard now
 START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
-HEAD = 80
+BELL = 80  # the semaphore
+HEAD = 88
 
 NONE, PLAIN, RING = 0, 1, 2  # voices
+
+HAS_BELL = sys.platform == "linux"  # elsewhere there are no semaphores without a name
+NAP_S, NAP_SHARE = 0.0005, 0.3  # without a bell: at least, and of the time until a hop is there
 
 # places among the levels, float32
 LAST, TAIL, MIX, PEAK_IN, PEAK_OUT = 0, 1, 2, 8, 9
 LEVELS = 16
+
+
+if HAS_BELL:
+    _post: Any = types.ExternalFunction("sem_post", types.int32(types.intp))
+
+    @njit(nogil=True, cache=True)
+    def _ring(head: IntArray) -> None:
+        _post(head[BELL:].ctypes.data)
+
+else:
+
+    @njit(nogil=True, cache=True)
+    def _ring(head: IntArray) -> None:
+        pass
 
 
 @njit(nogil=True, cache=True)
@@ -70,6 +94,8 @@ def capture(head: IntArray, levels: FloatArray, tape: FloatArray, block: FloatAr
         peak = max(peak, abs(x))
     levels[PEAK_IN] = peak
     store_release(head, HEARD, heard + len(block))
+    if heard + len(block) - load_acquire(head, TAKEN) >= head[HOP]:
+        _ring(head)
     head[CAPTURE_CALLS] += 1
 
 
@@ -252,11 +278,31 @@ class Wire:
         }
         for place, value in fixed.items():
             self.head[place] = value
+        self._libc = ctypes.CDLL(None) if HAS_BELL else None
+        if self._libc is not None:
+            self._libc.sem_init(ctypes.c_void_p(self.bell), 0, 0)
 
     @property
     def address(self) -> int:
         """Where the memory lies, for a native callback; the Wire must outlive it."""
         return int(self.memory.ctypes.data)
+
+    @property
+    def bell(self) -> int:
+        """Where the semaphore lies that is posted where a hop is there; 0 where there is none."""
+        return int(self.head[BELL:].ctypes.data) if HAS_BELL else 0
+
+    def wait(self) -> None:
+        """Sleep until a hop may be there, or somebody calls `wake`; the worker's."""
+        if self._libc is not None:
+            self._libc.sem_wait(ctypes.c_void_p(self.bell))
+        else:
+            time.sleep(max(NAP_S, NAP_SHARE * (self.hop - self.waiting) / self.rate))
+
+    def wake(self) -> None:
+        """End a `wait`, or the next one; any thread."""
+        if self._libc is not None:
+            self._libc.sem_post(ctypes.c_void_p(self.bell))
 
     def capture(self, block: FloatArray) -> None:
         """Append a block (samples, channels) to the tape."""

@@ -38,11 +38,16 @@ class Weights:
 
     @classmethod
     def find(cls, name_or_path: str | Path) -> Weights:
-        """Open the manifest of a shipped model by name, or any by its path; raises `UnknownName`, `CorruptWeights`."""
+        """Open the manifest of a shipped model by name, or any by its path. Raises `UnknownName`, `CorruptWeights`."""
         path = Path(name_or_path)
         if path.suffix != ".json":
             path = SHIPPED / f"{name_or_path}.json"
         if not path.is_file():
+            if name_or_path and Path(name_or_path).is_dir():
+                raise InvalidSetting(
+                    f"expected a model's name or the path of its manifest, got the folder {name_or_path}: "
+                    "rtsr export makes a model of a training run"
+                )
             raise UnknownName("model", str(name_or_path), shipped())
         try:
             manifest = json.loads(path.read_text())

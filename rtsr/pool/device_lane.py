@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
+from torch import Tensor
 
 from ..backend.graph import GraphBackend, GraphState, Replays
 from ..net.rows import DeviceRows
 from ..stream import NOTHING_MISSING, filters
+
+if TYPE_CHECKING:
+    from ..dsp.windows import FloatArray
 
 
 class DeviceLane:
@@ -21,6 +27,8 @@ class DeviceLane:
         self.name = model.name
         self.failures: list[Exception] = []
         self._to_clear: dict[int, float] = {}  # slot: gain at that time
+        self._received: dict[int, Tensor] = {}  # by how many rows ran: where each recorded tick leaves it
+        self._ran = 0
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
         self._path = DeviceRows(spec, *filters(spec, rate, rate_out), rows, NOTHING_MISSING * spec.rate, model.device)
         self._state: GraphState = model.new_state(rows)
@@ -41,6 +49,7 @@ class DeviceLane:
         if self._to_clear:
             self._clear()
         self._replays.run(rows)
+        self._ran = rows
 
     def _work(self, rows: int) -> None:
         """One tick: host to device, the path, device to host; all of it in the order of the device's stream."""
@@ -49,6 +58,7 @@ class DeviceLane:
         hops, active, fixed, gain = (whole[:rows].to(device, non_blocking=True) for whole in inputs)
         column = active.unsqueeze(1)
         received, spectrum, told = self._path.enter(hops, column, fixed)
+        self._received[rows] = received
         generated = self.model.advance(self._state, spectrum, told, active, self._all_rows)
         self._out[:rows].copy_(self._path.leave(generated, received, column, gain), non_blocking=True)
 
@@ -59,6 +69,11 @@ class DeviceLane:
     def settings(self, slot: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
         return float(self._fixed[slot]), float(self._gain[slot])
+
+    def received(self, slot: int) -> FloatArray:
+        """Copy the received band of a row's last hop from the device: only for who asks, nothing in the tick."""
+        whole: FloatArray = self._received[self._ran][slot].cpu().numpy()
+        return whole
 
     def clear(self, slot: int) -> None:
         """Make a row that of a new stream with the settings it has: with the next tick, all that are due at once."""
@@ -81,4 +96,6 @@ class DeviceLane:
         state = self._state
         for whole in (*self._path.remembered(), *state.rings.values(), state.memory, state.heard):
             whole[target] = whole[source]
+        if source < self._ran:
+            self._received[self._ran][target] = self._received[self._ran][source]
         self._fixed[target], self._gain[target] = self._fixed[source], self._gain[source]

@@ -37,6 +37,9 @@ class AnyLane(Protocol):
     def settings(self, slot: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
 
+    def received(self, slot: int) -> FloatArray:
+        """Return what a row's hop in `out` was laid over: the received band alone, (hop_out,), on the host."""
+
     def clear(self, slot: int) -> None:
         """Make a row that of a new stream with the settings it has."""
 
@@ -106,6 +109,10 @@ class Lane:
     def settings(self, slot: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
         return float(self.path.fixed[slot]), float(self.path.gain[slot])
+
+    def received(self, slot: int) -> FloatArray:
+        """Return the received band of a row's last hop."""
+        return self.path.received[slot]
 
     def clear(self, slot: int) -> None:
         """Make a row that of a new stream with the settings it has."""

@@ -72,10 +72,21 @@ class Outputs:
 
     def __getitem__(self, row: int) -> FloatArray:
         """Return a row's hop (hop_out,), float32; raises KeyError where it stalled or is not open."""
+        voice = self._moved(row)
+        return voice.seats.hop_of(voice.seat)
+
+    def plain(self, row: int) -> FloatArray:
+        """Return that hop without the generated band, as `bypass` would give it, beside the other; raises KeyError.
+
+        Made with every hop; on a device it is fetched when asked for.
+        """
+        voice = self._moved(row)
+        return voice.seats.plain_hop_of(voice.seat)
+
+    def _moved(self, row: int) -> Voice:
         if row not in self:
             raise KeyError(row)
-        voice = self._voices[row]
-        return voice.seats.hop_of(voice.seat)
+        return self._voices[row]
 
     def __iter__(self) -> Iterator[int]:
         return (row for row in self._voices if row in self)
@@ -90,8 +101,8 @@ class Pool:
     Rows join, leave, stall and reset alone. `push` may be called by one other thread a row, though not while that row
     is opened, reset or closed; everything else by the ticking thread. With `threads` the rows are spread over as many
     shards, each run by a thread of its own from end to end. A tick allocates nothing; opening the first row of a pair
-    of rates does. Rates are such that a hop is a whole number of samples. `rtsr.capacity.admission_limit` measures
-    what `limit` this machine can keep. Where the model fails, `spare` goes on; `failures` has what was raised.
+    of rates does. Rates are such that a hop is a whole number of samples. `rtsr.pool.capacity.admission_limit`
+    measures what `limit` this machine can keep. Where the model fails, `spare` goes on; `failures` has what was raised.
     """
 
     def __init__(self, model: Backend, limit: int = 64, threads: int = 1, spare: Backend | None = None) -> None:

@@ -241,3 +241,7 @@ class Seats:
     def hop_of(self, seat: int) -> FloatArray:
         """Return the hop that the last tick gave this voice."""
         return self.lane.out[self._slot_of[seat]]
+
+    def plain_hop_of(self, seat: int) -> FloatArray:
+        """Return that hop without the generated band."""
+        return np.clip(self.lane.received(int(self._slot_of[seat])), -1, 1)

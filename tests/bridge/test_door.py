@@ -56,6 +56,28 @@ def test_origins(origin, known):
     assert Door((), ("https://named.example",)).knows(request) is known
 
 
+@pytest.mark.parametrize(
+    ("host", "meant"),
+    [
+        ("127.0.0.1:8443", True),
+        ("localhost:8443", True),
+        ("[::1]:8443", True),
+        ("named.example", True),
+        ("evil.example:8443", False),  # a page whose name was given our address
+        ("127.0.0.1.evil.example", False),
+        ("[", False),
+    ],
+)
+def test_without_tokens_only_requests_to_this_machine_are_meant_for_us(host, meant):
+    request = make_mocked_request("GET", "/rooms/x", headers={"Host": host})
+    assert Door((), ("https://named.example",)).means(request) is meant
+    assert Door(("secret",), ()).means(make_mocked_request("GET", "/", headers={"Host": "bridge.example"}))
+
+
+def test_any_bytes_in_a_header_are_a_wrong_token():
+    assert not Door(("secret",), ()).opens(b"Bearer \xff\xfe".decode("utf-8", "surrogateescape"))
+
+
 def test_the_page_asks_nobody_else_and_nothing_but_the_page_is_served():
     served = files()
     assert set(served) == {"", "index.html", "style.css", "app.js", "call.js", "sound.js", "icon.svg"}

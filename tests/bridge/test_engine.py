@@ -12,6 +12,7 @@ from rtsr.bridge.leg import INBOX, Leg, Speaker
 from rtsr.bridge.mix import MIX_RATE
 from rtsr.errors import PoolFull
 
+LISTENERS = ("own", "shares", "stays")
 TONES = {"a": 300.0, "b": 700.0, "c": 1100.0}
 
 
@@ -188,6 +189,50 @@ def test_the_generated_band_is_heard_and_bypass_leaves_it_out(generating, tone):
     one.engine.stop()
 
 
+def test_listeners_choose_for_themselves_without_a_click(generating):
+    """Whether a listener has an outlet of its own or shares one; others hear none of it."""
+    one, rng = Played(generating), np.random.default_rng(0)
+    one.leg("a", (0.1 * rng.standard_normal(7 * 48_000)).astype(np.float32), PCMU)
+    legs = {name: one.leg(name, np.zeros(7 * 48_000, np.float32) if name == "own" else None) for name in LISTENERS}
+
+    def high_bands() -> dict[str, float]:
+        one.heard.clear()
+        one.run(1.5)
+        power = {name: np.abs(np.fft.rfft(one.sound(name)[-48_000:])) ** 2 for name in LISTENERS}
+        return {n: 10 * np.log10(p[5_000:7_500].sum() / p[300:3_400].sum()) for n, p in power.items()}
+
+    one.run(2)
+    for plain in ({"a"}, frozenset()):
+        for name in ("own", "shares"):
+            legs[name].plain = frozenset(plain)
+            one.engine.choose(legs[name]).result()
+        now = high_bands()
+        for name, level in now.items():
+            chose = plain and name in ("own", "shares")
+            assert level < now["stays"] - 10 if chose else level == pytest.approx(now["stays"], abs=1)
+    for stamps in (one.stamps[name] for name in LISTENERS):
+        assert set(np.diff(stamps)) == {960}
+    one.engine.stop()
+
+
+@pytest.mark.parametrize("codec", [OPUS, PCMU])
+def test_who_changes_to_another_encoder_hears_no_seam(played, tone, codec):
+    """Listeners part and meet again while a steady tone plays, whose plain voice is the same here."""
+    played.leg("a", tone(TONES["a"], 4, 48_000))
+    legs = [played.leg(name, codec=codec) for name in "xyz"]
+    played.run(1)
+    for count in range(12):
+        legs[count % 3].plain = frozenset() if legs[count % 3].plain else frozenset("a")
+        played.engine.choose(legs[count % 3]).result()
+        played.run(0.215)
+    rate = RATES[codec]
+    for name in "xyz":
+        steady = played.sound(name)[rate // 2 :]
+        assert np.abs(np.diff(steady)).max() < 1.3 * 0.3 * 2 * np.pi * TONES["a"] / rate
+        assert set(np.diff(played.stamps[name])) == {rate // 50}
+    assert len(played.engine._rooms["r"]._outlets) == len({leg.plain for leg in legs}) + 1
+
+
 def test_a_flood_is_cut_off(null):
     one = Played(null)
     leg = one.leg("a", np.zeros(960, np.float32))
@@ -210,6 +255,30 @@ def test_a_leg_that_makes_it_fail_is_let_go_and_the_others_go_on(played, tone, c
     assert "bad" in caplog.text
     assert len(played.engine.pool) == 1
     assert played.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
+
+
+def test_an_order_whose_client_went_away_stops_nobody(null):
+    played = Played(null)
+    leg = played.leg("x")
+    engine = played.engine
+    engine._ticking = True  # as if the clock ran: orders wait for the next tick
+    gone, stays = engine.bypass(leg, True), engine.bypass(leg, False)
+    fails = engine.leave(Leg("y", "nowhere", None, None, OPUS))
+    fails.cancel()
+    assert gone.cancel()
+    engine.tick(0.0)
+    assert stays.done()
+    assert stays.exception() is None
+    assert engine.failed is None
+
+
+def test_orders_are_obeyed_when_the_clock_has_stopped(null, monkeypatch):
+    engine = Played(null).engine
+    monkeypatch.setattr(engine, "tick", lambda now_s: 1 / 0)
+    engine.start()
+    engine._thread.join(5)
+    assert isinstance(engine.failed, ZeroDivisionError)
+    engine.leave(Leg("x", "r", None, None, OPUS)).result(1)
 
 
 def test_the_clock_keeps_time_and_its_thread_ends(null):

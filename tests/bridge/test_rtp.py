@@ -6,7 +6,11 @@ import random
 
 import pytest
 
-from rtsr.bridge.rtp import HEADER, parse
+from rtsr.bridge import rtp
+from rtsr.bridge.calls import Calls
+from rtsr.bridge.config import Settings
+from rtsr.bridge.engine import Engine
+from rtsr.bridge.rtp import HEADER, RtpLeg, parse
 
 PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
 
@@ -48,3 +52,13 @@ def test_any_bytes_are_read_or_refused():
     for _ in range(20_000):
         found = parse(bytes([rng.choice([0x80, 0x90, 0xA0, 0xBF]), 0]) + rng.randbytes(rng.randrange(60)), 0)
         assert found is None or found[2]
+
+
+def test_a_caller_is_heard_also_just_after_the_machine_started(null, monkeypatch):
+    said: list[object] = []
+    leg = RtpLeg(Settings(), Calls(Engine(null, 2, print), Settings(), 2))
+    monkeypatch.setattr(leg._leg.speaker, "put", said.append)
+    monkeypatch.setattr(rtp.time, "monotonic", lambda: 1.0)
+    leg.datagram_received(PLAIN, ("127.0.0.1", 9))
+    leg.datagram_received(PLAIN, ("127.0.0.1", 10))  # another, while one speaks
+    assert len(said) == 1

@@ -90,12 +90,13 @@ class Platform:
         outputs = self.pool.tick()
         assert set(outputs) == speaking
         for row in speaking:
-            self.compare(self.callers[row], outputs[row])
+            self.compare(self.callers[row], outputs[row], outputs.plain(row))
 
-    def compare(self, caller: Caller, got: np.ndarray) -> None:
+    def compare(self, caller: Caller, got: np.ndarray, plain: np.ndarray) -> None:
         start = (caller.hops - 1) * caller.alone.hop
         expected = caller.alone.process(caller.said[start : start + caller.alone.hop])
         self.worst = max(self.worst, float(np.abs(got - expected).max()))
+        self.worst = max(self.worst, float(np.abs(plain - caller.alone._received.clip(-1, 1)).max()))
         self.generated = max(self.generated, float(np.abs(caller.alone._generated).max()))
         self.compared += 1
 
@@ -137,14 +138,35 @@ def test_the_shipped_model_in_a_full_pool(null):
     assert platform.worst <= BOUND
 
 
+def test_the_plain_voice_is_what_bypass_gives_and_outlasts_a_leaver(generating):
+    """Rows that move when another leaves take both of their hops along."""
+    pool = Pool(generating, limit=4)
+    leaver, voice, bypassed = (pool.open(8000, 48000, cutoff=2000.0, bypass=bypass) for bypass in (False, False, True))
+    added = 0.0
+    for hop in voice_like(0.2, 8000).reshape(-1, 40):
+        for row in (leaver, voice, bypassed):
+            pool.push(row, hop)
+        outputs = pool.tick()
+        np.testing.assert_array_equal(outputs.plain(voice), outputs[bypassed])
+        added = max(added, float(np.abs(outputs[voice] - outputs.plain(voice)).max()))
+    assert added > 0.05
+    plain = outputs.plain(bypassed)
+    pool.open(8000, 48000)
+    pool.close(leaver)
+    np.testing.assert_array_equal(outputs.plain(bypassed), plain)
+    pool.close(voice)
+    np.testing.assert_array_equal(outputs.plain(bypassed), plain)
+
+
 def test_a_stalled_row_waits_and_is_counted(null):
     pool = Pool(null, limit=4)
     first, second = pool.open(8000), pool.open(8000)
     pool.push(first, noise(40))
     outputs = pool.tick()
     assert (first in outputs, second in outputs, len(outputs)) == (True, False, 1)
-    with pytest.raises(KeyError):
-        outputs[second]
+    for ask in (outputs.__getitem__, outputs.plain):
+        with pytest.raises(KeyError):
+            ask(second)
     assert (pool.counters.hops, pool.counters.stalls, pool.counters.ticks) == (1, 1, 1)
 
 

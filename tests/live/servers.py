@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 RATE = 48_000
-PRIORITY = 4  # of a server, real-time; under PulseAudio's own threads
+PRIORITY = 4  # of a server and of what plays and records, real-time; under PulseAudio's own threads
 CONF = """load-module module-native-protocol-unix auth-anonymous=1
 load-module module-null-sink sink_name=A norewinds=1 format=float32le rate=48000 channels=1
 load-module module-null-sink sink_name=B norewinds=1 format=float32le rate=48000 channels=1
@@ -30,6 +30,13 @@ def wait_for(what: Callable[[], object], seconds: float = 10.0, why: str = "") -
     while not what():
         assert time.monotonic() < deadline, f"not within {seconds} s: {why or what}"
         time.sleep(0.02)
+
+
+def hurry(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Let it run in real time where that is allowed: what else the machine does is not to decide what is heard."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(PRIORITY))
+    return process
 
 
 class Server:
@@ -79,9 +86,7 @@ class Server:
     def _run(self, *command: str) -> None:
         with (self.folder / "log").open("ab") as log:
             process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        with contextlib.suppress(PermissionError):  # what else the machine does is not to decide what is heard
-            os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(PRIORITY))
-        self.running.append(process)
+        self.running.append(hurry(process))
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """End it, or kill it, and wait for its end."""
@@ -120,7 +125,7 @@ class Recorder:
 
     def __init__(self, server: Server, source: str) -> None:
         command = ["parec", "-d", source, "--format=float32le", f"--rate={RATE}", "--channels=1", "--latency-msec=5"]
-        self.process = subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE)
+        self.process = hurry(subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE))
         self.raw = bytearray()
         self.began = np.inf
         self.count = 0
@@ -154,7 +159,7 @@ def play(server: Server, sink: str, signal_: np.ndarray) -> subprocess.Popen[byt
     raw = server.folder / f"play-{time.monotonic_ns()}.raw"
     raw.write_bytes(np.ascontiguousarray(signal_, "<f4").tobytes())
     command = ["paplay", "--raw", "-d", sink, "--format=float32le", f"--rate={RATE}", "--channels=1", str(raw)]
-    return subprocess.Popen(command, env=server.env)
+    return hurry(subprocess.Popen(command, env=server.env))
 
 
 def missing_programs(*programs: str) -> list[str]:

@@ -5,9 +5,10 @@ import { View } from "./sound.js";
 
 const POLL_MS = 500;
 const $ = (id) => document.getElementById(id);
-const state = { call: null, context: null, views: [], timer: null, busy: false };
+const state = { call: null, context: null, views: [], busy: false, said: "", failing: false };
 
 function say(text, bad = false) {
+  if (!bad) state.said = text;
   $("status").textContent = text;
   $("status").classList.toggle("bad", bad);
 }
@@ -39,35 +40,37 @@ async function join(more = {}) {
   if (state.busy || state.call) return;
   state.busy = true;
   say("Connecting …");
+  let call = null;
   try {
     if (!navigator.mediaDevices) throw new Error("A browser gives its microphone to https and localhost alone.");
     const microphone = await navigator.mediaDevices.getUserMedia(constraints());
+    const wishes = { room: $("room").value, token: $("token").value, name: $("name").value, codec: $("codec").value, echo: false, ...more };
+    call = state.call = new Call(microphone, wishes, ended);
     await listMicrophones();
-    const wishes = { room: $("room").value, token: $("token").value, name: $("name").value, codec: $("codec").value, ...more };
-    state.call = new Call(microphone, wishes, ended);
-    await state.call.start();
-    await show();
-    say(more.echo ? "Connected: speak, and you hear yourself." : `In room “${wishes.room}”.`);
+    await call.start();
+    await show(call);
+    if (!call.over) say(wishes.echo ? "Connected: speak, and you hear yourself." : `In room “${wishes.room}”.`);
   } catch (error) {
-    if (state.call) state.call.end("failed");
+    if (call && call.over) return; // `ended` has said why
+    if (call) call.end("left");
     say(explain(error), true);
   } finally {
     state.busy = false;
   }
 }
 
-async function show() {
-  const { call } = state;
+async function show(call) {
   $("speaker").srcObject = call.remote;
   state.context = new AudioContext();
   await state.context.resume();
+  if (call.over) return;
   state.views = [
     new View(state.context, call.microphone, $("spectrum-in"), $("level-in")),
     new View(state.context, call.remote, $("spectrum-out"), $("level-out")),
   ];
   entered(true);
-  state.timer = setInterval(look, POLL_MS);
-  await look();
+  await look(call);
+  watch(call);
 }
 
 function entered(yes) {
@@ -77,26 +80,34 @@ function entered(yes) {
 }
 
 function ended(reason) {
-  clearInterval(state.timer);
   state.views.forEach((view) => view.stop());
   if (state.context) state.context.close();
-  Object.assign(state, { call: null, context: null, views: [], timer: null });
+  Object.assign(state, { call: null, context: null, views: [], failing: false });
   $("speaker").srcObject = null;
   $("speakers").replaceChildren();
   entered(false);
-  say(reason === "left" ? "Left." : `The call has ended (${reason}).`, reason !== "left");
+  say(reason === "left" ? "Left." : `The call has ended: ${reason}.`, reason !== "left");
 }
 
-async function look() {
-  const { call } = state;
-  if (!call) return;
+/** Look again and again, never twice at a time: a slow bridge is not asked more often than it answers. */
+async function watch(call) {
+  while (!call.over) {
+    await new Promise((done) => setTimeout(done, POLL_MS));
+    if (!call.over) await look(call);
+  }
+}
+
+async function look(call) {
   try {
-    const [room, figures] = await Promise.all([call.look(), call.measure()]);
-    if (state.call !== call) return;
-    const mine = room.calls.find((one) => one.id === call.id);
+    const [{ calls, mine }, figures] = await Promise.all([call.look(), call.measure()]);
+    if (call.over) return;
+    if (state.failing) say(state.said);
+    state.failing = false;
     showFigures(figures, mine);
-    showSpeakers(room.calls);
+    showSpeakers(call, calls);
   } catch (error) {
+    if (call.over) return;
+    state.failing = true;
     say(explain(error), true);
   }
 }
@@ -129,36 +140,42 @@ function element(kind, text) {
 }
 
 /** One row a speaker, kept while it stays, so that a button does not vanish under a finger. */
-function showSpeakers(calls) {
+function showSpeakers(call, calls) {
   const list = $("speakers");
   const speaking = calls.filter((one) => one.speaker);
   for (const row of [...list.children]) if (!speaking.some((one) => one.id === row.dataset.call)) row.remove();
   for (const one of speaking) {
-    const row = [...list.children].find((known) => known.dataset.call === one.id) || list.appendChild(makeRow(one));
+    const row = [...list.children].find((known) => known.dataset.call === one.id) || list.appendChild(makeRow(call, one));
     const { speaker } = one;
     row.querySelector("meter").value = speaker.level_out_db;
-    const button = row.querySelector("button");
-    button.setAttribute("aria-pressed", String(!speaker.bypass));
-    button.textContent = speaker.bypass ? "plain" : "enhanced";
+    showChoice(row.querySelector("button"), speaker.bypass, call.plain.has(one.id));
     row.querySelector("small").textContent =
       `${speaker.codec}, ${speaker.rate_hz / 1000} kHz · waits ${ms(speaker.delay_ms)} · jitter ${ms(speaker.jitter_ms)} · ` +
       `lost ${speaker.lost} · late ${speaker.late} · underruns ${speaker.underruns}`;
   }
 }
 
-function makeRow(one) {
+function showChoice(button, forAll, plain) {
+  button.disabled = forAll;
+  button.setAttribute("aria-pressed", String(!forAll && !plain));
+  button.textContent = forAll ? "plain for all" : plain ? "plain" : "enhanced";
+}
+
+function makeRow(call, one) {
   const row = document.createElement("li");
   row.dataset.call = one.id;
-  const own = state.call && one.id === state.call.id ? " (you)" : "";
+  const own = one.id === call.id ? " (you)" : "";
   const meter = Object.assign(document.createElement("meter"), { min: -60, max: 0, value: -60 });
   meter.setAttribute("aria-label", `Level of ${one.name || "this speaker"}`);
   const button = element("button", "enhanced");
   button.type = "button";
-  button.title = "enhanced or plain, for everyone in the room";
+  button.title = "enhanced or plain, in your ears alone";
+  button.hidden = !call.hears(one);
   button.addEventListener("click", async () => {
-    const on = button.getAttribute("aria-pressed") === "true";
-    await state.call.bypass(one.id, on).catch((error) => say(explain(error), true));
-    await look();
+    const chosen = call.choose(one.id, !call.plain.has(one.id));
+    showChoice(button, false, call.plain.has(one.id));
+    await chosen.catch((error) => call.over || say(explain(error), true));
+    await look(call);
   });
   row.append(element("strong", (one.name || one.kind) + own), meter, button, document.createElement("small"));
   return row;
@@ -174,14 +191,16 @@ $("own").addEventListener("click", (event) => {
   if (narrow) join({ echo: true, narrow_hz: narrow, codec: "" });
 });
 $("microphone").addEventListener("change", async () => {
-  if (!state.call) return;
+  const { call } = state;
+  if (!call) return;
   try {
-    await state.call.replace(await navigator.mediaDevices.getUserMedia(constraints()));
+    await call.replace(await navigator.mediaDevices.getUserMedia(constraints()));
+    if (call.over) return;
     state.views[0].stop();
-    state.views[0] = new View(state.context, state.call.microphone, $("spectrum-in"), $("level-in"));
+    state.views[0] = new View(state.context, call.microphone, $("spectrum-in"), $("level-in"));
   } catch (error) {
-    say(explain(error), true);
+    if (!call.over) say(explain(error), true);
   }
 });
 addEventListener("pagehide", () => state.call && state.call.end("left"));
-if (navigator.mediaDevices) listMicrophones();
+if (navigator.mediaDevices) listMicrophones().catch((error) => say(explain(error), true));

@@ -14,11 +14,13 @@ export class Call {
     this.wishes = wishes;
     this.ended = ended;
     this.place = null;
+    this.plain = new Set(); // calls that are heard without their generated band here
+    this.choices = 0; // what was told of `plain` before the last of them is old
     this.remote = new MediaStream();
     this.peer = new RTCPeerConnection({ iceServers: [] });
     this.peer.ontrack = (event) => this.remote.addTrack(event.track);
     this.peer.onconnectionstatechange = () => {
-      if (["failed", "closed"].includes(this.peer.connectionState)) this.end(this.peer.connectionState);
+      if (["failed", "closed"].includes(this.peer.connectionState)) this.end("the connection was lost");
     };
   }
 
@@ -60,7 +62,10 @@ export class Call {
     const headers = {};
     if (this.wishes.token) headers.Authorization = `Bearer ${this.wishes.token}`;
     if (body) headers["Content-Type"] = "application/json";
-    const reply = await fetch(path, { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE" });
+    const wish = { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE" };
+    const reply = await fetch(path, wish).catch(() => {
+      throw new Refused(0, "The bridge does not answer.");
+    });
     if (!reply.ok) {
       const told = await reply.json().catch(() => ({}));
       throw new Refused(reply.status, told.error || reply.statusText);
@@ -68,17 +73,35 @@ export class Call {
     return reply;
   }
 
-  /** Who is in the room, as the bridge tells. */
+  /** Who is in the room, as the bridge tells; ends the call where the bridge knows nothing of it any more. */
   async look() {
-    return (await this.ask("GET", `/rooms/${this.wishes.room}`)).json();
+    const { choices } = this;
+    const { calls } = await (await this.ask("GET", `/rooms/${this.wishes.room}`)).json();
+    const mine = calls.find((one) => one.id === this.id);
+    if (!mine) this.end("the bridge has ended it");
+    else if (choices === this.choices) this.plain = new Set(mine.plain);
+    return { calls, mine };
   }
 
-  async bypass(id, on) {
-    await this.ask("PATCH", `/rooms/${this.wishes.room}/calls/${id}`, { bypass: on });
+  /** Whether what a call of the room says is heard here: oneself alone, or all others who do not try their own voice. */
+  hears(one) {
+    return one.id === this.id ? one.echo : !one.echo && !this.wishes.echo;
+  }
+
+  /** Hear a speaker without its generated band, or with it; nobody else hears a difference. */
+  async choose(id, plain) {
+    this.plain[plain ? "add" : "delete"](id);
+    this.choices++;
+    try {
+      await this.ask("PATCH", this.place, { plain: [...this.plain] });
+    } finally {
+      this.choices++;
+    }
   }
 
   async replace(microphone) {
     const [track] = microphone.getAudioTracks();
+    if (this.over) return track.stop();
     await this.peer.getSenders()[0].replaceTrack(track);
     this.microphone.getTracks().forEach((old) => old.stop());
     this.microphone = microphone;
@@ -101,8 +124,12 @@ export class Call {
     return figures;
   }
 
+  get over() {
+    return !this.ended;
+  }
+
   end(reason) {
-    if (!this.ended) return;
+    if (this.over) return;
     const tell = this.ended;
     this.ended = null;
     if (this.place && reason === "left") this.ask("DELETE", this.place).catch(() => {});

@@ -16,7 +16,7 @@ from ...backend import Backend
 from ...dsp.windows import FloatArray
 from ...io.reblock import Reblock
 from ...stream import Stream
-from .record import Row, cores
+from .record import Row, begun, cores
 from .signal import hops
 
 RATE_IN = 8_000
@@ -141,10 +141,7 @@ def row(model: Backend, mode: str, measured: Measured) -> Row:
     spec, ms = model.spec, 1000 * measured.whole
     p50, p99, p999 = (float(p) for p in np.percentile(ms, (50, 99, 99.9)))
     return {
-        "key": f"latency, {model.model}, {model.name}, {mode}, {RATE_IN} to {spec.rate} Hz",
-        "watch": {"p50_ms": p50},
-        "model": model.model,
-        "backend": model.name,
+        **begun("latency", model.model, model.name, mode, f"{RATE_IN} to {spec.rate} Hz", p50_ms=p50),
         "mode": mode,
         "rates": [RATE_IN, spec.rate],
         "hops": len(ms),

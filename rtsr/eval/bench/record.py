@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ...errors import InvalidSetting
+
 PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "torch")
 LEAST_NOISE = 0.2  # of a figure: what a quiet machine varies by from one run to the next
 KEPT = 10  # of the newest stored rows are compared with
@@ -82,6 +84,11 @@ def _installed(distribution: str) -> bool:
         return False
 
 
+def begun(what: str, model: str, backend: str, *conditions: str, **watch: float) -> Row:
+    """Return how a row of a model on a backend begins: its key, what is watched, and whose it is."""
+    return {"key": ", ".join((what, model, backend, *conditions)), "watch": watch, "model": model, "backend": backend}
+
+
 def store(folder: Path, name: str, rows: Iterable[Row]) -> Path:
     """Append rows to FOLDER/NAME.jsonl and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,11 +100,17 @@ def store(folder: Path, name: str, rows: Iterable[Row]) -> Path:
 
 
 def stored(folder: Path, name: str) -> list[Row]:
-    """Return the rows of FOLDER/NAME.jsonl that were measured on this kind of machine, oldest first."""
+    """Return the rows of FOLDER/NAME.jsonl that were measured on this kind of machine, oldest first.
+
+    Raises `InvalidSetting` where a line is no JSON.
+    """
     path = folder / f"{name}.jsonl"
     if not path.exists():
         return []
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines() if line]
+    except ValueError as error:
+        raise InvalidSetting(f"expected a row of JSON a line, got {path}: {error}") from error
     here = machine()
     return [row for row in rows if row["machine"] == here]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...errors import MissingDependency
+from ..figure import pyplot, save
 from .latency import Times
 from .record import Row
 
@@ -47,7 +46,7 @@ def verdict(latency: list[Row], throughput: list[Row]) -> str:
 
 def budget(rows: list[Row], path: Path) -> None:
     """Draw where each backend's milliseconds go, one stacked bar a paced run, to a PNG."""
-    plt = _pyplot()
+    plt = pyplot()
     shown = [row for row in rows if row["mode"] != "paced, CPU loaded"]
     figure, (whole, close) = plt.subplots(1, 2, figsize=(12, 1.6 + 0.5 * len(shown)), sharey=True)
     names = [f"{row['backend']}, {row['mode']}" for row in shown]
@@ -60,7 +59,7 @@ def budget(rows: list[Row], path: Path) -> None:
         axis.set_xlabel("ms")
         axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     figure.suptitle("latency budget: all of it, and the median of each stage of computing", y=1.12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _budget_parts(row: Row) -> dict[str, float]:
@@ -81,7 +80,7 @@ def _compute_parts(row: Row) -> dict[str, float]:
 
 def histogram(times: dict[str, Times], deadline_ms: float, path: Path) -> None:
     """Draw how long hops took, one line a run, both axes logarithmic, to a PNG; times in ms."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(9, 4.5))
     low = min(float(t.min()) for t in times.values())
     high = max(2 * deadline_ms, *(float(t.max()) for t in times.values()))
@@ -90,12 +89,12 @@ def histogram(times: dict[str, Times], deadline_ms: float, path: Path) -> None:
     axis.axvline(deadline_ms, color="black", linestyle=":", label="a hop lasts")
     axis.set(xscale="log", yscale="log", xlabel="ms to compute one hop", ylabel="hops")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, path)
+    save(figure, path)
 
 
 def climbs(rows: list[Row], path: Path) -> None:
     """Draw p99 tick time against voices, one line a backend and number of threads, to a PNG."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(9, 4.5))
     for row in rows:
         voices, _, p99 = np.array(row["points"]).T
@@ -103,7 +102,7 @@ def climbs(rows: list[Row], path: Path) -> None:
     axis.axhline(rows[0]["deadline_ms"], color="black", linestyle=":", label="a hop lasts")
     axis.set(xscale="log", yscale="log", xlabel="voices", ylabel="p99 of a tick, ms")
     axis.legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def page(path: Path, words: str, pictures: list[Path], rows: list[Row]) -> None:
@@ -119,20 +118,3 @@ def page(path: Path, words: str, pictures: list[Path], rows: list[Row]) -> None:
     )
     table = f"<tr><th>what<th>figure<th>value{cells}"
     path.write_text(PAGE.format(title="rtsr bench", verdict=escape(words), pictures=images, table=table))
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingDependency("matplotlib", "demo", "drawing benchmarks") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, bbox_inches="tight")
-    _pyplot().close(figure)

@@ -11,7 +11,7 @@ from pathlib import Path
 import soundfile
 
 from ...errors import BackendFailed
-from .record import Row
+from .record import Row, begun
 from .signal import voice
 
 RATE_IN = 8_000
@@ -55,13 +55,8 @@ print(json.dumps({"resident_mb": resident, "torch_loaded": "torch" in sys.module
 def stream(model: str, backend: str) -> Row:
     """Open a model in a new process; returns the seconds of import, opening and the first hop, and the peak memory."""
     found = _child(STREAM, model, backend)
-    return {
-        "key": f"start, {Path(model).stem}, {backend}",
-        "watch": {"start_s": found["import_s"] + found["open_s"] + found["first_hop_s"]},
-        "model": Path(model).stem,
-        "backend": backend,
-        **found,
-    }
+    whole = found["import_s"] + found["open_s"] + found["first_hop_s"]
+    return {**begun("start", Path(model).stem, backend, start_s=whole), **found}
 
 
 def enhance(model: str, seconds: float = 10.0) -> Row:

@@ -12,7 +12,7 @@ import numpy as np
 from ...backend import GPU_BACKENDS, Backend
 from ...pool import Pool
 from ...pool.capacity import RATE_IN, Point, carried, measure
-from .record import Row
+from .record import Row, begun
 from .signal import hops
 
 RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
@@ -26,10 +26,7 @@ def row(model: Backend, threads: int, points: list[Point]) -> Row:
     watts = power(model, best.rows, threads)
     per_row = 1000 * best.p50_ms / best.rows
     return {
-        "key": f"throughput, {model.model}, {model.name}, {threads} threads",
-        "watch": {"us_per_row": per_row},
-        "model": model.model,
-        "backend": model.name,
+        **begun("throughput", model.model, model.name, f"{threads} threads", us_per_row=per_row),
         "threads": threads,
         "deadline_ms": hop_ms,
         "capacity": most,

@@ -36,6 +36,18 @@ RECORD = """async (seconds) => {
   for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
   return btoa(text);
 }"""
+MUTE = """{
+  const media = navigator.mediaDevices, take = media.getUserMedia.bind(media);
+  media.getUserMedia = async (wish) => {
+    const stream = await take(wish);
+    stream.getTracks().forEach((track) => (track.enabled = false));
+    return stream;
+  };
+}"""
+HANG_UP = """async (room) => {
+  const { calls } = await (await fetch(`/rooms/${room}`)).json();
+  await Promise.all(calls.map((one) => fetch(`/rooms/${room}/calls/${one.id}`, { method: "DELETE" })));
+}"""
 STRETCHES = 4  # that are listened to, at most
 WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
 
@@ -64,10 +76,11 @@ def open_page(browser, bridge: Bridge) -> Iterator[object]:
     """Call it: a new page of the bridge, alone in its context. Every page has to be free of errors in the end."""
     contexts, troubles, asked = [], [], []
 
-    def make(viewport: dict[str, int] = WIDE):
+    def make(viewport: dict[str, int] = WIDE, silent: bool = False):
         contexts.append(browser.new_context(viewport=viewport, permissions=["microphone"]))
         page = contexts[-1].new_page()
         page.set_default_timeout(30_000)
+        page.add_init_script(MUTE if silent else "")
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
         page.on("request", lambda request: asked.append(request.url))
@@ -96,6 +109,12 @@ def wait_for(page, selector: str) -> None:
 
 def record(page, seconds: float) -> np.ndarray:
     return np.frombuffer(base64.b64decode(page.evaluate(RECORD, seconds)), np.float32)
+
+
+def button_of(page, codec: str):
+    """The button of the speaker with a codec."""
+    wait_for(page, f"#speakers li:has-text('in {codec}')")
+    return page.locator("#speakers li", has_text=f"in {codec}").locator("button")
 
 
 def high_share_db(sound: np.ndarray) -> float:
@@ -137,6 +156,67 @@ def test_the_far_browser_hears_the_voice_enhanced_and_bypass_toggles_it(
     wait_for(listener, "#status:text('Left')")
 
 
+def test_two_listeners_hear_the_same_speaker_as_each_of_them_chose(open_page, bridge: Bridge, pictures: Path):
+    pages = {name: open_page(silent=name != "speaker") for name in ("speaker", "first", "second")}
+    for name, page in pages.items():
+        join(page, "choice", "pcmu" if name == "speaker" else "")
+    buttons = {name: button_of(pages[name], "pcmu") for name in ("first", "second")}
+
+    def shares() -> tuple[float, float]:
+        first, second = (high_share_db(record(pages[name], 2.5)) for name in buttons)
+        return first, second
+
+    assert buttons["first"].inner_text() == buttons["second"].inner_text() == "enhanced"
+    assert not button_of(pages["speaker"], "pcmu").is_visible(), "nobody hears itself in a room"
+    buttons["first"].click()
+    wait_for(pages["first"], "#speakers button:text-is('plain')")
+    plain, enhanced = shares()
+    assert plain < enhanced - 6
+    assert buttons["second"].inner_text() == "enhanced"
+    buttons["first"].click()
+    buttons["second"].click()
+    wait_for(pages["second"], "#speakers button:text-is('plain')")
+    wait_for(pages["first"], "#speakers button:text-is('enhanced') >> nth=0")
+    pages["second"].screenshot(path=pictures / "choice.png")
+    enhanced, plain = shares()
+    assert plain < enhanced - 6
+
+
+def test_who_leaves_or_is_hung_up_on_leaves_no_error_in_any_page(open_page, bridge: Bridge):
+    """Clicks and polls race the end of a call: of another's, which changes nothing, and of one's own, which is told."""
+    stays, leaves = open_page(), open_page()
+    for page in (leaves, stays):
+        join(page, "races")
+    wait_for(stays, "#speakers li >> nth=1")
+    button = stays.locator("#speakers li", has_not_text="(you)").locator("button").element_handle()
+    button.click()
+    leaves.click("#leave")
+    for _ in range(20):
+        button.evaluate("button => button.click()")
+    stays.wait_for_selector("#speakers li >> nth=1", state="detached")
+    assert "In room" in stays.inner_text("#status")
+    stays.evaluate(HANG_UP, "races")
+    wait_for(stays, "#status:text('The bridge has ended it')")
+    stays.wait_for_selector("#call", state="hidden")
+    join(stays, "races")
+    stays.reload()
+    wait_for(stays, "#join")
+
+
+def test_a_page_outlives_its_bridge(browser, start_bridge):
+    first = start_bridge("--backend", "null")
+    page = browser.new_page()
+    page.goto(first.url)
+    join(page, "restart")
+    first.close()
+    wait_for(page, "#status:text('The bridge does not answer')")
+    start_bridge("--backend", "null", "--listen", first.url.removeprefix("http://"))
+    wait_for(page, "#status:text('The call has ended')")
+    join(page, "restart")
+    assert "In room" in page.inner_text("#status")
+    page.close()
+
+
 @pytest.mark.parametrize("narrow", [8_000, 4_000])
 def test_one_alone_on_a_phone_hears_itself(open_page, narrow: int, pictures: Path):
     page = open_page(PHONE)
@@ -149,6 +229,9 @@ def test_one_alone_on_a_phone_hears_itself(open_page, narrow: int, pictures: Pat
     heard = record(page, 2.5)
     page.screenshot(path=pictures / f"phone-{narrow}.png", full_page=True)
     assert np.sqrt(np.mean(heard**2)) > 0.003
+    page.click("#speakers button")
+    wait_for(page, "#speakers button:text-is('plain')")
+    assert high_share_db(record(page, 2.5)) < high_share_db(heard) - 6
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.inner_text("#figures").count("ms") >= 4
 

@@ -7,10 +7,13 @@ import asyncio
 import numpy as np
 import pytest
 from listening import as_g711, at_48k, compare, demo_voice, enhanced
-from peers import Client, VoiceTrack
+from peers import Client, Peer, VoiceTrack
 from server import Bridge
 
 SILENCE = np.zeros(960, np.float32)
+NOISE = (0.1 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
+PLAIN_DB = -30.0  # of the energy above the telephone's band: enhanced noise has -15 to -25, plain noise less than -40
+PATIENCE_S = 10  # a busy machine is behind with what its programs hear
 
 
 async def until(condition, limit_s: float = 10.0) -> None:
@@ -69,28 +72,96 @@ def test_three_peers_hear_each_other(bridge: Bridge):
 
 
 def test_bypass_toggles_the_generated_band(bridge: Bridge):
-    rng = np.random.default_rng(0)
-    noise = (0.1 * rng.standard_normal(8000)).astype(np.float32)
-
-    async def call() -> tuple[float, float]:
+    async def call() -> None:
         async with Client(bridge.url) as client:
             listener = await client.call("bypass", VoiceTrack(SILENCE))
-            speaker = await client.call("bypass", VoiceTrack(noise, 8000, loop=True), codec="pcmu")
-            levels = []
-            for on in (False, True):
+            speaker = await client.call("bypass", VoiceTrack(NOISE, 8000, loop=True), codec="pcmu")
+            for on in (False, True, False):
                 async with client.http.patch(speaker.location, json={"bypass": on}) as reply:
                     assert (await reply.json())["speaker"]["bypass"] is on
-                await asyncio.sleep(1.0)
-                listener.blocks.clear()
-                await asyncio.sleep(1.0)
-                spectrum = np.abs(np.fft.rfft(listener.heard * np.hanning(len(listener.heard)))) ** 2
-                hz = np.fft.rfftfreq(len(listener.heard), 1 / 48_000)
-                high, low = spectrum[(hz > 4_500) & (hz < 7_500)].sum(), spectrum[(hz > 500) & (hz < 3_000)].sum()
-                levels.append(10 * np.log10(high / low))
-            return levels[0], levels[1]
+                await heard_so({"listener": listener}, {"listener"} if on else set())
 
-    with_band, without = asyncio.run(call())
-    assert with_band > without + 6
+    asyncio.run(call())
+
+
+def test_a_listener_hears_plain_whom_it_chose_and_nobody_else_does(bridge: Bridge):
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            speaker = await client.call("choice", VoiceTrack(NOISE, 8000, loop=True), codec="pcmu")
+            spoken = speaker.location.split("/")[-1]
+            listeners = {name: await client.call("choice", VoiceTrack(SILENCE)) for name in ("talks", "asks")}
+            listeners |= {name: await client.session("whep", "choice") for name in ("plays", "shares")}
+            for plain in ([spoken], []):
+                for name in ("asks", "plays"):
+                    place = listeners[name].location.replace("/whep/choice", "/rooms/choice/calls")
+                    async with client.http.patch(place, json={"plain": [*plain, "gone-already"]}) as reply:
+                        assert (await reply.json())["plain"] == plain
+                await heard_so(listeners, {"asks", "plays"} if plain else set())
+            assert all(call["plain"] == [] for call in await client.room("choice"))
+
+    asyncio.run(call())
+
+
+async def heard_so(listeners: dict[str, Peer], plain: set[str]) -> None:
+    """Listen until those who are to hear the plain voice do, and all others the enhanced one."""
+    for _ in range(PATIENCE_S):
+        for one in listeners.values():
+            one.blocks.clear()
+        await asyncio.sleep(1.0)
+        levels = {name: share_db(one.heard) for name, one in listeners.items()}
+        if {name for name, level in levels.items() if level < PLAIN_DB} == plain:
+            return
+    raise AssertionError(f"expected only {plain or 'nobody'} below {PLAIN_DB} dB, got {levels}")
+
+
+def share_db(heard: np.ndarray) -> float:
+    """The energy above a telephone's band, relative to that inside."""
+    if not len(heard):
+        return 0.0
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
+    hz = np.fft.rfftfreq(len(heard), 1 / 48_000)
+    high, low = spectrum[(hz > 4_500) & (hz < 7_500)].sum(), spectrum[(hz > 500) & (hz < 3_000)].sum()
+    return float(10 * np.log10(high / low))
+
+
+def test_what_a_change_may_be(bridge: Bridge):
+    async def call() -> None:
+        async with Client(bridge.url) as client:
+            both = await client.call("change", VoiceTrack(SILENCE))
+            player = await client.session("whep", "change")
+            publisher = await client.session("whip", "change", VoiceTrack(SILENCE))
+            places = [one.location.split("/")[-1] for one in (both, player, publisher)]
+            both_at, player_at, publisher_at = (f"/rooms/change/calls/{place}" for place in places)
+            for place, body, status, why in (
+                (both_at, {}, 400, "expected"),
+                (both_at, {"bypass": 1}, 400, "expected"),
+                (both_at, {"bypass": True, "plain": []}, 400, "expected"),
+                (both_at, {"plain": "x"}, 400, "a list"),
+                (both_at, {"plain": {"x": 1}}, 400, "a list"),
+                (both_at, {"plain": ["x"] * 1_001}, 400, "at most 1000"),
+                (both_at, {"plain": [None]}, 400, "ids"),
+                (both_at, {"plain": [["x"]]}, 400, "ids"),
+                (both_at, {"plain": ["../x"]}, 400, "ids"),
+                (both_at, {"plain": ["x" * 65]}, 400, "ids"),
+                (publisher_at, {"plain": []}, 400, "listens"),
+                (player_at, {"bypass": True}, 400, "speaks"),
+                (both_at.replace("change", "other"), {"plain": []}, 404, "no such call"),
+                (both_at, {"plain": [places[0], places[1], places[2], places[2]]}, 200, "plain"),
+                (player_at, {"plain": [places[2]]}, 200, "plain"),
+                (publisher_at, {"bypass": True}, 200, "bypass"),
+            ):
+                async with client.http.patch(place, json=body) as reply:
+                    assert (reply.status, why in await reply.text()) == (status, True), (body, await reply.text())
+            told = {one["id"]: one["plain"] for one in await client.room("change")}
+            assert told == {places[0]: sorted([places[0], places[2]]), places[1]: [places[2]], places[2]: []}
+            async with client.http.delete(publisher_at):
+                await until(lambda: are_plain(client, {places[0]: [places[0]], places[1]: []}))
+
+    asyncio.run(call())
+
+
+async def are_plain(client: Client, wanted: dict[str, list[str]]) -> bool:
+    return {one["id"]: one["plain"] for one in await client.room("change")} == wanted
 
 
 def test_one_alone_hears_itself_narrowed_and_enhanced(bridge: Bridge):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +138,24 @@ def media_ports(process: int) -> list[tuple[str, int]]:
             host, _, port = address.rpartition(":")
             found.append((host.split("%")[0], int(port)))
     return found
+
+
+def test_clients_that_reset_their_requests_do_not_end_it(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null", "--rtp", "127.0.0.1:0")
+    place, host, port = bridge.url + "/rooms/phone", "127.0.0.1", int(bridge.url.rpartition(":")[2])
+    with urllib.request.urlopen(place) as reply:
+        call = json.load(reply)["calls"][0]["id"]
+    body = b'{"bypass": true}'
+    head = f"PATCH /rooms/phone/calls/{call} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    for number in range(400):
+        with socket.create_connection((host, port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            client.sendall(request)
+            time.sleep(0.0005 * (number % 8))  # within a tick
+    with urllib.request.urlopen(bridge.url + "/healthz") as reply:
+        assert reply.status == 200
+    assert bridge.process.poll() is None
 
 
 def test_a_peer_that_vanishes_is_let_go(start_bridge: Callable[..., Bridge], tmp_path: Path):

@@ -1,0 +1,74 @@
+"""Whether the machine itself stood still: witnesses that nothing of rtsr can hold up, one for each processor.
+
+A virtual machine may be stopped for 10 ms by what it runs on, and a kernel may be deep in something else for as long.
+No sound is whole then, whoever carries it. A witness has the highest priority there is, does nothing but sleep half a
+millisecond and look at the clock, and asks nothing of rtsr or of a sound server: what it missed, no program could do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+NAP_S = 0.0005
+STILL_S = 0.004  # longer than that is no matter of scheduling, and half of what `rtsr live` bears
+TRIES = 5
+
+
+def witness(processor: int) -> None:
+    """Until something comes on stdin, watch; then print the longest time that the processor stood still, in seconds."""
+    os.sched_setaffinity(0, {processor})
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO)))
+    gc.disable()
+    print("watching", flush=True)
+    longest, before = 0.0, time.monotonic()
+    while not select.select([sys.stdin], [], [], NAP_S)[0]:
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    print(longest)
+
+
+@contextlib.contextmanager
+def witnessed(seen: list[float]) -> Iterator[None]:
+    """Append to `seen` how long the machine stood still at a time, at most, in seconds."""
+    command, pipe = [sys.executable, __file__], subprocess.PIPE
+    watching = [
+        subprocess.Popen([*command, str(processor)], stdin=pipe, stdout=pipe, text=True)
+        for processor in os.sched_getaffinity(0)
+    ]
+    for one in watching:
+        assert one.stdout.readline() == "watching\n"
+    try:
+        yield
+    finally:
+        seen.append(max(float(one.communicate("enough")[0]) for one in watching))
+
+
+def undisturbed(attempt: Callable[[], None]) -> None:
+    """Let an attempt pass; one that failed while the machine stood still does not count and is made again.
+
+    Any other failure is one, at once.
+    """
+    stood_still: list[float] = []
+    for _ in range(TRIES):
+        try:
+            with witnessed(stood_still):
+                attempt()
+            return
+        except AssertionError as error:
+            if stood_still[-1] < STILL_S:
+                raise
+            print(f"the machine stood still for {1000 * stood_still[-1]:.1f} ms; again, as: {error}")
+            last = error
+    raise AssertionError(f"the machine stood still in each of {TRIES} attempts") from last
+
+
+if __name__ == "__main__":
+    witness(int(sys.argv[1]))

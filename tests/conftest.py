@@ -5,12 +5,15 @@ With CI=true a backend whose package is missing is a failure and not a skip.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 from backends import open_backend
+from signals import noise, voice_like
 from speech import pytest_configure, pytest_runtest_makereport, speech
 
 from rtsr.backend import BACKENDS, Backend, load
@@ -82,3 +85,37 @@ def generating(request: pytest.FixtureRequest, model_path: Path) -> Backend:
 def null(model_path: Path) -> Backend:
     """The backend that generates nothing, with the small model's sizes."""
     return load(model_path, "null")
+
+
+@pytest.fixture(scope="session")
+def speech_folder(tmp_path_factory) -> Path:
+    """A folder with a manifest and a few recordings of something like speech."""
+    root = tmp_path_factory.mktemp("speech")
+    rows = []
+    for i, (split, rate, licence) in enumerate(
+        [
+            ("train", 16000, "CC BY 4.0"),
+            ("train", 48000, "Apache-2.0"),
+            ("train", 16000, "CC BY-SA 3.0"),
+            ("train", 8000, "CC BY 4.0"),
+            ("valid", 16000, "CC BY 4.0"),
+            ("test", 16000, "CC BY 4.0"),
+        ]
+    ):
+        name = f"{split}-{i}.flac"
+        soundfile.write(root / name, voice_like(3.0, rate, seed=i) + noise(3 * rate, i, 1e-3), rate)
+        rows.append({"file": name, "split": split, "rate": rate, "corpus": f"c{i}", "licence": licence})
+    with (root / "manifest.csv").open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture(scope="session")
+def corpus(speech_folder, tmp_path_factory):
+    """Its training recordings at 16 kHz, packed."""
+    from rtsr.train.corpus import Corpus, read_manifest, select
+
+    chosen = select(read_manifest(speech_folder), "train", 16000)
+    return Corpus.packed(chosen, 16000, tmp_path_factory.mktemp("packed"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -17,9 +15,9 @@ from ..net.baselines import AudioUNet, network
 from ..net.unet import Baseline, macs_per_sample
 from .conditions import Heard
 from .narrow import reach, sinc_upsample, spline_upsample
-from .systems import RECORD, SPLINE_REACH, Facts, is_run
+from .runs import CHECKPOINT, RECORD, read_checkpoint, read_record
+from .systems import SPLINE_REACH, Facts, is_run
 
-CHECKPOINT = "checkpoint.pt"
 SHORT_SINC = 80  # output samples that the causal network's interpolation looks ahead
 
 
@@ -49,18 +47,18 @@ class Offline:
     @classmethod
     def open(cls, folder: str | Path) -> Offline:
         """Open a run; raises `InvalidSetting` where there is none, `CorruptWeights` where it does not fit."""
-        if not is_run(folder) or not (Path(folder) / CHECKPOINT).is_file():
-            raise InvalidSetting(
-                f"expected the folder of a baseline's run with {CHECKPOINT} and {RECORD}, got {folder}"
-            )
-        told = json.loads((Path(folder) / RECORD).read_text())["baseline"]
+        if not is_run(folder):
+            raise InvalidSetting(f"expected the folder of a baseline's run with {RECORD}, got {folder}")
+        told, state = read_record(Path(folder))["baseline"], read_checkpoint(Path(folder))
         try:
             name, factor, rate = told["name"], told["factor"], told["rate"]
             net = network(name, factor)
-            net.load_state_dict(torch.load(Path(folder) / CHECKPOINT, "cpu", weights_only=True)["net"])
-        except (RuntimeError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+            net.load_state_dict(state["net"])
+        except (RuntimeError, KeyError, TypeError) as error:
             reason = str(error).partition("\n")[0]
-            raise CorruptWeights(f"{folder}: {CHECKPOINT} is not that of the network in {RECORD} ({reason})") from error
+            raise CorruptWeights(
+                f"{folder}: {CHECKPOINT} is not that of the network in {RECORD}, {told}: {reason}"
+            ) from error
         return cls(f"{name} x{factor}", net, rate)
 
     def widen(self, low: FloatArray) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,15 +10,15 @@ from ..backend import load
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..enhance import enhance
-from ..errors import InvalidSetting, MissingDependency
+from ..errors import MissingDependency
 from ..net.weights import Weights
 from .conditions import Heard
 from .narrow import reach, sinc_upsample, spline_upsample
+from .runs import RECORD, read_record
 
 if TYPE_CHECKING:
     from .baseline import Offline
 
-RECORD = "run.json"
 SINC, SPLINE = "sinc", "cubic spline"
 SPLINE_REACH = 7  # input samples after which a cubic spline's weights are 80 dB down (they fall by 2 - sqrt(3) each)
 
@@ -98,11 +97,7 @@ def model_name(model: Backend) -> str:
 
 def is_run(path: str | Path) -> bool:
     """Whether this is the folder of a baseline's training run."""
-    record = Path(path) / RECORD
-    try:
-        return record.is_file() and "baseline" in json.loads(record.read_text())
-    except (ValueError, TypeError) as error:
-        raise InvalidSetting(f"{record} is no record of a training run: {error}") from error
+    return (Path(path) / RECORD).is_file() and "baseline" in read_record(Path(path))
 
 
 def open_baseline(folder: str | Path) -> Offline:

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
-from ..eval.baseline import CHECKPOINT, interpolated
+from ..eval.baseline import interpolated
 from ..eval.metrics import lsd, snr
 from ..eval.narrow import decimate
-from ..eval.systems import RECORD
+from ..eval.runs import CHECKPOINT, RECORD, read_checkpoint
 from ..net.baselines import network
 from .corpus import Corpus, describe, read_manifest, select
 from .pairs import windowed_sinc
@@ -88,7 +88,7 @@ class BaselineRun:
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises `InvalidSetting` where it is of another network."""
-        state = torch.load(self.folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        state = read_checkpoint(self.folder, self.device)
         try:
             self.net.load_state_dict(state["net"])
         except RuntimeError as error:

@@ -35,10 +35,15 @@ def read_manifest(root: Path) -> list[Recording]:
     if not manifest.is_file():
         raise InvalidSetting(f"expected a folder of speech with a manifest.csv, got {root}")
     with manifest.open(newline="") as lines:
-        return [
-            Recording(root / row["file"], row["split"], int(row["rate"]), row["corpus"], row["licence"])
-            for row in csv.DictReader(lines)
-        ]
+        return [_recording(root, row, number) for number, row in enumerate(csv.DictReader(lines), 2)]
+
+
+def _recording(root: Path, row: dict[str, str], line: int) -> Recording:
+    try:
+        return Recording(root / row["file"], row["split"], int(row["rate"]), row["corpus"], row["licence"])
+    except (KeyError, ValueError, TypeError) as error:
+        wanted = "file, split, rate in Hz, corpus and licence"
+        raise InvalidSetting(f"{root / 'manifest.csv'}, line {line}: expected {wanted} ({error!r})") from error
 
 
 def select(recordings: Iterable[Recording], split: str, rate: int, share_alike: bool = False) -> list[Recording]:

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
 from ..eval.conditions import read_noises
+from ..eval.runs import CHECKPOINT, RECORD, read_checkpoint
 from ..net.model import BandNet
 from ..net.signal import analyse, synthesise
 from ..net.weights import Weights
@@ -28,8 +29,6 @@ from .pairs import Lower, PairMaker, Pairs
 from .recipes import Recipe, learning_rate
 from .widen import widen
 
-CHECKPOINT = "checkpoint.pt"
-RECORD = "run.json"
 VALID_S = 2
 
 
@@ -129,9 +128,7 @@ class Run:
         self.seconds = state["seconds"]
 
     def _read(self, folder: Path, net: str, average: str) -> dict[str, Any]:
-        if not (folder / CHECKPOINT).is_file():
-            raise InvalidSetting(f"expected a folder of a run with {CHECKPOINT}, got {folder}")
-        state: dict[str, Any] = torch.load(folder / CHECKPOINT, map_location=self.device, weights_only=True)
+        state = read_checkpoint(folder, self.device)
         try:
             self.net.load_state_dict(state[net])
             self.average.load_state_dict(state[average])

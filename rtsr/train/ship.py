@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import InvalidSetting
+from ..eval.runs import read_checkpoint, read_record
 from ..net.export import export
 from ..net.model import BandNet, NetConfig
-from .loop import CHECKPOINT, RECORD
 
 
 def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path:
@@ -20,10 +18,7 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
     `scores`, a file that `rtsr evaluate --json` wrote, goes into the card. Raises `InvalidSetting` where `run`
     is no training run.
     """
-    if not (run / CHECKPOINT).is_file() or not (run / RECORD).is_file():
-        raise InvalidSetting(f"expected the folder of a training run with {CHECKPOINT} and {RECORD}, got {run}")
-    record = json.loads((run / RECORD).read_text())
-    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    state, record = read_checkpoint(run), read_record(run)
     net = BandNet(NetConfig.from_dict(record["recipe"]["net"]))
     net.load_state_dict(state["average"])
     card = {
@@ -44,8 +39,11 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
 def _means(scores: Path | None) -> list[dict[str, Any]]:
     if scores is None:
         return []
-    told = json.loads(scores.read_text())
-    return [{"split": told["split"], **row} for row in told["rows"] if row["file"] is None]
+    try:
+        told = json.loads(scores.read_text())
+        return [{"split": told["split"], **row} for row in told["rows"] if row["file"] is None]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidSetting(f"--scores: expected what rtsr evaluate --json wrote, got {scores} ({error})") from error
 
 
 def _beginning(card: dict[str, Any]) -> str:

@@ -1,0 +1,45 @@
+"""The folder of a training run: its checkpoint and its record."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidSetting
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT = "checkpoint.pt"
+RECORD = "run.json"
+
+
+def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Return what a run saved last; raises `InvalidSetting` where there is none, or it is broken. Needs torch."""
+    import torch
+
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise InvalidSetting(f"expected a folder of a training run with {CHECKPOINT}, got {folder}")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0] or "it ends too early"
+        raise InvalidSetting(f"{path} is broken ({reason}): remove it, or train with --fresh") from error
+    return state
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return what a run wrote about itself; raises `InvalidSetting` where there is nothing, or it is broken."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise InvalidSetting(f"expected a folder of a training run with {RECORD}, got {folder}")
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise InvalidSetting(f"{path} is no record of a training run: {error}") from error
+    if not isinstance(record, dict):
+        raise InvalidSetting(f"{path} is no record of a training run: expected an object, got {type(record).__name__}")
+    return record

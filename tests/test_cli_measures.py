@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,21 @@ def two_recordings(tmp_path) -> Path:
     for i in range(2):
         soundfile.write(tmp_path / "speech" / f"{i}.wav", 0.1 * np.random.default_rng(i).standard_normal(16000), 16000)
     return tmp_path / "speech"
+
+
+def test_models_of_one_name_are_told_apart(run, two_recordings, model_path, tmp_path):
+    other = shutil.copytree(model_path.parent, tmp_path / "other") / model_path.name
+    options = ("--cutoffs", "4000", "--no-perceptual", "--backend", "null", "--model", model_path)
+    code, _, _ = run("evaluate", two_recordings, *options, "--model", other, "--json", tmp_path / "s.json")
+    assert code == 0
+    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+    ours = [row["system"] for row in rows if row["file"] is None and row["system"] not in ("sinc", "cubic spline")]
+    assert len(ours) == 2
+    assert ours[0].endswith(str(model_path))
+    assert ours[1].endswith(str(other))
+    code, _, err = run("evaluate", two_recordings, *options, "--model", model_path)
+    assert code == 1
+    assert "once" in err
 
 
 def test_evaluate_over_telephones_and_a_report(run, two_recordings, tmp_path):

@@ -113,6 +113,12 @@ def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[Syste
     from ..eval.systems import Sinc, Spline, Voice, is_run, open_baseline, open_voice
 
     opened = [open_baseline(n) if is_run(n) else open_voice(n, backend, told) for n in names]
+    known = [system.name for system in opened]
+    for name, system in zip(names, opened, strict=True):
+        if known.count(system.name) > 1:  # as those of one model's trainings are
+            system.name += f" of {name}"
+    if len({system.name for system in opened}) < len(opened):
+        raise InvalidSetting(f"--model: expected each once, got {', '.join(names)}")
     voices = [system for system in opened if isinstance(system, Voice)]
     if not voices:
         voices = [open_voice("voice-16k", backend, told)]

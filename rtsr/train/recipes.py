@@ -54,7 +54,7 @@ _RECIPES = (
     Recipe(),
     Recipe(
         model="voice-48k",
-        steps=2_400,
+        steps=2_000,
         rows=10,
         frames=200,
         matrix_rate=2e-3,

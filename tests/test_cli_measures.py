@@ -65,12 +65,7 @@ def test_models_of_one_name_are_told_apart(run, two_recordings, model_path, tmp_
     assert code == 0
     rows = json.loads((tmp_path / "s.json").read_text())["rows"]
     ours = [row["system"] for row in rows if row["file"] is None and row["system"] not in ("sinc", "cubic spline")]
-    assert len(ours) == 2
-    assert ours[0].endswith(str(model_path))
-    assert ours[1].endswith(str(other))
-    code, _, err = run("evaluate", two_recordings, *options, "--model", model_path)
-    assert code == 1
-    assert "once" in err
+    assert [name[-2:] for name in ours] == ["#1", "#2"]
 
 
 def test_evaluate_over_telephones_and_a_report(run, two_recordings, tmp_path):

@@ -46,7 +46,10 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="A model's name or manifest, or a published network's run; as often as you like."),
+        typer.Option(
+            "--model",
+            help="A model's name or manifest, or a published network's run; as often as you like. Those of one name are numbered.",
+        ),
     ] = None,
     backend: BackendName = "auto",
 ) -> None:
@@ -114,11 +117,9 @@ def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[Syste
 
     opened = [open_baseline(n) if is_run(n) else open_voice(n, backend, told) for n in names]
     known = [system.name for system in opened]
-    for name, system in zip(names, opened, strict=True):
-        if known.count(system.name) > 1:  # as those of one model's trainings are
-            system.name += f" of {name}"
-    if len({system.name for system in opened}) < len(opened):
-        raise InvalidSetting(f"--model: expected each once, got {', '.join(names)}")
+    for number, system in enumerate(opened, 1):
+        if known.count(system.name) > 1:  # as several trainings of one model are called
+            system.name += f" #{number}"
     voices = [system for system in opened if isinstance(system, Voice)]
     if not voices:
         voices = [open_voice("voice-16k", backend, told)]

@@ -48,7 +48,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--model",
-            help="A model's name or manifest, or a published network's run; as often as you like. One name is numbered.",
+            help="A model's name or manifest, or a published network's run; repeat it to compare several.",
         ),
     ] = None,
     backend: BackendName = "auto",

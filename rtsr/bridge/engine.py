@@ -90,9 +90,12 @@ class Engine:
 
     @property
     def load(self) -> float:
-        """Return which share of a hop a tick of the last second takes, in the median: one that compiles is no load."""
+        """Return which share of a hop a tick of the last second takes, in the median; nothing in the first second.
+
+        A tick that compiles or meets its memory for the first time is no load.
+        """
         last = list(itertools.islice(reversed(self.tick_s.copy()), BUSY_WINDOW))
-        return statistics.median(last) / self.hop_s if last else 0.0
+        return statistics.median(last) / self.hop_s if len(last) == BUSY_WINDOW else 0.0
 
     def tick_ms(self, *quantiles: float) -> dict[float, float]:
         """Return quantiles of the time that the last ten seconds' ticks took, in ms; NaN before the first."""

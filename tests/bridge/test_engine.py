@@ -7,7 +7,7 @@ import pytest
 from packets import Script, packets
 
 from rtsr.bridge.codec import OPUS, PCMA, PCMU, RATES, make_decoder
-from rtsr.bridge.engine import Engine
+from rtsr.bridge.engine import BUSY_WINDOW, Engine
 from rtsr.bridge.leg import INBOX, Leg, Speaker
 from rtsr.bridge.mix import MIX_RATE
 from rtsr.errors import PoolFull
@@ -255,6 +255,17 @@ def test_a_leg_that_makes_it_fail_is_let_go_and_the_others_go_on(played, tone, c
     assert "bad" in caplog.text
     assert len(played.engine.pool) == 1
     assert played.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
+
+
+def test_the_first_ticks_are_slow_and_no_load(null):
+    engine = Played(null).engine
+    engine.tick_s.extend([3 * engine.hop_s] * 3)
+    assert engine.load == 0
+    engine.tick_s.extend([0.5 * engine.hop_s] * BUSY_WINDOW)
+    engine.tick_s.extend([9 * engine.hop_s] * 3)
+    assert engine.load == pytest.approx(0.5)
+    engine.tick_s.extend([3 * engine.hop_s] * BUSY_WINDOW)
+    assert engine.load == pytest.approx(3)
 
 
 def test_an_order_whose_client_went_away_stops_nobody(null):

@@ -119,3 +119,12 @@ def corpus(speech_folder, tmp_path_factory):
 
     chosen = select(read_manifest(speech_folder), "train", 16000)
     return Corpus.packed(chosen, 16000, tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture(scope="session")
+def maker(corpus):
+    """Voices only, over lines of every kind; tones have tests of their own."""
+    from rtsr.spec import Spec
+    from rtsr.train.pairs import PairMaker
+
+    return PairMaker(corpus, Spec(), 128, seed=3, bank=64, variety=1, tones=0)

@@ -48,7 +48,7 @@ def taught() -> tuple[Panel, float]:
     """A panel that has heard 45 pairs, and how wrong it was about the last."""
     torch.manual_seed(0)
     panel = Panel(FEW, CPU)
-    return panel, [panel.learn(pulses(step), noise(step)) for step in range(45)][-1]
+    return panel, [panel.learn(panel.judge(pulses(step), noise(step))[1]) for step in range(45)][-1]
 
 
 def test_judges_learn_to_tell_pulses_from_noise(taught):
@@ -61,11 +61,14 @@ def test_judges_learn_to_tell_pulses_from_noise(taught):
 
 def test_an_opinion_moves_what_was_restored_and_no_judge(panel):
     restored = pulses(1).requires_grad_()
-    panel.opinion(restored, noise(1)).backward()
+    giveaway, wrong = panel.judge(restored, noise(1))
+    giveaway.backward()
     assert restored.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in panel.judges.parameters())
     before = [parameter.clone() for parameter in panel.judges.parameters()]
-    panel.learn(pulses(1), noise(1))
+    seen = restored.grad.clone()
+    panel.learn(wrong)
+    assert torch.equal(restored.grad, seen)
     assert any(not torch.equal(a, b) for a, b in zip(before, panel.judges.parameters(), strict=True))
 
 
@@ -73,7 +76,7 @@ def test_an_opinion_moves_what_was_restored_and_no_judge(panel):
 def test_the_truth_is_preferred_whatever_its_level(taught, gain):
     panel, _ = taught
     with torch.no_grad():
-        like, unlike = (panel.opinion(gain * x, gain * noise(7)) for x in (noise(7), pulses(7)))
+        like, unlike = (panel.judge(gain * x, gain * noise(7))[0] for x in (noise(7), pulses(7)))
     assert like < 0.5 * unlike
 
 

@@ -9,23 +9,14 @@ from signals import narrowed, noise, power_db, voice_like
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("tensorboard", reason="training needs tensorboard")
 
-from rtsr.net.model import NetConfig  # noqa: E402
 from rtsr.spec import Spec  # noqa: E402
-from rtsr.train import loop, pairs  # noqa: E402
+from rtsr.train import pairs  # noqa: E402
 from rtsr.train.corpus import Corpus  # noqa: E402
 from rtsr.train.lines import Lines  # noqa: E402
 from rtsr.train.recipes import RECIPES  # noqa: E402
 
 SPEC, CPU = Spec(), torch.device("cpu")
 WIDE = RECIPES["voice-48k"].net.spec
-TINY = NetConfig(widths=(16, 12, 8), memory=8)
-RECIPE = loop.Recipe(steps=4, rows=2, frames=64, warm_up=2, net=TINY)
-
-
-@pytest.fixture(scope="module")
-def maker(corpus) -> pairs.PairMaker:
-    """Voices only; tones have tests of their own."""
-    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
 
 
 def same(a: pairs.Pairs, b: pairs.Pairs) -> bool:

@@ -27,12 +27,6 @@ TINY = NetConfig(widths=(16, 12, 8), memory=8)
 RECIPE = loop.Recipe(steps=4, rows=2, frames=64, warm_up=2, net=TINY)
 
 
-@pytest.fixture(scope="module")
-def maker(corpus) -> pairs.PairMaker:
-    """Voices only; tones have tests of their own."""
-    return pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
-
-
 def test_the_split_the_rate_and_the_licence_decide(speech_folder):
     recordings = read_manifest(speech_folder)
     assert [r.path.name for r in select(recordings, "train", 16000)] == ["train-0.flac", "train-1.flac"]

@@ -39,7 +39,7 @@ class Door:
         origin = request.headers.get("Origin")
         return origin is None or origin == f"{request.scheme}://{request.host}" or origin in self._origins
 
-    def means(self, request: web.Request) -> bool:
+    def is_addressed(self, request: web.Request) -> bool:
         """Whether a request was meant for us: a page may give its own name our address (DNS rebinding).
 
         Only without tokens, which such a page cannot have; then we listen on this machine alone.
@@ -55,7 +55,7 @@ class Door:
         """Let a request in or not, and dress every answer."""
         if not self.knows(request):
             response: web.StreamResponse = web.json_response({"error": "a page of this origin may not"}, status=403)
-        elif not self.means(request):
+        elif not self.is_addressed(request):
             told = "expected a Host of this machine, or of an origin that was named"
             response = web.json_response({"error": told}, status=421)
         elif request.method == "OPTIONS":

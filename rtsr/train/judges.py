@@ -79,7 +79,7 @@ class PeriodJudge(nn.Module):
 
 
 class Panel:
-    """The judges of a run and their optimiser: `opinion` is what the network lowers, `learn` is their own step."""
+    """The judges of a run and their optimiser: `judge` says what the network is to lower, `learn` is their own step."""
 
     def __init__(self, weights: JudgeWeights, device: torch.device) -> None:
         self.weights = weights
@@ -108,29 +108,30 @@ class Panel:
         gain = LEVEL / (true[:rows].square().mean(1, keepdim=True).sqrt() + QUIETEST)
         return restored[:rows] * gain, true[:rows] * gain
 
-    def opinion(self, restored: Tensor, true: Tensor) -> Tensor:
-        """Return what gives restored speech away: verdicts, and how unlike the truth the judges' layers see it."""
+    def judge(self, restored: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what gives restored speech away, for the network to lower, and how wrong the judges are, for `learn`.
+
+        The first is made of verdicts and of how unlike the truth the judges' layers see it. The truth is heard once for
+        both.
+        """
         restored, true = self.shown(restored, true)
+        expected = self.hear(true)
         self.judges.requires_grad_(False)
-        with torch.no_grad():
-            expected = self.hear(true)
         found = self.hear(restored)
         self.judges.requires_grad_(True)
         verdict = torch.stack([(1 - one[-1].float()).square().mean() for one in found]).mean()
         unlike = [
-            (t.float() - r.float()).abs().mean() / (t.float().abs().mean() + 1e-3)
+            (t.detach().float() - r.float()).abs().mean() / (t.detach().float().abs().mean() + 1e-3)
             for seen_true, seen in zip(expected, found, strict=True)
             for t, r in zip(seen_true[:-1], seen[:-1], strict=True)
         ]
-        return self.weights.verdict * verdict + self.weights.features * torch.stack(unlike).mean()
+        pairs = zip(expected, self.hear(restored.detach()), strict=True)
+        wrong = [(1 - t[-1].float()).square().mean() + r[-1].float().square().mean() for t, r in pairs]
+        giveaway = self.weights.verdict * verdict + self.weights.features * torch.stack(unlike).mean()
+        return giveaway, torch.stack(wrong).mean()
 
-    def learn(self, restored: Tensor, true: Tensor) -> float:
+    def learn(self, wrong: Tensor) -> float:
         """Take one step of the judges; returns how wrong they were, 0.5 for those who cannot tell."""
-        restored, true = self.shown(restored.detach(), true)
-        pairs = zip(self.hear(true), self.hear(restored), strict=True)
-        wrong = torch.stack(
-            [(1 - t[-1].float()).square().mean() + r[-1].float().square().mean() for t, r in pairs]
-        ).mean()
         self.optimiser.zero_grad()
         wrong.backward()
         torch.nn.utils.clip_grad_norm_(self.judges.parameters(), 1.0)

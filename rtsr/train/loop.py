@@ -143,13 +143,14 @@ class Run:
         total, parts = loss(generated, pairs, self.recipe.weights)
         output = pairs.received + generated
         if self.panel:
-            total = total + self.panel.opinion(output, pairs.target)
+            giveaway, wrong = self.panel.judge(output, pairs.target)
+            total = total + giveaway
         self.optimisers.zero_grad()
         total.backward()
         parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0).item()
         self.optimisers.step(learning_rate(self.recipe, self.step))
         if self.panel:
-            parts["judges"] = self.panel.learn(output, pairs.target)
+            parts["judges"] = self.panel.learn(wrong)
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)

@@ -70,8 +70,8 @@ def test_origins(origin, known):
 )
 def test_without_tokens_only_requests_to_this_machine_are_meant_for_us(host, meant):
     request = make_mocked_request("GET", "/rooms/x", headers={"Host": host})
-    assert Door((), ("https://named.example",)).means(request) is meant
-    assert Door(("secret",), ()).means(make_mocked_request("GET", "/", headers={"Host": "bridge.example"}))
+    assert Door((), ("https://named.example",)).is_addressed(request) is meant
+    assert Door(("secret",), ()).is_addressed(make_mocked_request("GET", "/", headers={"Host": "bridge.example"}))
 
 
 def test_any_bytes_in_a_header_are_a_wrong_token():

@@ -25,6 +25,10 @@ async def until(condition, limit_s: float = 10.0) -> None:
     raise AssertionError(f"not within {limit_s} s")
 
 
+async def nobody(client: Client) -> bool:
+    return (await client.metrics())["rtsr_bridge_calls"] == 0
+
+
 @pytest.mark.parametrize("codec", ["opus", "pcmu"])
 def test_a_narrowband_voice_is_heard_wideband_by_the_other(bridge: Bridge, codec: str):
     voice = demo_voice()

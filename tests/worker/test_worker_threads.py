@@ -1,0 +1,127 @@
+"""Which worker carries the voice, how it is woken, how urgent it is, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import time
+
+import pytest
+from backends import open_backend
+from heard import RATE, VOICE
+
+from rtsr.backend import load, native
+from rtsr.daemon.config import Settings
+from rtsr.daemon.engine import make_worker
+from rtsr.daemon.native_worker import NativeWorker
+from rtsr.daemon.priority import PRIORITY, ask_for_real_time
+from rtsr.daemon.worker import Worker
+from rtsr.errors import InvalidSetting, MissingDependency
+from rtsr.io import wire as w
+
+
+@pytest.mark.skipif(not w.HAS_BELL, reason="no semaphores without a name here")
+def test_the_bell_rings_when_a_hop_is_there_and_not_before():
+    wire, value, libc = w.Wire(RATE, 240, 144, 0), ctypes.c_int(), ctypes.CDLL(None)
+
+    def rung() -> int:
+        assert libc.sem_getvalue(ctypes.c_void_p(wire.bell), ctypes.byref(value)) == 0
+        return value.value
+
+    rings = []
+    for _ in range(4):
+        wire.capture(VOICE[:64, None])
+        rings.append(rung())
+    assert rings == [0, 0, 0, 1]
+    wire.wait()
+    assert rung() == 0
+    wire.put(VOICE[:240], 240)
+    wire.capture(VOICE[:64, None])
+    assert rung() == 0
+    wire.wake()
+    wire.wait()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="no such scheduling here")
+def test_the_worker_is_as_urgent_as_the_callbacks_beside_it():
+    done, said = threading.Event(), []
+
+    def be_urgent() -> None:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY + 7))
+            said.append(ask_for_real_time(waiting.native_id))
+
+    waiting, urgent = threading.Thread(target=done.wait), threading.Thread(target=be_urgent)
+    try:
+        waiting.start()
+        urgent.start()
+        urgent.join()
+        if not said:
+            pytest.skip("real-time scheduling is not allowed here")
+        assert os.sched_getparam(waiting.native_id).sched_priority == PRIORITY + 7
+        assert said == [f"real-time scheduling: SCHED_FIFO {PRIORITY + 7}"]
+    finally:
+        done.set()
+        waiting.join()
+
+
+def test_it_runs_on_a_thread_until_it_is_stopped(kind, generating):
+    worker = kind(generating, RATE, cushion=144, burst=240)
+    worker.warm_up()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    for start in range(0, RATE, 240):
+        worker.wire.capture(VOICE[start : start + 240, None])
+    deadline = time.monotonic() + 20
+    while worker.report().hops < RATE // 240 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert worker.report().hops == RATE // 240
+    assert all(0 < ms < 1000 for ms in worker.report().compute_ms)
+
+
+def test_the_native_worker_runs_while_the_interpreter_is_held(model_path):
+    """One native call that never lets go of the interpreter lock: what comes in meanwhile is made all the same."""
+    worker = NativeWorker(open_backend(model_path, "native"), RATE, cushion=144, burst=240)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    worker.wire.capture(VOICE[:2400, None])  # compiles
+    worker.wire.capture(VOICE[2400:12_000, None])
+    holding = ctypes.PyDLL(None).usleep  # unlike a CDLL, a PyDLL keeps the lock
+    holding(500_000)
+    done = int(worker.wire.head[w.TAKEN])
+    worker.stop()
+    thread.join(5)
+    assert done == 12_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, NativeWorker),
+        ({"engine": "native"}, NativeWorker),
+        ({"engine": "python"}, Worker),
+        ({"backend": "null"}, Worker),
+    ],
+)
+def test_the_native_worker_is_taken_where_it_is_asked_for_or_can_be(model_path, settings, expected):
+    open_backend(model_path, "native")
+    worker = make_worker(Settings(model=str(model_path), gain_db=-3.0, **settings))
+    assert type(worker) is expected
+    assert worker.wishes.gain_db == -3
+
+
+def test_without_the_library_the_interpreter_carries_the_voice(model_path, monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert type(make_worker(Settings(model=str(model_path)))) is Worker
+    with pytest.raises(MissingDependency, match="librtsr"):
+        make_worker(Settings(model=str(model_path), engine="native"))
+
+
+def test_the_native_worker_refuses_a_model_of_another_backend(model_path):
+    with pytest.raises(InvalidSetting, match="on null"):
+        NativeWorker(load(model_path, "null"), RATE, cushion=100)

@@ -20,9 +20,7 @@ def train(
     ),
     model: Annotated[
         str,
-        typer.Option(
-            help="voice-16k or voice-48k, ours, or a published network to compare with: see docs/evaluation.md."
-        ),
+        typer.Option(help="voice-16k, voice-48k or the -small of either; or a published network (docs/evaluation.md)."),
     ] = "voice-16k",
     factor: Annotated[int, typer.Option(help="Of a published network: output rate over received rate.")] = 2,
     minutes: Annotated[
@@ -39,7 +37,13 @@ def train(
             min=0, max=1, help="Share of pairs that come over telephones: codecs, losses, noise from ../noise."
         ),
     ] = 0.0,
-    start: Annotated[Path | None, typer.Option(help="Folder of a run whose weights to begin with.")] = None,
+    voices: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of pairs whose voice is made another: faster, by another microphone."),
+    ] = 0.0,
+    start: Annotated[
+        str | None, typer.Option(help="What to begin with: the folder of a run, or a model's name or manifest.")
+    ] = None,
     judged: Annotated[
         bool,
         typer.Option(
@@ -66,7 +70,7 @@ def train(
 
         rtsr train ../shared/speech --model audio-unet --factor 4 --minutes 60 --out runs/audio-unet-x4
 
-        rtsr train ../shared/speech --judged --start runs/a --out runs/b
+        rtsr train ../shared/speech --judged --start voice-16k --out runs/b
 
         tensorboard --logdir runs
     """
@@ -96,5 +100,5 @@ def train(
     if minutes is not None:
         raise InvalidSetting(f"expected --steps for {model}, whose learning rate follows them, got --minutes")
     usual = judged_recipe() if judged else RECIPES[model]
-    recipe = replace(usual, seed=seed, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
+    recipe = replace(usual, seed=seed, voices=voices, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every, start=start)

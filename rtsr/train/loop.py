@@ -122,10 +122,19 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
         self.widened = state.get("widened", self.widened)
 
-    def start_from(self, folder: Path) -> None:
-        """Begin with the averaged weights of another run, as a second stage does; raises `InvalidSetting`."""
-        state = self._read(folder, "average", "average")
-        self.seconds = state["seconds"]
+    def start_from(self, start: str) -> None:
+        """Begin with the averaged weights of another run's folder, or those of a model by its name or manifest.
+
+        Raises `InvalidSetting` where they are of another network.
+        """
+        if (Path(start) / CHECKPOINT).exists():
+            self.seconds = self._read(Path(start), "average", "average")["seconds"]
+            return
+        known = Weights.find(start).network()
+        if known.config != self.recipe.net:
+            raise InvalidSetting(f"{start} is of another network than {self.recipe.model}: {known.config}")
+        for net in (self.net, self.average):
+            net.load_state_dict(known.state_dict())
 
     def _read(self, folder: Path, net: str, average: str) -> dict[str, Any]:
         state = read_checkpoint(folder, self.device)
@@ -177,6 +186,7 @@ def pair_maker(run: Run, recordings: list[Recording], packed: Path, noise: Path)
         recipe.frames,
         recipe.seed,
         tones=recipe.tones,
+        voices=recipe.voices,
         lines=lines,
         cutoffs=recipe.cutoffs,
         lower=lower,
@@ -245,11 +255,11 @@ def train(
     *,
     fresh: bool,
     every: int = 500,
-    start: Path | None = None,
+    start: str | None = None,
 ) -> Run:
     """Train until `recipe.steps`, going on from the folder's checkpoint if there is one and not `fresh`.
 
-    Otherwise a run begins with the weights of the one in `start`, if given.
+    Otherwise a run begins with the weights of `start`, if given: a run's folder or a model's name.
     """
     run = Run(recipe, folder, device)
     if not fresh and (folder / CHECKPOINT).exists():

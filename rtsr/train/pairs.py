@@ -13,6 +13,7 @@ from torch import Tensor
 from ..dsp.band import BAND_HZ
 from ..dsp.windows import FloatArray
 from ..eval.codecs import RATE as TELEPHONE_RATE
+from ..eval.codecs import g711
 from ..spec import Spec
 from .corpus import Corpus
 from .lines import Lines
@@ -162,6 +163,9 @@ def chords(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray
 
 CALL_PROGRESS = ((350, 440), (440, 480), (480, 620), (425,), (400, 450), (950,), (1400,), (1800,))
 KEY_ROWS, KEY_COLUMNS = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0, 1633.0)
+FASTEST = 1.12
+FADE = 80  # samples at both ends of a stretch, so that its spectrum can be shortened
+TILT_DB, BEND_DB = 1.5, 3.0  # of a microphone: an octave, and at most
 TONES = (single_tone, call_progress, keys, sweep, chords)
 
 
@@ -172,6 +176,21 @@ def draw_tones(samples: int, rate: int, cutoff: float, rng: np.random.Generator)
     return drawn * 10 ** (rng.uniform(-45, -3) / 20) / (np.abs(drawn).max() + 1e-9)
 
 
+def another_voice(corpus: Corpus, rng: np.random.Generator, hz: FloatArray) -> FloatArray:
+    """Return a stretch of a voice played up to a tenth faster, which raises it, through another microphone's slopes.
+
+    Speed perturbation as in Ko et al. 2015 (Interspeech), upwards only: played slower, a voice has no top octave.
+    """
+    length = 2 * (len(hz) - 1)
+    taken = round(length * rng.uniform(1, FASTEST) / FADE) * FADE
+    fade = np.minimum(1, np.arange(taken) / FADE)
+    spectrum = np.fft.rfft(corpus.crops(rng, 1, taken)[0] * fade * fade[::-1])[: len(hz)] * (length / taken)
+    octaves = np.log2(np.maximum(hz, 100) / 1000)
+    tilt, bend = rng.uniform(-TILT_DB, TILT_DB), rng.uniform(-BEND_DB, BEND_DB)
+    gain_db = tilt * octaves + bend * np.sin(octaves * rng.uniform(1, 3) + rng.uniform(0, 2 * np.pi))
+    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), n=length).astype(np.float32)
+
+
 class PairMaker:
     """Draws batches of pairs from a corpus; what it draws depends only on the seed and the step.
 
@@ -179,7 +198,7 @@ class PairMaker:
     The others are narrowed cleanly by a whole factor: a network that hears too few of these learns slowly. `tones` is
     the share of rows in which tones sound before, after or instead of the voice. A line takes nothing away from them,
     so such a row's target is what was received, plus what the voice lost. `lines`, if given, sends some rows over
-    telephones.
+    telephones. `voices` is the share of rows whose speaker is made another one, by another pace and microphone.
     """
 
     def __init__(
@@ -192,13 +211,14 @@ class PairMaker:
         *,
         variety: float = 0.2,
         tones: float = 0.04,
+        voices: float = 0.0,
         lines: Lines | None = None,
         cutoffs: Cutoffs | None = None,
         lower: Lower | None = None,
     ) -> None:
         self.corpus, self.spec, self.seed = corpus, spec, seed
         self.drawn_from, self.lower = cutoffs or Cutoffs(), lower
-        self.variety, self.tones = variety, tones
+        self.variety, self.tones, self.voices = variety, tones, voices
         self.lines = lines or Lines(0, spec.rate)
         self.length = frames * spec.hop
         self.hz = np.linspace(0, spec.rate / 2, self.length // 2 + 1)
@@ -249,6 +269,10 @@ class PairMaker:
             own = np.random.default_rng([self.seed, 4, step])
             for row in np.flatnonzero(own.random(rows) < self.lower.share):
                 truth[row], band[row] = self.lower.crop(own, self.length, self.spec.rate)
+        if self.voices:
+            own = np.random.default_rng([self.seed, 5, step])
+            for row in np.flatnonzero((own.random(rows) < self.voices) & (band == 1)):
+                truth[row] = another_voice(self.corpus, own, self.hz)
         return truth, band
 
     def _pick(self, varied: np.ndarray, band: FloatArray, rng: np.random.Generator) -> np.ndarray:
@@ -295,26 +319,15 @@ class PairMaker:
         for row in np.flatnonzero(varied):
             cutoff = float(cutoffs[row])
             if cutoff <= 4000 and rng.random() < 1 / 3:
-                out[row] = self._g711(out[row], float(rng.choice([87.6, 255])))
+                out[row] = self._g711(out[row], str(rng.choice(["a", "mu"])))
             elif rng.random() < 1 / 3:
                 out[row] += self._noise(out[row], cutoff, rng)
         return out
 
-    def _g711(self, x: Tensor, law: float) -> Tensor:
-        """Quantise at 8 kHz to the 256 levels of A-law (87.6) or mu-law (255) companding (ITU-T G.711, smooth form)."""
+    def _g711(self, x: Tensor, law: str) -> Tensor:
         step = self.spec.rate // TELEPHONE_RATE
-        low = x[::step].clamp(-1, 1)
-        size = low.abs()
-        if law == 255:
-            code = torch.log1p(law * size) / np.log1p(law)
-            back = torch.expm1(torch.round(code * 127) / 127 * np.log1p(law)) / law
-        else:
-            scale = 1 + np.log(law)
-            code = torch.where(size < 1 / law, law * size, 1 + torch.log((law * size).clamp(min=1))) / scale
-            code = torch.round(code * 127) / 127 * scale
-            back = torch.where(code < 1, code, torch.exp(code - 1)) / law
-        spectrum = torch.fft.rfft(back * low.sign())
-        return torch.fft.irfft(step * spectrum, n=len(x))
+        coded = torch.from_numpy(g711(x[::step].cpu().numpy(), law)).to(x)
+        return torch.fft.irfft(step * torch.fft.rfft(coded), n=len(x))
 
     def _noise(self, x: Tensor, cutoff: float, rng: np.random.Generator) -> Tensor:
         """Return band-limited noise, white to pink, 20 to 50 dB under the row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..net.model import NetConfig
 from ..spec import Spec
@@ -26,6 +26,7 @@ class Recipe:
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
     seed: int = 1
     tones: float = 0.04  # share of rows with tones, from which nothing is missing
+    voices: float = 0.0  # share of rows whose voice is made another one: faster, through another microphone
     lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
     widens: str | None = None  # a model of a lower rate whose knowledge the network starts with
     lower: float = 0.0  # share of rows from recordings made at `lower_rate`, of whose band alone the loss knows
@@ -50,24 +51,26 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
 
 
-_RECIPES = (
-    Recipe(),
-    Recipe(
-        model="voice-48k",
+def _to_48k(model: str, lower: Recipe) -> Recipe:
+    spec = Spec(48_000, hop=240, history=1440, synthesis=480, cutoff_min_hz=3_000.0, cutoff_max_hz=14_000.0)
+    return Recipe(
+        model=model,
         steps=2_000,
         rows=10,
         frames=200,
         matrix_rate=2e-3,
         warm_up=50,
         average=0.99,
-        widens="voice-16k",
+        widens=lower.model,
         lower=0.2,
-        net=NetConfig(
-            spec=Spec(48_000, hop=240, history=1440, synthesis=480, cutoff_min_hz=3_000.0, cutoff_max_hz=14_000.0)
-        ),
+        net=replace(lower.net, spec=spec),
         weights=LossWeights(sizes=((384, 0.5), (2048, 1.5)), complex_size=2048),
         cutoffs=Cutoffs((4000.0, 8000.0, 6000.0, 12000.0), (0.4, 0.35, 0.12, 0.13), lowest=3_200.0, highest=13_000.0),
-    ),
-)
-JUDGED = "voice-16k"  # the judges look through windows and periods that suit its rate
+    )
+
+
+USUAL = Recipe()
+SMALL = Recipe(model="voice-16k-small", steps=12_000, net=NetConfig(widths=(112, 80, 64), memory=112))
+_RECIPES = (USUAL, SMALL, _to_48k("voice-48k", USUAL), _to_48k("voice-48k-small", SMALL))
+JUDGED = USUAL.model  # the judges look through windows and periods that suit its rate
 RECIPES = {recipe.model: recipe for recipe in _RECIPES}

@@ -19,6 +19,7 @@ Opinions = list[list[Tensor]]  # a list a judge: what it sees layer by layer, la
 SIZES = (128, 256, 512)
 PERIODS = (2, 3, 5, 7, 11)
 SLOPE = 0.1
+EMPHASIS, LOUDER = 0.97, 5.0
 LEVEL, QUIETEST = 0.3, 1e-3  # rows are judged at this level; quieter ones than this stay quieter
 
 
@@ -27,10 +28,10 @@ class JudgeWeights:
     """How many channels the judges have, how much they count, and how fast they learn from a share of the rows."""
 
     channels: int = 16
-    verdict: float = 0.01
-    features: float = 0.05
-    rate: float = 5e-4
-    share: float = 1 / 3
+    verdict: float = 0.3
+    features: float = 1.0
+    rate: float = 1e-3
+    share: float = 0.5
 
 
 class SpectralJudge(nn.Module):
@@ -69,7 +70,8 @@ class PeriodJudge(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Take (rows, samples)."""
-        whole = x[:, : x.shape[1] // self.period * self.period]
+        risen = x[:, 1:] - EMPHASIS * x[:, :-1]  # what is generated is 20 to 40 dB under what was received
+        whole = risen[:, : risen.shape[1] // self.period * self.period] * LOUDER
         y = whole.view(len(x), 1, -1, self.period)
         seen = []
         for layer in self.layers:

@@ -176,7 +176,7 @@ def draw_tones(samples: int, rate: int, cutoff: float, rng: np.random.Generator)
     return drawn * 10 ** (rng.uniform(-45, -3) / 20) / (np.abs(drawn).max() + 1e-9)
 
 
-def another_voice(corpus: Corpus, rng: np.random.Generator, hz: FloatArray) -> FloatArray:
+def another_voice(corpus: Corpus, rng: np.random.Generator, hz: np.ndarray) -> FloatArray:
     """Return a stretch of a voice played up to a tenth faster, which raises it, through another microphone's slopes.
 
     Speed perturbation as in Ko et al. 2015 (Interspeech), upwards only: played slower, a voice has no top octave.

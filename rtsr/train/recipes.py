@@ -70,7 +70,7 @@ def _to_48k(model: str, lower: Recipe) -> Recipe:
 
 
 USUAL = Recipe()
-SMALL = Recipe(model="voice-16k-small", steps=12_000, net=NetConfig(widths=(112, 80, 64), memory=112))
+SMALL = Recipe(model="voice-16k-small", net=NetConfig(widths=(112, 80, 64), memory=112))
 _RECIPES = (USUAL, SMALL, _to_48k("voice-48k", USUAL), _to_48k("voice-48k-small", SMALL))
 JUDGED = USUAL.model  # the judges look through windows and periods that suit its rate
 RECIPES = {recipe.model: recipe for recipe in _RECIPES}

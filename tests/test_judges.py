@@ -108,12 +108,12 @@ def test_a_stage_begins_with_the_averaged_weights_of_another(tmp_path):
         first.advance(pairs(step))
     first.save()
     second = loop.Run(RECIPE, tmp_path / "b", CPU)
-    second.start_from(tmp_path / "a")
+    second.start_from(str(tmp_path / "a"))
     assert second.step == 0
     for a, b, c in zip(first.average.parameters(), second.net.parameters(), second.average.parameters(), strict=True):
         assert torch.equal(a, b)
         assert torch.equal(a, c)
     with pytest.raises(InvalidSetting, match="another stage"):
         loop.Run(RECIPE, tmp_path / "a", CPU).resume()
-    with pytest.raises(InvalidSetting, match=r"checkpoint\.pt"):
-        second.start_from(tmp_path / "nowhere")
+    with pytest.raises(InvalidSetting, match=r"expected the folder of a run with its checkpoint\.pt, .*nowhere"):
+        second.start_from(str(tmp_path / "nowhere"))

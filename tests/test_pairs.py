@@ -212,3 +212,35 @@ def test_rows_of_a_lower_rate_know_their_band_alone(corpus):
     assert 0.3 < np.mean(np.array(bands) < 1) < 0.7
     own = np.mean([np.square(corpus.crops(np.random.default_rng(s), 1, 5120)).mean() for s in range(30)])
     assert 0.3 * own < np.median(levels) < 3 * own
+
+
+def test_another_voice_is_higher_and_from_another_microphone_up_to_the_top_of_the_band(corpus):
+    """A tone in the corpus comes out up to an eighth higher, noise with its top octave, and never twice alike."""
+    time = np.arange(16000 * 4) / 16000
+    tone = Corpus((8000 * np.sin(2 * np.pi * 1000 * time)).astype(np.int16), np.array([len(time)]))
+    hiss = Corpus((noise(4 * 16000) * 8000).astype(np.int16), np.array([4 * 16000]))
+    hz, pitches, tops = np.linspace(0, 8000, 5121), [], []
+    for seed in range(8):
+        heard = pairs.another_voice(tone, np.random.default_rng(seed), hz)
+        assert heard.shape == (10240,)
+        assert heard.dtype == np.float32
+        pitches.append(hz[np.abs(np.fft.rfft(heard * np.hanning(len(heard)))).argmax()])
+        shaped = pairs.another_voice(hiss, np.random.default_rng(seed), hz)
+        tops.append(power_db(shaped, 16000, 7000, 8000) - power_db(shaped, 16000, 3000, 4000))
+    assert 1000 <= min(pitches) < max(pitches) <= 1000 * pairs.FASTEST + 2
+    assert np.ptp(pitches) > 20
+    assert -9 < min(tops) < max(tops) < 9  # a slope, not an edge
+    assert np.ptp(tops) > 1
+
+
+def test_the_share_of_other_voices_is_drawn_by_the_step_and_leaves_the_rest_alone(corpus, maker, monkeypatch):
+    monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
+    options = {"bank": 64, "variety": 1, "tones": 0}
+    changed, again = (pairs.PairMaker(corpus, SPEC, 128, seed=3, voices=0.5, **options) for _ in range(2))
+    others = 0
+    for step in range(4):
+        mixed, plain = changed.batch(step, 8, CPU), maker.batch(step, 8, CPU)
+        assert same(mixed, again.batch(step, 8, CPU))
+        assert torch.equal(mixed.cutoff, plain.cutoff)
+        others += sum(not torch.equal(a, b) for a, b in zip(mixed.target, plain.target, strict=True))
+    assert 8 <= others <= 24

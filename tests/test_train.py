@@ -16,6 +16,7 @@ pytest.importorskip("tensorboard", reason="training needs tensorboard")
 from rtsr.errors import InvalidAudio, InvalidSetting  # noqa: E402
 from rtsr.eval.runs import CHECKPOINT, RECORD  # noqa: E402
 from rtsr.net.model import NetConfig  # noqa: E402
+from rtsr.net.weights import Weights  # noqa: E402
 from rtsr.spec import Spec  # noqa: E402
 from rtsr.train import loop, loss, pairs  # noqa: E402
 from rtsr.train.corpus import Corpus, read_at, read_manifest, select  # noqa: E402
@@ -233,6 +234,19 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     other = loop.Run(loop.Recipe(net=NetConfig(widths=(16, 12, 10), memory=8)), tmp_path, CPU)
     with pytest.raises(InvalidSetting, match="another network"):
         other.resume()
+
+
+def test_a_run_begins_with_a_model_by_its_name_or_manifest_and_refuses_another_network(tmp_path):
+    shipped = Weights.find("voice-16k")
+    for name in ("voice-16k", str(shipped.path)):
+        run = loop.Run(loop.Recipe(net=shipped.network().config), tmp_path, CPU)
+        run.start_from(name)
+        assert all(torch.equal(v, run.average.state_dict()[k]) for k, v in shipped.network().state_dict().items())
+        assert (run.step, run.seconds) == (0, 0)
+    with pytest.raises(InvalidSetting, match="another network than voice-16k-small"):
+        loop.Run(RECIPES["voice-16k-small"], tmp_path, CPU).start_from("voice-16k")
+    with pytest.raises(InvalidSetting, match="or a model's name: no model named 'voice-17k'"):
+        loop.Run(RECIPES["voice-16k"], tmp_path, CPU).start_from("voice-17k")
 
 
 def test_a_run_can_be_shipped_and_opened(speech_folder, tmp_path):

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from ..errors import InvalidSetting
+from ..errors import InvalidSetting, UnknownName
 from ..eval.conditions import read_noises
 from ..eval.runs import CHECKPOINT, RECORD, read_checkpoint
 from ..net.model import BandNet
@@ -130,7 +130,12 @@ class Run:
         if (Path(start) / CHECKPOINT).exists():
             self.seconds = self._read(Path(start), "average", "average")["seconds"]
             return
-        known = Weights.find(start).network()
+        try:
+            known = Weights.find(start).network()
+        except UnknownName as error:
+            raise InvalidSetting(
+                f"expected the folder of a run with its {CHECKPOINT}, or a model's name: {error}"
+            ) from error
         if known.config != self.recipe.net:
             raise InvalidSetting(f"{start} is of another network than {self.recipe.model}: {known.config}")
         for net in (self.net, self.average):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -129,6 +130,7 @@ class Worker:
         self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop, burst)
         self.most_waiting = BEHIND_HOPS * self.hop + burst
         self.wishes, self.counters = Wishes(), Counters()
+        self.asked: deque[Voice] = deque(maxlen=1)  # the last one that `switch` was given, until `step` takes it
         self.next: Voice | None = None
         self.fade = 0  # hops left in which `next` takes over
         self.lost = self.overloads = self.switches = 0
@@ -198,6 +200,8 @@ class Worker:
         self._keep_up()
         self.wire.peek(self._heard)
         out = self._follow(self.voice).path.process(self._heard)
+        if self.next is None and self.asked:
+            self.next, self.fade = self.asked.popleft(), FADE_HOPS
         if self.next is not None:
             out = self._take_over(self.next, out)
         out = self._mute(out)
@@ -259,8 +263,7 @@ class Worker:
         voice.place = max(0, taken - int(WARM_UP_S * self.rate) // self.hop * self.hop)
         while voice.place < taken:
             self._warm(voice, block)
-        self.fade = FADE_HOPS
-        self.next = voice
+        self.asked.append(voice)
 
     def _warm(self, voice: Voice, block: FloatArray) -> None:
         self.wire.peek(block, int(self.wire.head[w.TAKEN]) - voice.place)

@@ -76,6 +76,29 @@ def test_one_switch_after_the_other_ends_with_the_last(host, generating):
     assert fake.worker.report().model == "random-16k"
 
 
+def test_a_model_asked_for_in_the_moment_another_takes_over_speaks_next(generating, model_path):
+    class Interrupted(Worker):
+        """Is asked for another model by another thread just then."""
+
+        @property
+        def voice(self):
+            return self._voice
+
+        @voice.setter
+        def voice(self, voice):
+            self._voice = voice
+            if voice.gate.model == "voice-16k":
+                self.switch(generating)
+
+    model = open_backend(model_path, generating.name)
+    fake = FakeHost(partial(Interrupted, model, RATE, cushion=144, burst=240), partial(from_array, VOICE))
+    fake.run(1.0)
+    fake.worker.switch(load("voice-16k", generating.name))
+    fake.run(1.0)
+    assert (fake.worker.report().model, fake.worker.report().switches) == ("random-16k", 2)
+    assert counts(fake) == (0, 0)
+
+
 def test_a_model_of_another_latency_is_refused(kind, generating):
     """One to 48 kHz needs no resampler behind it, so it is a millisecond earlier."""
     worker = kind(generating, RATE, cushion=100)

@@ -82,11 +82,11 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
         self.net = BandNet(recipe.net).to(device)
-        self.widened: str | None = None  # the file of the weights that it began with
+        self.began_with: str | None = None  # a file of weights or another run's folder
         if recipe.widens:
             weights = Weights.find(recipe.widens)
             widen(self.net, weights.network().to(device))
-            self.widened = weights.manifest["files"]["safetensors"]["file"]
+            self.began_with = weights.manifest["files"]["safetensors"]["file"]
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimisers = Optimisers(self.net, recipe)
@@ -104,7 +104,7 @@ class Run:
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": self.optimisers.state_dict(),
-            "widened": self.widened,
+            "began_with": self.began_with,
         }
         if self.panel:
             state["panel"] = self.panel.state_dict()
@@ -120,7 +120,7 @@ class Run:
             self.panel.load_state_dict(state["panel"])
         self.optimisers.load_state_dict(state["optimisers"])
         self.step, self.seconds = state["step"], state["seconds"]
-        self.widened = state.get("widened", self.widened)
+        self.began_with = state.get("began_with", self.began_with)
 
     def start_from(self, start: str) -> None:
         """Begin with the averaged weights of another run's folder, or those of a model by its name or manifest.
@@ -129,9 +129,11 @@ class Run:
         """
         if (Path(start) / CHECKPOINT).exists():
             self.seconds = self._read(Path(start), "average", "average")["seconds"]
+            self.began_with = Path(start).name
             return
         try:
-            known = Weights.find(start).network()
+            weights = Weights.find(start)
+            known = weights.network()
         except UnknownName as error:
             raise InvalidSetting(
                 f"expected the folder of a run with its {CHECKPOINT}, or a model's name: {error}"
@@ -140,6 +142,7 @@ class Run:
             raise InvalidSetting(f"{start} is of another network than {self.recipe.model}: {known.config}")
         for net in (self.net, self.average):
             net.load_state_dict(known.state_dict())
+        self.began_with = weights.manifest["files"]["safetensors"]["file"]
 
     def _read(self, folder: Path, net: str, average: str) -> dict[str, Any]:
         state = read_checkpoint(folder, self.device)
@@ -203,7 +206,7 @@ def write_record(run: Run, data: list[dict[str, object]]) -> None:
     record = {
         "recipe": asdict(run.recipe),
         "data": data,
-        "widened": run.widened,
+        "began_with": run.began_with,
         "machine": f"{run.device.type}, {os.cpu_count()} cores, torch {torch.__version__}",
     }
     run.folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
         "minutes": round(state["seconds"] / 60),
         "recipe": {k: v for k, v in record["recipe"].items() if k != "net"},
         "data": record["data"],
-        "widened": record.get("widened"),
+        "began_with": record.get("began_with"),
         "machine": record["machine"],
         "scores": _means(scores),
     }
@@ -48,13 +48,15 @@ def _means(scores: Path | None) -> list[dict[str, Any]]:
 
 def _beginning(card: dict[str, Any]) -> str:
     """Say what the network knew before, and what recordings of a lower rate are for."""
-    if not card.get("widened"):
+    if not card.get("began_with"):
         return ""
+    started = f"It started from `{card['began_with']}` and what that had learnt from its own data.\n\n"
     recipe = card["recipe"]
+    if not recipe["lower"]:
+        return started
     share, rate = recipe["lower"], recipe["lower_rate"]
-    return f"""It started from `{card["widened"]}` and what that had learnt from its own data.
-Of the stretches, {100 * share:.0f} % are from recordings made at {rate} Hz; the loss knows nothing of the band that
-those do not have.
+    return f"""{started[:-1]}Of the stretches, {100 * share:.0f} % are from recordings made at {rate} Hz; the loss knows nothing of the
+band that those do not have.
 
 """
 
@@ -72,7 +74,7 @@ def card_text(name: str, manifest: dict[str, Any]) -> str:
         + " |"
         for r in card["scores"]
     )
-    options = f" --lines {recipe['lines']}" if recipe.get("lines") else ""
+    options = "".join(f" --{name} {recipe[name]}" for name in ("voices", "lines") if recipe.get(name))
     if recipe.get("model", "voice-16k") != "voice-16k":
         options += f" --model {recipe['model']}"
     return f"""# {name}

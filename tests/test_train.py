@@ -261,5 +261,10 @@ def test_a_run_can_be_shipped_and_opened(speech_folder, tmp_path):
     card = manifest.with_suffix(".md").read_text()
     assert "CC BY 4.0" in card
     assert "BY-SA" not in card
+    second = replace(RECIPE, steps=1, voices=0.5)
+    loop.train(second, speech_folder, tmp_path / "second", CPU, fresh=True, start=str(manifest))
+    card = ship(tmp_path / "second", "tiny-16k-again", tmp_path / "shipped").with_suffix(".md").read_text()
+    assert f"started from `{json.loads(manifest.read_text())['files']['safetensors']['file']}`" in card
+    assert "--voices 0.5" in card
     with pytest.raises(InvalidSetting, match="training run"):
         ship(tmp_path / "nothing", "x", tmp_path / "shipped")

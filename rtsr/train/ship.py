@@ -55,8 +55,8 @@ def _beginning(card: dict[str, Any]) -> str:
     if not recipe["lower"]:
         return started
     share, rate = recipe["lower"], recipe["lower_rate"]
-    return f"""{started[:-1]}Of the stretches, {100 * share:.0f} % are from recordings made at {rate} Hz; the loss knows nothing of the
-band that those do not have.
+    return f"""{started[:-1]}Of the stretches, {100 * share:.0f} % are from recordings made at {rate} Hz;
+the loss knows nothing of the band that those do not have.
 
 """
 

@@ -63,7 +63,7 @@ def main(
         os.environ.update({k: v for k, v in server.env.items() if k.startswith(("PULSE", "XDG"))})
         settings = Settings(input="A.monitor", output="B", model=model)
         engine = EngineProcess(settings, lambda kind, line: print(f"{kind}: {line}", flush=True))
-        # One player for all the time, started first: writing a sound and starting a program can stop a machine for 50 ms.
+        # One player for all the time, started first: writing a sound and starting a program can stop a machine.
         playing = play(server, "A", np.tile(voice(LOOP_S, RATE), int(minutes * 60 / LOOP_S) + 2))
         try:
             if burner:

@@ -42,7 +42,7 @@ def swap(path: Path, kind: str, content: bytes) -> None:
 
 
 def test_the_shipped_model_is_whole():
-    assert shipped() == ["voice-16k", "voice-48k"]
+    assert shipped() == ["voice-16k", "voice-16k-small", "voice-48k", "voice-48k-small"]
     for name in shipped():
         weights = Weights.find(name)
         assert weights.name == name
@@ -53,7 +53,15 @@ def test_the_shipped_model_is_whole():
         assert not [p for p in SHIPPED.iterdir() if p.suffix in (".pt", ".pth", ".pkl", ".pickle", ".bin")]
 
 
-@pytest.mark.parametrize(("name", "macs_per_s"), [("voice-16k", 350_000_000), ("voice-48k", 700_000_000)])
+@pytest.mark.parametrize(
+    ("name", "macs_per_s"),
+    [
+        ("voice-16k", 350_000_000),
+        ("voice-16k-small", 350_000_000 / 4),
+        ("voice-48k", 700_000_000),
+        ("voice-48k-small", 700_000_000 / 4),
+    ],
+)
 def test_a_shipped_model_keeps_to_its_budget(name, macs_per_s):
     weights = Weights.find(name)
     assert weights.manifest["parameters"] <= 3_000_000

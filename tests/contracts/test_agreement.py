@@ -32,7 +32,16 @@ def test_backends_agree_with_eager(model_path, name, cutoff):
     assert max(difference(model_path, name, 16000, cutoff, x)) <= BOUND
 
 
-@pytest.mark.parametrize(("model", "rate"), [("voice-16k", 8000), ("voice-16k", 48000), ("voice-48k", 16000)])
+@pytest.mark.parametrize(
+    ("model", "rate"),
+    [
+        ("voice-16k", 8000),
+        ("voice-16k", 48000),
+        ("voice-16k-small", 8000),
+        ("voice-48k", 16000),
+        ("voice-48k-small", 16000),
+    ],
+)
 @pytest.mark.parametrize("name", OTHERS)
 def test_backends_agree_with_eager_on_the_shipped_models(model, name, rate):
     x = voice_like(2.0, rate) + noise(2 * rate, 1, 1e-3)

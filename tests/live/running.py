@@ -21,6 +21,7 @@ THROUGH_JACK = ("--input", "A Audio/Sink sink", "--output", "B Audio/Sink sink",
 SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
+KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
 TROUBLES = ("underruns", "overloads", "reconnects", "starved", "device_xruns")
 
@@ -121,7 +122,7 @@ def through(
     `begin` is called when both are recorded and a player runs that says nothing yet, `meanwhile` after that. To start a
     program can stop the machine for 50 ms (a kernel that does not preempt itself), whoever carries the sound.
     """
-    lead = round(LEAD_S * RATE)
+    lead, kept = round(LEAD_S * RATE), round(KEPT_S * RATE)
     before, after = Recorder(server, f"{sink}.monitor"), Recorder(server, source)
     playing = play(server, sink, np.concatenate([np.zeros(lead, np.float32), sound]))
     time.sleep(STARTED_S)
@@ -131,7 +132,7 @@ def through(
     time.sleep(0.3)
     (heard, began), (given, given_began) = before.stop(), after.stop()
     skipped = round((given_began - began) * RATE)
-    heard, given = heard[lead + max(0, skipped) :], given[lead + max(0, -skipped) :]
+    heard, given = heard[lead - kept + max(0, skipped) :], given[lead - kept + max(0, -skipped) :]
     n = min(len(heard), len(given))
     return heard[:n], given[:n], 1000 * lag(heard[:n], given[:n]) / RATE
 

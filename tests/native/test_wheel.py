@@ -53,7 +53,7 @@ def unpacked(wheel: Path, folder: Path) -> list[str]:
 def test_with_a_compiler_the_library_is_inside_and_used(tmp_path):
     wheel = made(tmp_path, RTSR_WHEEL="native")
     assert "-py3-none-linux_" in wheel.name
-    assert wheel.stat().st_size < 32e6
+    assert wheel.stat().st_size < 34e6  # four models, each as safetensors and ONNX
     inside = tmp_path / "unpacked"
     place, library, backend = unpacked(wheel, inside)
     assert place == str(inside / "rtsr" / "__init__.py")

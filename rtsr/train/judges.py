@@ -19,7 +19,7 @@ Opinions = list[list[Tensor]]  # a list a judge: what it sees layer by layer, la
 SIZES = (128, 256, 512)
 PERIODS = (2, 3, 5, 7, 11)
 SLOPE = 0.1
-EMPHASIS, LOUDER = 0.97, 5.0
+EMPHASIS, LOUDER = 0.97, 5.0  # of the signal that periods are judged in: its difference is that much quieter
 LEVEL, QUIETEST = 0.3, 1e-3  # rows are judged at this level; quieter ones than this stay quieter
 
 

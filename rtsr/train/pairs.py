@@ -163,9 +163,6 @@ def chords(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray
 
 CALL_PROGRESS = ((350, 440), (440, 480), (480, 620), (425,), (400, 450), (950,), (1400,), (1800,))
 KEY_ROWS, KEY_COLUMNS = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0, 1633.0)
-FASTEST = 1.12
-FADE = 80  # samples at both ends of a stretch, so that its spectrum can be shortened
-TILT_DB, BEND_DB = 1.5, 3.0  # of a microphone: an octave, and at most
 TONES = (single_tone, call_progress, keys, sweep, chords)
 
 
@@ -176,8 +173,13 @@ def draw_tones(samples: int, rate: int, cutoff: float, rng: np.random.Generator)
     return drawn * 10 ** (rng.uniform(-45, -3) / 20) / (np.abs(drawn).max() + 1e-9)
 
 
+FASTEST = 1.12  # of another voice
+FADE = 80  # samples at both ends of its stretch, so that the spectrum can be shortened
+TILT_DB, BEND_DB = 1.5, 3.0  # of its microphone: an octave, and at most
+
+
 def another_voice(corpus: Corpus, rng: np.random.Generator, hz: np.ndarray) -> FloatArray:
-    """Return a stretch of a voice played up to a tenth faster, which raises it, through another microphone's slopes.
+    """Return a stretch of a voice played up to an eighth faster, which raises it, through another microphone's slopes.
 
     Speed perturbation as in Ko et al. 2015 (Interspeech), upwards only: played slower, a voice has no top octave.
     """

@@ -31,11 +31,15 @@ def bridge() -> Iterator[Bridge]:
 
 
 @pytest.fixture
-def start_bridge() -> Iterator[Callable[..., Bridge]]:
-    """Call it with arguments: a bridge for this test alone."""
+def start_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+    """Call it with arguments, and settings as a file of TOML has them: a bridge for this test alone."""
     started: list[Bridge] = []
 
-    def start(*arguments: str, **more: object) -> Bridge:
+    def start(*arguments: str, settings: str = "", **more: object) -> Bridge:
+        if settings:
+            config = tmp_path / "bridge.toml"
+            config.write_text(f"[bridge]\n{settings}\n")
+            arguments = ("--config", str(config), *arguments)
         started.append(Bridge(*arguments, **more))
         return started[-1]
 

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from peers import Client, VoiceTrack
@@ -43,10 +42,8 @@ async def is_ready(client: Client) -> bool:
     return (await client.text("/readyz"))[0] == 200
 
 
-def test_limits_of_rooms_and_peers(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    config = tmp_path / "bridge.toml"
-    config.write_text("[bridge]\nrooms = 2\npeers = 2\n")
-    bridge = start_bridge("--config", str(config), "--backend", "null")
+def test_limits_of_rooms_and_peers(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null", settings="rooms = 2\npeers = 2")
 
     async def call() -> None:
         async with Client(bridge.url) as client:
@@ -88,10 +85,8 @@ def test_sigterm_lets_calls_end_and_takes_no_new_ones(start_bridge: Callable[...
     assert time.monotonic() - began < 5
 
 
-def test_sigterm_ends_those_who_stay_within_its_limit(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    config = tmp_path / "bridge.toml"
-    config.write_text("[bridge]\ndrain_s = 0.5\n")
-    bridge = start_bridge("--config", str(config), "--backend", "null")
+def test_sigterm_ends_those_who_stay_within_its_limit(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null", settings="drain_s = 0.5")
 
     async def call() -> None:
         async with Client(bridge.url) as client:

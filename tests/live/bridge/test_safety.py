@@ -48,10 +48,8 @@ def broken(offer: str, rng: random.Random) -> str:
     return "\r\n".join(lines)
 
 
-def test_malformed_offers_bodies_and_candidates_never_end_it(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    config = tmp_path / "bridge.toml"
-    config.write_text("[bridge]\nconnect_s = 1.0\n")
-    bridge, rng = start_bridge("--config", str(config), "--backend", "null", calls=16), random.Random(7)
+def test_malformed_offers_bodies_and_candidates_never_end_it(start_bridge: Callable[..., Bridge]):
+    bridge, rng = start_bridge("--backend", "null", settings="connect_s = 1.0", calls=16), random.Random(7)
 
     async def attack() -> set[int]:
         statuses = set()
@@ -153,10 +151,8 @@ def test_clients_that_reset_their_requests_do_not_end_it(start_bridge: Callable[
     assert bridge.process.poll() is None
 
 
-def test_a_peer_that_vanishes_is_let_go(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    config = tmp_path / "bridge.toml"
-    config.write_text("[bridge]\nidle_s = 1.0\n")
-    bridge = start_bridge("--config", str(config), "--backend", "null")
+def test_a_peer_that_vanishes_is_let_go(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null", settings="idle_s = 1.0")
 
     async def call() -> None:
         async with Client(bridge.url) as client:

@@ -195,10 +195,8 @@ def test_gstreamer_plays_by_whep(guarded: Bridge, tmp_path: Path):
     assert share(heard, 600) > 0.5, printed
 
 
-def test_a_page_of_another_origin_is_refused_unless_named(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    config = tmp_path / "bridge.toml"
-    config.write_text('[bridge]\norigins = ["https://calls.example"]\n')
-    bridge = start_bridge("--config", str(config))
+def test_a_page_of_another_origin_is_refused_unless_named(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge(settings='origins = ["https://calls.example"]')
 
     async def call() -> None:
         async with Client(bridge.url) as client:

@@ -25,6 +25,16 @@ async def until(condition, limit_s: float = 10.0) -> None:
     raise AssertionError(f"not within {limit_s} s")
 
 
+async def goes_on_hearing(listener: Peer) -> None:
+    """Wait until a listener hears a voice that comes from now on."""
+    listener.blocks.clear()
+
+    async def hears() -> bool:
+        return any(np.abs(block).max() > 0.1 for block in listener.blocks)
+
+    await until(hears)
+
+
 async def nobody(client: Client) -> bool:
     return (await client.metrics())["rtsr_bridge_calls"] == 0
 

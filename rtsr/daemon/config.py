@@ -16,7 +16,8 @@ HOSTS = ("sounddevice", "pyaudio", "jack")
 T = TypeVar("T")
 ENGINES = ("auto", "native", "python")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
-BLOCK_MS = {"sounddevice": 2.0, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
+BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
+CUSHION_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; JACK stands still together or not at all
 TABLES = ("live", "bridge")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
@@ -35,7 +36,7 @@ class Settings:
     host: str = "sounddevice"
     rate: int = 48_000
     block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
-    cushion_ms: float = 7.0  # the least that remains in the ring, so that a late worker is not heard
+    cushion_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
     cutoff: float | str = "auto"
     gain_db: float = 0.0
     sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps
@@ -79,7 +80,8 @@ class Settings:
     @property
     def cushion(self) -> int:
         """The least that remains in the ring, in samples."""
-        return round(self.cushion_ms * self.rate / 1000)
+        ms = CUSHION_MS[self.host] if self.cushion_ms is None else self.cushion_ms
+        return round(ms * self.rate / 1000)
 
     @property
     def socket_path(self) -> Path:

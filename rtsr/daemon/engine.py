@@ -16,7 +16,7 @@ from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
 from .native_worker import NativeWorker
-from .priority import ask_for_real_time, hurried
+from .priority import ask_for_real_time, hurried, keep_in_memory
 from .stats import gather
 from .worker import Worker, events
 
@@ -89,6 +89,7 @@ class Engine:
         self.worker.warm_up()
         self._thread.start()
         self._open()
+        self.tell("memory", keep_in_memory())
 
     def _work(self) -> None:
         try:

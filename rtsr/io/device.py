@@ -11,7 +11,7 @@ from . import wire as w
 from .devices import PULSE, Device, portaudio
 from .wire import Wire
 
-LATENCY_BLOCKS = 3  # that a device may hold; two underrun on PulseAudio, PortAudio's "low" is four
+LATENCY_BLOCKS = 4  # that a device may hold, as PortAudio's "low" is; a machine that stands still plays on from them
 ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse looks for the endpoint of a new stream
 
 

@@ -33,6 +33,7 @@ SLACK_MS = 20  # by how much the ring may be over what it started with before it
 UNSETTLED_MS = 200  # after its start a device takes blocks as it likes
 FADE_MS = 5  # the generated band comes back over this time, and a step is spread over it
 PATIENCE_MS = 30  # of plain voice while a worker that seems late may only have been seen at a bad moment
+LEARNT_PARTS = 4  # of the second in which the ring learns how little it needs
 METER_S = 0.3  # in which a level meter falls to a third
 
 ULONG = types.uintc if np.dtype("L").itemsize == 4 else types.uint64
@@ -50,6 +51,7 @@ PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on t
 UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
 WAITED, HELD, LEARNING, UNSETTLED = range(58, 62)
 VOICE = 62  # which is heard now
+MOST_SPARE, MORE_SPARE = 63, 64  # of the parts of the learning second: the most, and the second most
 START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
 BELL = 80  # the semaphore
 HEAD = 88
@@ -111,6 +113,7 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
         if head[HELD]:
             at = made - n - head[START]
             head[SPARE], head[LEARNING] = made, head[RATE]
+            head[MOST_SPARE] = head[MORE_SPARE] = 0
         head[FLOWING], head[HELD] = 1, 0
         head[RESUMED] += 1
         levels[MIX], levels[TAIL] = 0, np.nan  # the tail is to be set by the first sample
@@ -122,15 +125,36 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
         head[FLOWING], head[HELD] = 0, 1
         return -1
     if head[LEARNING]:
-        head[LEARNING] = max(0, head[LEARNING] - n)
-        over = max(0, head[SPARE] - head[CUSHION]) if head[LEARNING] == 0 else 0
+        over = _learn(head, made - at - n, n)
     if over:
         at += over
         head[TRIMMED] += over
-        head[SPARE] -= over
         levels[TAIL] = np.nan
-    head[SPARE] = min(head[SPARE], made - at - n)
     return at
+
+
+@njit(nogil=True, cache=True)
+def _learn(head: IntArray, spare: int, n: int) -> int:
+    """Note what a block leaves in the ring; returns, when the second is over, how much of that is never needed.
+
+    The least of each part of the second counts, and of those the second most: a device has its habits in every part,
+    while a machine that stood still did so in one or two and would be paid for as long as the session lasts.
+    """
+    part = head[RATE] // LEARNT_PARTS
+    before = (head[LEARNING] - 1) // part
+    head[LEARNING] = max(0, head[LEARNING] - n)
+    head[SPARE] = min(head[SPARE], spare)
+    if head[LEARNING] and (head[LEARNING] - 1) // part == before:
+        return 0
+    if head[SPARE] > head[MOST_SPARE]:
+        head[MORE_SPARE], head[MOST_SPARE] = head[MOST_SPARE], head[SPARE]
+    else:
+        head[MORE_SPARE] = max(head[MORE_SPARE], head[SPARE])
+    head[SPARE] = spare
+    over = 0 if head[LEARNING] else max(0, head[MORE_SPARE] - head[CUSHION])
+    if over > spare:  # just now it has less: at the next block
+        head[LEARNING], over = 1, 0
+    return over
 
 
 @njit(nogil=True, cache=True)
@@ -240,7 +264,8 @@ class Wire:
     """The shared memory of one live session at `rate` Hz; `hop` is the worker's block, all sizes are in samples.
 
     The ring starts with more than it needs; after a second of flow as much is left out as makes `cushion` the least
-    that ever remained in it. So the latency is what the devices' habits demand and no more, and constant from then.
+    that remained in it, by the devices' habits (`_learn`). So the latency is what these demand and no more, and
+    constant from then.
     `burst` is how much a device may take at once.
 
     `capture` and `play` are called by one thread each (native callbacks take `address`), the rest by the worker.

@@ -22,12 +22,16 @@ TRIES = 5
 
 
 def witness(processor: int) -> None:
-    """Until something comes on stdin, watch; then print the longest time that the processor stood still, in seconds."""
+    """From the first line on stdin to the second, watch; then print for how long the processor stood still, in seconds.
+
+    That is the longest time without a break.
+    """
     os.sched_setaffinity(0, {processor})
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO)))
     gc.disable()
-    print("watching", flush=True)
+    print("there", flush=True)
+    sys.stdin.readline()
     longest, before = 0.0, time.monotonic()
     while not select.select([sys.stdin], [], [], NAP_S)[0]:
         now = time.monotonic()
@@ -44,7 +48,10 @@ def witnessed(seen: list[float]) -> Iterator[None]:
         for processor in os.sched_getaffinity(0)
     ]
     for one in watching:
-        assert one.stdout.readline() == "watching\n"
+        assert one.stdout.readline() == "there\n"
+    for one in watching:  # all at once: the start of the next would be seen by those before it
+        one.stdin.write("watch\n")
+        one.stdin.flush()
     try:
         yield
     finally:

@@ -186,6 +186,20 @@ def test_a_machine_that_stands_still_for_less_than_the_cushion_costs_nothing(kin
     assert (counts(fake) == (0, 0)) is whole
 
 
+@pytest.mark.parametrize("moments", [(0.5,), (0.5, 0.8), (1.2225,)])
+def test_a_machine_that_stood_still_while_the_ring_learnt_costs_no_latency(kind, generating, moments):
+    def resumes(due: float) -> float:
+        return max([due, *(moment + 0.009 for moment in moments if 0 <= due - moment < 0.009)])
+
+    worker = partial(kind, generating, RATE, cushion=480, burst=240, cutoff=4000.0)
+    fake, calm = (FakeHost(worker, partial(from_array, VOICE), **options) for options in ({"resumes": resumes}, {}))
+    for one in (fake, calm):
+        one.run(3)
+    late = slice(2 * RATE, 3 * RATE)
+    assert counts(fake) == counts(calm) == (0, 0)
+    assert abs(shift(calm.heard[late], fake.heard[late])) <= 48
+
+
 def test_a_rate_that_a_hop_does_not_fit_is_refused(kind, generating):
     with pytest.raises(InvalidSetting, match="48000"):
         kind(generating, 44_100, cushion=100)

@@ -2,7 +2,8 @@
 
 Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
 computing time, how much the engine's memory grew after the first minute, and how long the machine itself stood still.
-All are counted from when everything runs: to start a program, a witness too, can stop a machine for 50 ms.
+All are counted from when everything runs: to start a program, a witness too, can stop a machine for 50 ms. A loss in a
+second in which no processor stood still for as long as an output holds is `unexplained`: such are rtsr's own.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import re
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -33,10 +35,12 @@ from rtsr.eval.bench.record import store  # noqa: E402
 from rtsr.eval.bench.signal import voice  # noqa: E402
 
 LOOP_S = 10
-GROWN_MB = 2.0
+BARS = {"lost": 0, "grown_mb": 2.0}
 LOST = ("underruns", "starved", "device_xruns", "overloads")
 COUNTED = (*LOST, "late_hops", "hops", "reconnects")
 SETTLED_S = 2.0
+HELD_S = 0.01  # what an output holds: longer, and it runs dry whoever fills it
+NEAR_S = 0.1  # a loss is counted after its cause
 
 
 def burn(core: int) -> None:
@@ -72,10 +76,14 @@ def main(
                 burner.start()
             engine.start()
             engine.wait_until_ready()
-            still_s: list[float] = []
-            with witnessed(still_s):
-                row = soak(engine, minutes)
-            row["stood_still_ms"] = 1000 * still_s[0]
+            seen: list[list[tuple[float, float]]] = []
+            losses: list[tuple[float, int]] = []
+            with witnessed(seen):
+                row = soak(engine, minutes, losses)
+            row |= explain(losses, seen[0])
+            print(row, flush=True)
+            for name, bar in BARS.items():
+                print(f"{name:12} {row[name]:7.2f}   bar {bar:5.1f}{'' if row[name] <= bar else '   OVER THE BAR'}")
             assert playing.poll() is None, "the player ended before the time was over"
             if save:
                 store(RESULTS, "soak", [row])
@@ -87,23 +95,36 @@ def main(
                 burner.terminate()
 
 
-def soak(engine: EngineProcess, minutes: float) -> dict[str, object]:
-    """Wait until the time is over and return the row."""
+def soak(engine: EngineProcess, minutes: float, losses: list[tuple[float, int]]) -> dict[str, Any]:
+    """Wait until the time is over and return the row; appends how much had been lost at each moment."""
     time.sleep(SETTLED_S)
     before, began, settled_kb = engine.ask("stats"), time.monotonic(), 0
     for _ in track(range(round(60 * minutes)), description="soaking"):
+        stats = engine.ask("stats")
+        losses.append((time.monotonic(), sum(stats[k] - before[k] for k in LOST)))
         time.sleep(1)
         if not settled_kb and time.monotonic() - began > min(60, 30 * minutes):
             settled_kb = resident_kb(engine.process.pid)
     stats = engine.ask("stats")
-    row: dict[str, object] = {"minutes": minutes, **{k: stats[k] - before[k] for k in COUNTED}}
+    losses.append((time.monotonic(), sum(stats[k] - before[k] for k in LOST)))
+    row: dict[str, Any] = {"minutes": minutes, **{k: stats[k] - before[k] for k in COUNTED}, "lost": losses[-1][1]}
     row |= {k: stats[k] for k in ("drift_ppm", "latency_ms", "compute_ms", "cpu_s")}
-    row |= {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
-    print(row, flush=True)
-    lost = sum(int(str(row[k])) for k in LOST)
-    for name, value, bar in (("lost", lost, 0), ("grown_mb", row["grown_mb"], GROWN_MB)):
-        print(f"{name:10} {value:7.2f}   bar {bar:5.1f}{'' if value <= bar else '   OVER THE BAR'}")
-    return row
+    return row | {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
+
+
+def explain(losses: list[tuple[float, int]], stood_still: list[tuple[float, float]]) -> dict[str, Any]:
+    """Say how often and for how long the machine stood still, and how many losses that does not explain."""
+    long = [began for began, lasted in stood_still if lasted > HELD_S]
+    unexplained = sum(
+        now - before
+        for (since, before), (until, now) in pairwise(losses)
+        if not any(since - NEAR_S < at < until for at in long)
+    )
+    return {
+        "unexplained": unexplained,
+        "stood_still": len(long),
+        "stood_still_ms": 1000 * max((lasted for _, lasted in stood_still), default=0.0),
+    }
 
 
 if __name__ == "__main__":

@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator
 NAP_S = 0.0005
 STILL_S = 0.004  # longer than that is no matter of scheduling, and half of what `rtsr live` bears
 TRIES = 5
+MOST = 100_000
 
 
 def witness(processor: int) -> None:
-    """From the first line on stdin to the second, watch; then print for how long the processor stood still, in seconds.
+    """From the first line on stdin to the second, watch; then print when the processor stood still, and for how long.
 
-    That is the longest time without a break.
+    A line each, in seconds of the monotonic clock, for what is longer than STILL_S; the first MOST of them.
     """
     os.sched_setaffinity(0, {processor})
     with contextlib.suppress(PermissionError):
@@ -32,16 +33,20 @@ def witness(processor: int) -> None:
     gc.disable()
     print("there", flush=True)
     sys.stdin.readline()
-    longest, before = 0.0, time.monotonic()
+    seen: list[tuple[float, float]] = []
+    before = time.monotonic()
     while not select.select([sys.stdin], [], [], NAP_S)[0]:
         now = time.monotonic()
-        longest, before = max(longest, now - before), now
-    print(longest)
+        if now - before > STILL_S and len(seen) < MOST:
+            seen.append((before, now - before))
+        before = now
+    for began, lasted in seen:
+        print(began, lasted)
 
 
 @contextlib.contextmanager
-def witnessed(seen: list[float]) -> Iterator[None]:
-    """Append to `seen` how long the machine stood still at a time, at most, in seconds."""
+def witnessed(seen: list[list[tuple[float, float]]]) -> Iterator[None]:
+    """Append to `seen` when the machine stood still, and for how long, in order of time, one for each processor."""
     command, pipe = [sys.executable, __file__], subprocess.PIPE
     watching = [
         subprocess.Popen([*command, str(processor)], stdin=pipe, stdout=pipe, text=True)
@@ -55,7 +60,9 @@ def witnessed(seen: list[float]) -> Iterator[None]:
     try:
         yield
     finally:
-        seen.append(max(float(one.communicate("enough")[0]) for one in watching))
+        printed = "".join(one.communicate("enough")[0] for one in watching)
+        found = [line.split() for line in printed.splitlines()]
+        seen.append(sorted((float(began), float(lasted)) for began, lasted in found))
 
 
 def undisturbed(attempt: Callable[[], None]) -> None:
@@ -63,16 +70,17 @@ def undisturbed(attempt: Callable[[], None]) -> None:
 
     Any other failure is one, at once.
     """
-    stood_still: list[float] = []
+    stood_still: list[list[tuple[float, float]]] = []
     for _ in range(TRIES):
         try:
             with witnessed(stood_still):
                 attempt()
             return
         except AssertionError as error:
-            if stood_still[-1] < STILL_S:
+            if not stood_still[-1]:
                 raise
-            print(f"the machine stood still for {1000 * stood_still[-1]:.1f} ms; again, as: {error}")
+            longest_ms = 1000 * max(lasted for _, lasted in stood_still[-1])
+            print(f"the machine stood still for {longest_ms:.1f} ms; again, as: {error}")
             last = error
     raise AssertionError(f"the machine stood still in each of {TRIES} attempts") from last
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 ENGINES = ("auto", "native", "python")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
-CUSHION_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; JACK stands still together or not at all
+CUSHION_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
 TABLES = ("live", "bridge")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 

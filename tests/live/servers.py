@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 RATE = 48_000
+RECORDER_MS = 20  # a recorder that asks for less makes PipeWire hurry everybody, and loses blocks itself
 PRIORITY = 4  # of a server and of what plays and records, real-time; under PulseAudio's own threads
 CONF = """load-module module-native-protocol-unix auth-anonymous=1
 load-module module-null-sink sink_name=A norewinds=1 format=float32le rate=48000 channels=1
@@ -124,7 +125,8 @@ class Recorder:
     """`parec` on a source. `stop` returns (samples, moment of the first sample on the monotonic clock)."""
 
     def __init__(self, server: Server, source: str) -> None:
-        command = ["parec", "-d", source, "--format=float32le", f"--rate={RATE}", "--channels=1", "--latency-msec=5"]
+        what = ("--format=float32le", f"--rate={RATE}", "--channels=1", f"--latency-msec={RECORDER_MS}")
+        command = ["parec", "-d", source, *what]
         self.process = hurry(subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE))
         self.raw = bytearray()
         self.began = np.inf

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 
 NAP_S = 0.0005
-STILL_S = 0.004  # longer than that is no matter of scheduling, and half of what `rtsr live` bears
+STILL_S = 0.0025  # what PipeWire gives its clients at a time; later, and it goes on without them
 TRIES = 5
 MOST = 100_000
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..dsp.windows import FloatArray
 from ..io import wire as w
+from ..io.ring import IntArray
 from .worker import PERCENTILES
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def bands_db(cells: FloatArray, last: int) -> list[float]:
     edges = np.linspace(0, SPECTRUM // 2, BANDS + 1).astype(int)
     power = np.add.reduceat(np.abs(bins) ** 2, edges[:-1]) / (SPECTRUM / 4) ** 2
     return [round(float(max(10 * np.log10(p + 1e-12), FLOOR_DB)), 1) for p in power]
+
+
+def counts_dry(head: IntArray) -> tuple[int, int]:
+    """Return how often the ring and the devices of a wire with this head ran dry."""
+    return int(head[w.UNDERFLOWS] + head[w.STARVED]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
 
 
 def gather(engine: Engine) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         "late_hops": report.late,
         "underruns": int(head[w.UNDERFLOWS]),
         "starved": int(head[w.STARVED]),
-        "device_xruns": int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS]),
+        "device_xruns": counts_dry(head)[1],
         "overloads": report.overloads,
         "reconnects": engine.reconnects,
         "lost_samples": report.lost,

@@ -1,0 +1,29 @@
+"""What helps where a voice is interrupted again and again, as its machine is held up for longer than is kept ready."""
+
+from __future__ import annotations
+
+WINDOW_S = 60.0
+OFTEN = 5  # in a window
+QUIET_S = 3600.0  # said once, it is not said again for so long
+
+
+class Advice:
+    """Watches counters that only grow; `look` is one thread's, and allocates nothing that stays."""
+
+    def __init__(self, cushion_ms: float, block_ms: float) -> None:
+        self.cushion_ms, self.block_ms = cushion_ms, block_ms
+        self._since_s, self._ring, self._device = 0.0, 0, 0
+
+    def look(self, now_s: float, ring: int, device: int) -> str | None:
+        """Take how often the ring and the devices ran dry until now; returns one line where that was often of late."""
+        if now_s < self._since_s + WINDOW_S:
+            return None
+        by_ring, by_device = ring - self._ring, device - self._device
+        self._since_s, self._ring, self._device = now_s, ring, device
+        if by_ring + by_device < OFTEN:
+            return None
+        self._since_s += QUIET_S
+        cures = [f"--cushion {2 * self.cushion_ms:g}"] if by_ring else []
+        cures += [f"block_ms = {2 * self.block_ms:g} in its file"] if by_device else []
+        times = by_ring + by_device
+        return f"interrupted {times} times in a minute: {' and '.join(cures)} would bear more, and be that much later"

@@ -1,0 +1,43 @@
+"""Whoever is interrupted again and again is told what helps, once, and nobody else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtsr.daemon.advice import OFTEN, QUIET_S, WINDOW_S, Advice
+
+
+def said(*counts: tuple[int, int], every_s: float = WINDOW_S) -> list[str | None]:
+    """What is said as the counters of the ring and the devices go on so, after a calm first window."""
+    advice = Advice(8.0, 2.5)
+    return [advice.look((i + 1) * every_s, *count) for i, count in enumerate([(0, 0), *counts])][1:]
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (OFTEN - 1, 0), (2, OFTEN - 3)])
+def test_what_happens_now_and_then_needs_no_advice(counts):
+    assert said(counts, tuple(2 * c for c in counts)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("counts", "told", "untold"),
+    [
+        ((OFTEN, 0), "--cushion 16", "block_ms"),
+        ((0, OFTEN), "block_ms = 5", "--cushion"),
+        ((OFTEN, 1), "--cushion 16 and block_ms = 5", "--block"),
+    ],
+)
+def test_what_happens_often_is_told_with_what_helps(counts, told, untold):
+    line = said(counts)[0]
+    assert line is not None
+    assert told in line
+    assert untold not in line
+
+
+def test_it_is_told_once_an_hour_at_most():
+    counts = [(OFTEN * i, 0) for i in range(1, 200)]
+    lines = [line for line in said(*counts) if line]
+    assert len(lines) == 1 + int(199 * WINDOW_S // (QUIET_S + WINDOW_S))
+
+
+def test_a_window_that_is_not_over_says_nothing():
+    assert said((0, 0), (2, 0), (2 * OFTEN, 0), every_s=WINDOW_S / 5) == [None] * 3

@@ -3,7 +3,7 @@
 Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
 computing time, how much the engine's memory grew after the first minute, and how long the machine itself stood still.
 All are counted from when everything runs: to start a program, a witness too, can stop a machine for 50 ms. A loss in a
-second in which no processor stood still for as long as an output holds is `unexplained`: such are rtsr's own.
+second in which no processor stood still for as long as the ring holds is `unexplained`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BARS = {"lost": 0, "grown_mb": 2.0}
 LOST = ("underruns", "starved", "device_xruns", "overloads")
 COUNTED = (*LOST, "late_hops", "hops", "reconnects")
 SETTLED_S = 2.0
-HELD_S = 0.01  # what an output holds: longer, and it runs dry whoever fills it
+HELD_S = 0.008  # what the ring holds, and less than an output does
 NEAR_S = 0.1  # a loss is counted after its cause
 
 

@@ -34,9 +34,12 @@ def test_what_happens_often_is_told_with_what_helps(counts, told, untold):
 
 
 def test_it_is_told_once_an_hour_at_most():
-    counts = [(OFTEN * i, 0) for i in range(1, 200)]
-    lines = [line for line in said(*counts) if line]
-    assert len(lines) == 1 + int(199 * WINDOW_S // (QUIET_S + WINDOW_S))
+    lines = [line for line in said(*((OFTEN * i, 0) for i in range(1, 200))) if line]
+    assert len(lines) == -(-199 * WINDOW_S // QUIET_S)
+
+
+def test_what_happens_now_and_then_in_the_hour_after_is_not_added_up():
+    assert not any(said((OFTEN, 0), *((OFTEN + i, 0) for i in range(1, 200)))[1:])
 
 
 def test_a_window_that_is_not_over_says_nothing():

@@ -12,7 +12,7 @@ class Advice:
 
     def __init__(self, cushion_ms: float, block_ms: float) -> None:
         self.cushion_ms, self.block_ms = cushion_ms, block_ms
-        self._since_s, self._ring, self._device = 0.0, 0, 0
+        self._since_s, self._quiet_until_s, self._ring, self._device = 0.0, 0.0, 0, 0
 
     def look(self, now_s: float, ring: int, device: int) -> str | None:
         """Take how often the ring and the devices ran dry until now; returns one line where that was often of late."""
@@ -20,10 +20,10 @@ class Advice:
             return None
         by_ring, by_device = ring - self._ring, device - self._device
         self._since_s, self._ring, self._device = now_s, ring, device
-        if by_ring + by_device < OFTEN:
+        if by_ring + by_device < OFTEN or now_s < self._quiet_until_s:
             return None
-        self._since_s += QUIET_S
+        self._quiet_until_s = now_s + QUIET_S
         cures = [f"--cushion {2 * self.cushion_ms:g}"] if by_ring else []
-        cures += [f"block_ms = {2 * self.block_ms:g} in its file"] if by_device else []
+        cures += [f"block_ms = {2 * self.block_ms:g} in the settings"] if by_device else []
         times = by_ring + by_device
         return f"interrupted {times} times in a minute: {' and '.join(cures)} would bear more, and be that much later"

@@ -16,8 +16,9 @@ from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .advice import Advice
 from .config import Settings, Tell
+from .memory import keep_in_memory
 from .native_worker import NativeWorker
-from .priority import ask_for_real_time, hurried, keep_in_memory
+from .priority import ask_for_real_time, hurried
 from .stats import counts_dry, gather
 from .worker import Worker, events
 

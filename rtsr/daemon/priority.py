@@ -1,7 +1,5 @@
 """Asking for real-time scheduling, politely: directly where that is allowed, else through rtkit, else not at all.
 
-And for memory that stays: a page that went to the disk while the others spoke is missed when their first word comes.
-
 Only the worker asks for good. PortAudio's threads may spin on a sound server's, and what spins must not have priority.
 Where a host runs its callbacks in real time, as JACK does, the worker gets just their priority. With less, the blocks
 with which a device catches up would all be asked for before the worker had its turn; with more, it would hold them up.
@@ -10,10 +8,8 @@ with which a device catches up would all be asked for before the worker had its 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +18,6 @@ PRIORITY = 10
 NICENESS = -11  # what PulseAudio gives itself
 AUTOGROUP = Path("/proc/self/autogroup")
 BUDGET_US = 200_000  # of uninterrupted running, which rtkit demands
-MCL_CURRENT, MCL_ONFAULT = 1, 4  # of mlockall(2): what is mapped now, each page from when it is first used
 
 
 def be_less_nice() -> None:
@@ -53,18 +48,6 @@ def hurried() -> Iterator[None]:
         yield
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-
-
-def keep_in_memory() -> str:
-    """Ask that no page that this process has mapped and used is taken away; returns one line on how it went.
-
-    What is mapped later is not meant: where memory may be locked within a limit alone, that would be refused.
-    """
-    if not sys.platform.startswith("linux"):
-        return "memory: may be paged out, as everywhere but on Linux"
-    if ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_ONFAULT):
-        return f"memory: may be paged out ({os.strerror(ctypes.get_errno())}); allow memlock in limits.conf"
-    return "memory: locked"
 
 
 def ask_for_real_time(thread: int = 0) -> str:

@@ -295,7 +295,6 @@ class Wire:
             RATE: rate,
             SHIFT: -latency,
             PLACE: -latency,
-            SPARE: ring_size,
             PATIENCE: PATIENCE_MS * rate // 1000,
             START: cushion + hop + burst,
             UNSETTLED: UNSETTLED_MS * rate // 1000,

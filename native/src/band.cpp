@@ -16,6 +16,7 @@ constexpr double CLIFF_DB = 13.0;
 constexpr int LEAK_BANDS = 8;
 constexpr double OCCUPIED = 0.75;
 constexpr double FULL_DB = -40.0;
+constexpr double CLICK_BANDS = 0.6, CLICK_S = 0.075, CLICK_END = 0.25;
 constexpr double RELEASE_DB_PER_S = 10.0;
 constexpr double SETTLE_S = 0.15;
 constexpr double WIDEN_S = 0.3, NARROW_S = 1.0;
@@ -34,6 +35,7 @@ CutoffTracker::CutoffTracker(const Spec &spec, int rate)
       per_band_(int(std::nearbyint(BAND_HZ * spec.history / spec.rate))),
       bands_(int(nyquist_ / BAND_HZ)),
       smoothed_(size_t(bands_)),
+      before_(size_t(bands_)),
       held_(size_t(bands_)) {
     if (per_band_ * bands_ + 1 > spec.bins_in())
         invalid("expected analysis bins that divide bands of " + std::to_string(BAND_HZ) + " Hz evenly");
@@ -46,20 +48,22 @@ double CutoffTracker::push(const float *spectrum) {
     loudest_ = std::max(loudest_ * forget, total);
     if (total < std::max(power_of(ACTIVE_DB), loudest_ * 1e-4)) return cutoff_;
     const double strongest = hold(forget);
-    const double floor = std::max(strongest * power_of(EMPTY_DB), power_of(EMPTY_BELOW_DBFS));
-    const int edge = find_edge(floor);
+    floor_ = std::max(strongest * power_of(EMPTY_DB), power_of(EMPTY_BELOW_DBFS));
+    const int edge = find_edge();
     const double found = edge * BAND_HZ;
     if (edge <= 0) {
         if (-found > cutoff_ + SAME_HZ) consider(bands_ * BAND_HZ);  // no cliff, and something above the cutoff
-    } else if (found >= least_hz_ && is_full(edge, std::max(floor, strongest * power_of(FULL_DB)))) {
+    } else if (found >= least_hz_ && is_full(edge, std::max(floor_, strongest * power_of(FULL_DB)))) {
         consider(found > most_hz_ ? bands_ * BAND_HZ : found);
     }
     return cutoff_;
 }
 
-/// Smooths the power of every band; returns the frame's total.
+/// Smooths the power of every band, without clicks; returns the frame's total.
 double CutoffTracker::measure(const float *spectrum) {
+    const double level = floor_ * (click_ > 0 ? CLICK_END : 1);
     double total = 0;
+    int sounding = 0;
     for (int b = 0; b < bands_; ++b) {
         double power = 0;
         for (int k = 1 + b * per_band_; k < 1 + (b + 1) * per_band_; ++k) {
@@ -68,9 +72,26 @@ double CutoffTracker::measure(const float *spectrum) {
         }
         power /= full_scale_;
         smoothed_[size_t(b)] += 0.25 * (power - smoothed_[size_t(b)]);
+        sounding += power > level;
         total += power;
     }
+    forget_clicks(sounding >= CLICK_BANDS * bands_);
     return total;
+}
+
+/// Counts the frames in which most bands sound, and takes back what they left where they were too few for a hiss.
+void CutoffTracker::forget_clicks(bool full) {
+    if (full) {
+        if (click_ == 0) before_ = held_;
+        ++click_;
+        return;
+    }
+    if (click_ > 0 && click_ < CLICK_S * frames_per_s_)
+        for (size_t b = 0; b < held_.size(); ++b) {
+            held_[b] = std::min(held_[b], before_[b]);
+            smoothed_[b] = std::min(smoothed_[b], held_[b]);
+        }
+    click_ = 0;
 }
 
 /// Keeps every band's loudest of late; returns the loudest band's.
@@ -85,9 +106,9 @@ double CutoffTracker::hold(double forget) {
 
 /// How many bands were received, or minus the highest one where the held spectrum ends in no cliff: the steepest drop
 /// over two bands just below the highest band above the floor.
-int CutoffTracker::find_edge(double floor) const {
+int CutoffTracker::find_edge() const {
     int top = bands_;
-    while (top > 0 && held_[size_t(top - 1)] <= floor) --top;
+    while (top > 0 && held_[size_t(top - 1)] <= floor_) --top;
     if (top == bands_) return top;
     int edge = -top;
     double steepest = power_of(CLIFF_DB);
@@ -121,6 +142,9 @@ void CutoffTracker::consider(double found) {
 void CutoffTracker::reset() {
     std::fill(smoothed_.begin(), smoothed_.end(), 0.0);
     std::fill(held_.begin(), held_.end(), 0.0);
+    std::fill(before_.begin(), before_.end(), 0.0);
+    floor_ = power_of(EMPTY_BELOW_DBFS);
+    click_ = 0;
     loudest_ = standing_ = 0;
     candidate_ = cutoff_ = nyquist_;
     settled_ = false;

@@ -135,6 +135,14 @@ def streams(path: Path) -> dict[str, np.ndarray]:
     return out
 
 
+def clicking(x: np.ndarray) -> np.ndarray:
+    """Return a voice whose line drops 10 ms of every half second."""
+    x = x.copy()
+    for at in range(4000, len(x), 8000):
+        x[at : at + 160] = 0
+    return x
+
+
 def trackers(spec: Spec) -> dict[str, np.ndarray]:
     """Return spectra and the cutoff that is found after each, for what leads the tracker through all its branches."""
     rate, time = spec.rate, np.arange(2 * spec.rate) / spec.rate
@@ -145,6 +153,7 @@ def trackers(spec: Spec) -> dict[str, np.ndarray]:
         "narrower": (narrowed(hiss, rate, 6000), narrowed(hiss, rate, 3400), narrowed(hiss, rate, 2000)),
         "tone": (narrowed(voice, rate, 3400), hum.astype(np.float32)),
         "fading": (narrowed(voice, rate, 3400), fading, 1e-5 * hiss),
+        "clicks": (clicking(narrowed(voice, rate, 3400)), clicking(voice)),
         "thin": (narrowed(hiss, rate, 700), narrowed(hiss, rate, 4000)),
         "high": (narrowed(voice, rate, 3400), narrowed(voice + 0.05 * hiss, rate, 7500)),
     }

@@ -19,12 +19,15 @@ CLIFF_DB = 13.0  # the band ends where it drops this much over two bands; a voic
 LEAK_BANDS = 8  # how far over the edge a loud voice may leak
 OCCUPIED = 0.75  # of the bands under the edge hold something, or it is no voice's edge
 FULL_DB = -40.0  # more than this under the loudest band, it may only be what the window leaks from a tone
+CLICK_BANDS = 0.6  # of all bands sound at once in a click, and
+CLICK_S = 0.075  # for less than this, also where a lost block makes two of them; what lasts longer is a hiss
+CLICK_END = 0.25  # of the floor: what a band falls under after a click
 RELEASE_DB_PER_S = 10.0  # how fast a band that fell silent is forgotten
 SETTLE_S = 0.15  # how long the first answer must stand before it is believed
 WIDEN_S, NARROW_S = 0.3, 1.0  # and a later one: adding to what is there already is the worse mistake
 SAME_HZ = 250.0  # candidates this close are the same cutoff
 
-LOUDEST, CANDIDATE, STANDING, CUTOFF, SETTLED = range(5)
+LOUDEST, CANDIDATE, STANDING, CUTOFF, SETTLED, FLOOR, CLICK = range(7)
 
 
 @njit(nogil=True, cache=True)
@@ -57,11 +60,29 @@ def _is_full(held: DoubleArray, edge: int, floor: float) -> bool:
 
 
 @njit(nogil=True, cache=True)
+def _forget_clicks(
+    full: bool, lasts: float, before: DoubleArray, smoothed: DoubleArray, held: DoubleArray, state: DoubleArray
+) -> None:
+    """Count the frames in which most bands sound, and take back what they left where they were too few for a hiss."""
+    if full:
+        if state[CLICK] == 0:
+            before[:] = held
+        state[CLICK] += 1
+        return
+    if 0 < state[CLICK] < lasts:
+        for b in range(len(held)):
+            held[b] = min(held[b], before[b])
+            smoothed[b] = min(smoothed[b], held[b])
+    state[CLICK] = 0
+
+
+@njit(nogil=True, cache=True)
 def track(
     spectrum: FloatArray,
     bands: int,
     per_band: int,
     smoothed: DoubleArray,
+    before: DoubleArray,
     held: DoubleArray,
     state: DoubleArray,
     frames_per_s: float,
@@ -71,14 +92,17 @@ def track(
 ) -> None:
     """Update the held spectrum with one frame, and move the cutoff when another has stood long enough."""
     forget = 10 ** (-RELEASE_DB_PER_S / frames_per_s / 10)
-    total = 0.0
+    total, sounding = 0.0, 0
+    level = state[FLOOR] * (CLICK_END if state[CLICK] > 0 else 1.0)
     for b in range(bands):
         power = 0.0
         for k in range(1 + b * per_band, 1 + (b + 1) * per_band):
             power += spectrum[k, 0] ** 2 + spectrum[k, 1] ** 2
         power /= full_scale
         smoothed[b] += 0.25 * (power - smoothed[b])
+        sounding += power > level
         total += power
+    _forget_clicks(sounding >= CLICK_BANDS * bands, CLICK_S * frames_per_s, before, smoothed, held, state)
     state[LOUDEST] = max(state[LOUDEST] * forget, total)
     if total < max(10 ** (ACTIVE_DB / 10), state[LOUDEST] * 1e-4):
         return
@@ -87,6 +111,7 @@ def track(
         held[b] = max(held[b] * forget, smoothed[b])
         strongest = max(strongest, held[b])
     floor = max(strongest * 10 ** (EMPTY_DB / 10), 10 ** (EMPTY_BELOW_DBFS / 10))
+    state[FLOOR] = floor
     edge = _find_edge(held, bands, floor)
     if edge <= 0 and -edge * BAND_HZ <= state[CUTOFF] + SAME_HZ:
         return  # no cliff, and nothing above the cutoff: no evidence for or against it
@@ -114,7 +139,7 @@ class CutoffTracker:
     """Watches received spectra and says where their band ends, in Hz; slow to change its mind.
 
     Bands of 100 Hz keep their loudest level of the last seconds; the cutoff is where this held spectrum falls off a
-    cliff below bands that are empty. It moves once the same answer stood long enough, in speech. Until then it is half
+    cliff below bands that are empty. A click is forgotten as soon as it is over. The cutoff moves once the same answer stood long enough, in speech. Until then it is half
     of the input's rate: nothing is added that could be there already.
     """
 
@@ -126,8 +151,9 @@ class CutoffTracker:
         self.least_hz, self.most_hz = spec.cutoff_min_hz, spec.cutoff_max_hz
         self.frames_per_s = float(spec.frames_per_s)
         self.smoothed = np.zeros(self.bands, np.float64)
+        self.before = np.zeros(self.bands, np.float64)
         self.held = np.zeros(self.bands, np.float64)
-        self.first = (0, self.nyquist, 0, self.nyquist, 0)
+        self.first = (0, self.nyquist, 0, self.nyquist, 0, 10 ** (EMPTY_BELOW_DBFS / 10), 0)
         self.state = np.zeros(len(self.first), np.float64)
         self.reset()
 
@@ -143,6 +169,7 @@ class CutoffTracker:
             self.bands,
             self.per_band,
             self.smoothed,
+            self.before,
             self.held,
             self.state,
             self.frames_per_s,
@@ -155,6 +182,7 @@ class CutoffTracker:
     def reset(self) -> None:
         """Forget everything heard."""
         self.smoothed[:] = 0
+        self.before[:] = 0
         self.held[:] = 0
         self.state[:] = self.first
 

@@ -51,6 +51,7 @@ def _listen(
     spectrum: FloatArray,
     per_band: int,
     smoothed: DoubleArray,
+    before: DoubleArray,
     held: DoubleArray,
     known: DoubleArray,
     frames_per_s: float,
@@ -66,8 +67,8 @@ def _listen(
     for r in range(len(active)):
         if active[r]:
             spectrum[r, :common] = bins[r, :common]
-            bands = held.shape[1]
-            track(spectrum[r], bands, per_band, smoothed[r], held[r], known[r], frames_per_s, full_scale, least, most)
+            bands = (smoothed[r], before[r], held[r])
+            track(spectrum[r], held.shape[1], per_band, *bands, known[r], frames_per_s, full_scale, least, most)
             cutoff = known[r, CUTOFF] if np.isnan(fixed[r]) else fixed[r]
             told[r] = cutoff if cutoff <= most else nothing_missing
 
@@ -108,6 +109,7 @@ class Memory:
     dry: FloatArray
     history: FloatArray
     smoothed: DoubleArray
+    before: DoubleArray
     held_bands: DoubleArray
     known: DoubleArray
     held: FloatArray
@@ -145,6 +147,7 @@ class Rows:
             dry=np.zeros((rows, dry.past + hop), np.float32),
             history=np.zeros_like(self._frames),
             smoothed=np.zeros((rows, self.tracker.bands), np.float64),
+            before=np.zeros((rows, self.tracker.bands), np.float64),
             held_bands=np.zeros((rows, self.tracker.bands), np.float64),
             known=np.zeros((rows, len(self.tracker.state)), np.float64),
             held=np.zeros((rows, spec.overlap), np.float32),
@@ -176,6 +179,7 @@ class Rows:
             self.spectrum,
             t.per_band,
             m.smoothed,
+            m.before,
             m.held_bands,
             m.known,
             t.frames_per_s,

@@ -46,9 +46,11 @@ class Tracking:
         self.full_scale = one.full_scale
         self.forget = 10 ** (-band.RELEASE_DB_PER_S / one.frames_per_s / 10)
         seconds = torch.tensor((band.SETTLE_S, band.WIDEN_S, band.NARROW_S), dtype=torch.float64, device=device)
+        self.hiss = band.CLICK_S * one.frames_per_s
         self.patience = seconds * one.frames_per_s
         self.least_hz, self.most_hz, self.first = one.least_hz, one.most_hz, one.first
         self.smoothed = torch.zeros(rows, self.bands, dtype=torch.float64, device=device)
+        self.before = torch.zeros_like(self.smoothed)
         self.held = torch.zeros_like(self.smoothed)
         self.known = torch.zeros(rows, len(one.first), dtype=torch.float64, device=device)
         self.index = torch.arange(self.bands, device=device)
@@ -60,6 +62,7 @@ class Tracking:
         power = spectrum[:, 1 : 1 + self.bands * self.per_band].double().square().sum(-1)
         power = power.view(rows, self.bands, self.per_band).sum(-1) / self.full_scale
         smoothed.copy_(torch.where(active, smoothed + 0.25 * (power - smoothed), smoothed))
+        click = self._forget_clicks(power, active, smoothed, held, known)
         total = power.sum(-1, keepdim=True)
         loudest = torch.maximum(known[:, band.LOUDEST, None] * self.forget, total)
         speaks = active & (total >= (loudest * 1e-4).clamp(min=10 ** (band.ACTIVE_DB / 10)))
@@ -68,11 +71,25 @@ class Tracking:
         moved[:, band.LOUDEST] = loudest[:, 0]
         quiet = torch.cat([loudest, known[:, 1:]], dim=1)
         known.copy_(torch.where(speaks, moved, torch.where(active, quiet, known)))
+        known[:, band.CLICK] = click
         return known[:, band.CUTOFF]
+
+    def _forget_clicks(self, power: Tensor, active: Tensor, smoothed: Tensor, held: Tensor, known: Tensor) -> Tensor:
+        """Take back what clicks left; returns for how many frames now most bands sound."""
+        before, lasting = self.before[: len(power)], known[:, band.CLICK, None]
+        level = known[:, band.FLOOR, None] * torch.where(lasting > 0, band.CLICK_END, 1.0)
+        full = (power > level).sum(-1, keepdim=True) >= band.CLICK_BANDS * self.bands
+        before.copy_(torch.where(active & full & (lasting == 0), held, before))
+        over = active & ~full & (lasting > 0) & (lasting < self.hiss)
+        held.copy_(torch.where(over, torch.minimum(held, before), held))
+        smoothed.copy_(torch.where(over, torch.minimum(smoothed, held), smoothed))
+        return torch.where(active, torch.where(full, lasting + 1, 0), lasting)[:, 0]
 
     def _decide(self, held: Tensor, known: Tensor) -> Tensor:
         """Return what would be known if this frame counted: a candidate that stands longer, or a new one."""
-        found, evident = self._find(held, known[:, band.CUTOFF])
+        strongest = held.amax(-1, keepdim=True)
+        floor = (strongest * 10 ** (band.EMPTY_DB / 10)).clamp(min=10 ** (band.EMPTY_BELOW_DBFS / 10))
+        found, evident = self._find(held, strongest, floor, known[:, band.CUTOFF])
         other = (found - known[:, band.CANDIDATE]).abs() > band.SAME_HZ
         candidate = torch.where(other, found, known[:, band.CANDIDATE])
         standing = torch.where(other, 0, known[:, band.STANDING]) + 1
@@ -82,13 +99,14 @@ class Tracking:
         moves = believed & ((candidate - known[:, band.CUTOFF]).abs() > band.SAME_HZ)
         cutoff = torch.where(moves, candidate, known[:, band.CUTOFF])
         settled = torch.where(believed, 1, known[:, band.SETTLED])
-        moved = torch.stack([known[:, band.LOUDEST], candidate, standing, cutoff, settled], dim=1)
-        return torch.where(evident[:, None], moved, known)
+        kept = (known[:, band.FLOOR], known[:, band.CLICK])
+        moved = torch.stack([known[:, band.LOUDEST], candidate, standing, cutoff, settled, *kept], dim=1)
+        decided = torch.where(evident[:, None], moved, known)
+        decided[:, band.FLOOR] = floor[:, 0]
+        return decided
 
-    def _find(self, held: Tensor, cutoff: Tensor) -> tuple[Tensor, Tensor]:
+    def _find(self, held: Tensor, strongest: Tensor, floor: Tensor, cutoff: Tensor) -> tuple[Tensor, Tensor]:
         """Return where each row's received band ends in Hz, and whether this frame is evidence of anything."""
-        strongest = held.amax(-1, keepdim=True)
-        floor = (strongest * 10 ** (band.EMPTY_DB / 10)).clamp(min=10 ** (band.EMPTY_BELOW_DBFS / 10))
         occupied = held > floor
         top = ((self.index + 1) * occupied).amax(-1, keepdim=True)
         after = held[:, (self.index + 1).clamp(max=self.bands - 1)]
@@ -109,6 +127,7 @@ class Tracking:
     def clear(self, rows: Tensor) -> None:
         """Forget what rows (n,) heard."""
         self.smoothed[rows] = 0
+        self.before[rows] = 0
         self.held[rows] = 0
         self.known[rows] = self.known.new_tensor(self.first)
 
@@ -171,7 +190,7 @@ class DeviceRows:
         """Return everything that rows remember, each with the row as its first axis."""
         tracking = self.tracking
         own = [self.dry.past, self.history, self.held, self.gain_now]
-        return [*own, tracking.smoothed, tracking.held, tracking.known, *([self.lift.past] if self.lift else [])]
+        return [*own, tracking.smoothed, tracking.before, tracking.held, tracking.known, *([self.lift.past] if self.lift else [])]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:
         """Make rows (n,) those of new streams with these gains (n,)."""

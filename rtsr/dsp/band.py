@@ -139,8 +139,9 @@ class CutoffTracker:
     """Watches received spectra and says where their band ends, in Hz; slow to change its mind.
 
     Bands of 100 Hz keep their loudest level of the last seconds; the cutoff is where this held spectrum falls off a
-    cliff below bands that are empty. A click is forgotten as soon as it is over. The cutoff moves once the same answer stood long enough, in speech. Until then it is half
-    of the input's rate: nothing is added that could be there already.
+    cliff below bands that are empty. A click is forgotten as soon as it is over. The cutoff moves once the same answer
+    stood long enough, in speech. Until then it is half of the input's rate: nothing is added that could be there
+    already.
     """
 
     def __init__(self, spec: Spec, rate: int) -> None:

@@ -189,8 +189,8 @@ class DeviceRows:
     def remembered(self) -> list[Tensor]:
         """Return everything that rows remember, each with the row as its first axis."""
         tracking = self.tracking
-        own = [self.dry.past, self.history, self.held, self.gain_now]
-        return [*own, tracking.smoothed, tracking.before, tracking.held, tracking.known, *([self.lift.past] if self.lift else [])]
+        own = [self.dry.past, self.history, self.held, self.gain_now, *([self.lift.past] if self.lift else [])]
+        return [*own, tracking.smoothed, tracking.before, tracking.held, tracking.known]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:
         """Make rows (n,) those of new streams with these gains (n,)."""

@@ -28,9 +28,9 @@ def voice():
     return rtsr.load("voice-16k", "ort")
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 48000])
 @pytest.mark.parametrize("name", TONES)
-def test_a_tone_gains_no_partner(voice, name, rate):
+def test_a_tone_at_8_khz_gains_no_partner(voice, name):
+    rate = 8000
     time = np.arange(2 * rate) / rate
     x = sum(0.25 * np.sin(2 * np.pi * hz * time) for hz in TONES[name]).astype(np.float32)
     x *= np.minimum(1, np.minimum(time, 2 - time) / 0.02)

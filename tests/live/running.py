@@ -22,6 +22,7 @@ SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
 KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
+BLOCK_MS, CUSHION_MS = 512 / 48, 30  # with which a machine may stand still for some 30 ms
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
 TROUBLES = ("underruns", "overloads", "reconnects", "starved", "device_xruns")
 
@@ -104,6 +105,13 @@ def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
+def patiently(folder: Path) -> tuple[str, str]:
+    """Arguments with which `rtsr live` bears more: where it is asked how a voice sounds, and not how late it comes."""
+    config = folder / "rtsr.toml"
+    config.write_text(f"[live]\nblock_ms = {BLOCK_MS}\ncushion_ms = {CUSHION_MS}\n")
+    return "--config", str(config)
+
+
 def voice(seconds: float) -> np.ndarray:
     """A voice without anything above 3.9 kHz."""
     return narrowed(voice_like(seconds, RATE, seed=3), RATE, 3900)
@@ -116,11 +124,13 @@ def through(
     sound: np.ndarray,
     begin: Callable[[], None] = lambda: None,
     meanwhile: Callable[[], None] = lambda: None,
+    end: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Play into a sink; return what its monitor heard, what the source gave at the same time, and the delay in ms.
 
-    `begin` is called when both are recorded and a player runs that says nothing yet, `meanwhile` after that. To start a
-    program can stop the machine for 50 ms (a kernel that does not preempt itself), whoever carries the sound.
+    `begin` is called when both are recorded and a player runs that says nothing yet, `meanwhile` after that, `end` when
+    all is said and both are recorded still. To start a program can stop the machine for 50 ms (a kernel that does not
+    preempt itself), and where one ends a server gives the others larger blocks, whoever carries the sound.
     """
     lead, kept = round(LEAD_S * RATE), round(KEPT_S * RATE)
     before, after = Recorder(server, f"{sink}.monitor"), Recorder(server, source)
@@ -130,6 +140,7 @@ def through(
     meanwhile()
     playing.wait(60)
     time.sleep(0.3)
+    end()
     (heard, began), (given, given_began) = before.stop(), after.stop()
     skipped = round((given_began - began) * RATE)
     heard, given = heard[lead - kept + max(0, skipped) :], given[lead - kept + max(0, -skipped) :]
@@ -142,8 +153,16 @@ def through_whole(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return what `through` does from A to B; fails the test where anything was lost on the way."""
     before: dict[str, int] = {}
-    recorded = through(server, "A", "B.monitor", sound, lambda: before.update(running.troubles()), meanwhile)
-    lost = {k: n - before[k] for k, n in running.troubles().items() if n > before[k]}
+    after: dict[str, int] = {}
+
+    def begin() -> None:
+        before.update(running.troubles())
+
+    def end() -> None:
+        after.update(running.troubles())
+
+    recorded = through(server, "A", "B.monitor", sound, begin, meanwhile, end)
+    lost = {k: n - before[k] for k, n in after.items() if n > before[k]}
     assert not lost, (lost, running.printed)
     return recorded
 

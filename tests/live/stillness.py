@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 NAP_S = 0.0005
 STILL_S = 0.0025  # what PipeWire gives its clients at a time; later, and it goes on without them
-TRIES = 5
+TRIES = 8
 MOST = 100_000
 
 

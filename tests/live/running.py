@@ -22,7 +22,8 @@ SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
 KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
-BLOCK_MS, CUSHION_MS = 512 / 48, 30  # with which a machine may stand still for some 30 ms
+BLOCK_MS, JACK_BLOCK_MS = 5, 512 / 48  # an output holds four: 20 ms, as a recorder asks for; in JACK all take the same
+CUSHION_MS = 30
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
 TROUBLES = ("underruns", "overloads", "reconnects", "starved", "device_xruns")
 
@@ -105,10 +106,13 @@ def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
-def patiently(folder: Path) -> tuple[str, str]:
-    """Arguments with which `rtsr live` bears more: where it is asked how a voice sounds, and not how late it comes."""
+def patiently(folder: Path, block_ms: float = BLOCK_MS) -> tuple[str, str]:
+    """Arguments with which `rtsr live` bears more: where it is asked how a voice sounds, and not how late it comes.
+
+    Not by blocks larger than others': a server gives all who ask for different ones lumps whose phases wander.
+    """
     config = folder / "rtsr.toml"
-    config.write_text(f"[live]\nblock_ms = {BLOCK_MS}\ncushion_ms = {CUSHION_MS}\n")
+    config.write_text(f"[live]\nblock_ms = {block_ms}\ncushion_ms = {CUSHION_MS}\n")
     return "--config", str(config)
 
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from running import SETTLED_S, THROUGH, THROUGH_JACK, Running, lag, patiently, through_whole, voice
+from running import JACK_BLOCK_MS, SETTLED_S, THROUGH, THROUGH_JACK, Running, lag, patiently, through_whole, voice
 from servers import RATE, Server
 from signals import narrowed, power_db, voice_like
 from stillness import undisturbed
@@ -14,7 +14,7 @@ from stillness import undisturbed
 import rtsr
 from rtsr.eval.metrics import lsd
 
-SECONDS = 6
+SECONDS = 4
 PLACES = range(0, RATE // 200, RATE // 800)  # where the hops may have begun; elsewhere they make another hiss
 EDGE = RATE // 2  # at either end, left out
 MODEL = "voice-16k"  # what people run; one that hisses in silence would differ where the live network sleeps
@@ -27,8 +27,10 @@ HELD_DB = 12.0  # by which a piece's hiss may fall short of the one offline, as 
 @pytest.mark.parametrize("host", ["sounddevice on PulseAudio", "sounddevice on PipeWire", "pyaudio", "jack"])
 def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, host, tmp_path):
     server = start_server("pipewire" if host in ("jack", "sounddevice on PipeWire") else "pulse")
-    way = THROUGH_JACK if host == "jack" else (*THROUGH, "--host", host.split()[0])
-    running = live(server, *way, *patiently(tmp_path), "--model", MODEL)
+    way = (*THROUGH, "--host", host.split()[0], *patiently(tmp_path))
+    if host == "jack":
+        way = (*THROUGH_JACK, *patiently(tmp_path, JACK_BLOCK_MS))
+    running = live(server, *way, "--model", MODEL)
     time.sleep(SETTLED_S)
     undisturbed(lambda: listen(running, server))
 

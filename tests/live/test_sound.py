@@ -14,7 +14,7 @@ from stillness import undisturbed
 import rtsr
 from rtsr.eval.metrics import lsd
 
-SECONDS = 4
+SECONDS = 6
 PLACES = range(0, RATE // 200, RATE // 800)  # where the hops may have begun; elsewhere they make another hiss
 EDGE = RATE // 2  # at either end, left out
 MODEL = "voice-16k"  # what people run; one that hisses in silence would differ where the live network sleeps
@@ -44,12 +44,12 @@ def listen(running: Running, server: Server) -> None:
     expected, got = offline[0][: len(given) - late], given[late:]
     start = lag(true, expected[: len(true)])
     spoken = slice(start + EDGE, start + SECONDS * RATE - EDGE)
+    said = [one[spoken.start - skip : spoken.stop - skip] for one, skip in zip(offline, PLACES, strict=True)]
     for low_hz, high_hz in ((200, 3500), (4500, 7500)):
-        level = power_db(got[spoken], RATE, low_hz, high_hz)
-        assert level == pytest.approx(power_db(expected[spoken], RATE, low_hz, high_hz), abs=1)
+        level, levels = power_db(got[spoken], RATE, low_hz, high_hz), [power_db(x, RATE, low_hz, high_hz) for x in said]
+        assert min(levels) - 1 < level < max(levels) + 1
     assert level > power_db(voice(SECONDS)[EDGE:-EDGE], RATE, 4500, 7500) + 20
-    spoken_at = [slice(spoken.start - skip, spoken.stop - skip) for skip in PLACES]
-    distances = [lsd(true[EDGE:-EDGE], one[at], RATE) for one, at in zip(offline, spoken_at, strict=True)]
+    distances = [lsd(true[EDGE:-EDGE], one, RATE) for one in said]
     distance = lsd(true[EDGE:-EDGE], got[spoken], RATE)
     print("LSD offline and live:", distances, distance)
     assert min(distances) - 0.02 < distance < max(distances) + 0.02

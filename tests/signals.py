@@ -36,6 +36,14 @@ def narrowed(signal: FloatArray, rate: int, cutoff_hz: float, width_hz: float = 
     return np.fft.irfft(np.fft.rfft(signal) * mask, n=len(signal)).astype(np.float32)
 
 
+def dropping(signal: FloatArray, samples: int, every: int = 8_000) -> FloatArray:
+    """Return the signal of a line that loses `samples` of every so many: a click before and one after."""
+    signal = signal.copy()
+    for at in range(2 * every // 5, len(signal), every):
+        signal[at : at + samples] = 0
+    return signal
+
+
 def power_db(signal: FloatArray, rate: int, low_hz: float, high_hz: float) -> float:
     """Return the energy between two frequencies in dB (Hann over the whole signal)."""
     power = np.abs(np.fft.rfft(np.asarray(signal, np.float64) * np.hanning(len(signal)))) ** 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import narrowed, noise, voice_like
+from signals import dropping, narrowed, noise, voice_like
 
 from rtsr.dsp.band import CutoffTracker, clean, lay_over
 from rtsr.dsp.frames import Frames
@@ -54,14 +54,6 @@ def test_a_narrow_band_in_a_wide_container_is_found(cutoff, slope_db, floor_db):
 @pytest.mark.parametrize("cutoff", [2000, 3400, 4000])
 def test_a_narrow_voice_in_a_wide_container_is_found(cutoff):
     check_found(tracked(narrowed(voice_like(6), RATE, cutoff)), cutoff)
-
-
-def dropping(x: np.ndarray, size: int, every_s: float = 0.5) -> np.ndarray:
-    """The signal of a line that loses `size` samples again and again: a click before and one after."""
-    x = x.copy()
-    for at in range(int(0.4 * every_s * RATE), len(x), int(every_s * RATE)):
-        x[at : at + size] = 0
-    return x
 
 
 LOST = [1, 16, 80, 320]  # up to 20 ms

@@ -29,7 +29,7 @@ from rtsr.net.weights import SHIPPED, Weights
 from rtsr.spec import Spec
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from signals import narrowed, noise, voice_like
+from signals import dropping, narrowed, noise, voice_like
 
 SECONDS = 1.0
 FRAMES = 60  # more than the longest memory of a layer, 48 frames
@@ -135,14 +135,6 @@ def streams(path: Path) -> dict[str, np.ndarray]:
     return out
 
 
-def clicking(x: np.ndarray) -> np.ndarray:
-    """Return a voice whose line drops 10 ms of every half second."""
-    x = x.copy()
-    for at in range(4000, len(x), 8000):
-        x[at : at + 160] = 0
-    return x
-
-
 def trackers(spec: Spec) -> dict[str, np.ndarray]:
     """Return spectra and the cutoff that is found after each, for what leads the tracker through all its branches."""
     rate, time = spec.rate, np.arange(2 * spec.rate) / spec.rate
@@ -153,7 +145,7 @@ def trackers(spec: Spec) -> dict[str, np.ndarray]:
         "narrower": (narrowed(hiss, rate, 6000), narrowed(hiss, rate, 3400), narrowed(hiss, rate, 2000)),
         "tone": (narrowed(voice, rate, 3400), hum.astype(np.float32)),
         "fading": (narrowed(voice, rate, 3400), fading, 1e-5 * hiss),
-        "clicks": (clicking(narrowed(voice, rate, 3400)), clicking(voice)),
+        "clicks": (dropping(narrowed(voice, rate, 3400), 160), dropping(voice, 160)),
         "thin": (narrowed(hiss, rate, 700), narrowed(hiss, rate, 4000)),
         "high": (narrowed(voice, rate, 3400), narrowed(voice + 0.05 * hiss, rate, 7500)),
     }

@@ -62,7 +62,7 @@ def test_hops_give_the_whole_signal_form(generating, rate, rate_out):
 
 
 def test_a_minute_gives_the_whole_signal_form(generating):
-    x = signal(15.0 if generating.name == "eager" else 60.0, 8000)  # it is the slowest, and nobody streams with it
+    x = signal(60.0, 8000)
     path = Reblock(generating, 8000, 16000, cutoff=4000.0)
     check(streamed(path, x, 60), oracle.reblock(generating, x, 8000, 16000, 4000.0, path.latency))
 

@@ -156,16 +156,13 @@ def through_whole(
     running: Running, server: Server, sound: np.ndarray, meanwhile: Callable[[], None] = lambda: None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return what `through` does from A to B; fails the test where anything was lost on the way."""
-    before: dict[str, int] = {}
-    after: dict[str, int] = {}
+    counted: list[dict[str, int]] = []
 
-    def begin() -> None:
-        before.update(running.troubles())
+    def count() -> None:
+        counted.append(running.troubles())
 
-    def end() -> None:
-        after.update(running.troubles())
-
-    recorded = through(server, "A", "B.monitor", sound, begin, meanwhile, end)
+    recorded = through(server, "A", "B.monitor", sound, count, meanwhile, count)
+    before, after = counted
     lost = {k: n - before[k] for k, n in after.items() if n > before[k]}
     assert not lost, (lost, running.printed)
     return recorded

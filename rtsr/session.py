@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,33 +13,24 @@ from .dsp.windows import FloatArray
 from .io.base import Sink, Source
 from .io.reblock import Reblock
 from .io.ring import Ring
+from .timing import Timed
 
 RING_MS = 200  # room on either side; a healthy session uses a hop of it
 NAP_S = 0.0005
-KEPT = 4096  # hops of which the computing time is kept for the percentiles
 
 
 @dataclass(slots=True)
-class Counters:
-    """What went on so far; written by the session's threads, read by anyone."""
+class Counters(Timed):
+    """What went on so far, and the computing times of hops; written by the session's threads, read by anyone."""
 
     captured: int = 0
     played: int = 0
     overruns: int = 0  # samples of a live source that found the ring full
-    hops: int = 0
-    late: int = 0  # hops that took longer to compute than they last
-    compute_s: FloatArray = field(default_factory=lambda: np.zeros(KEPT, np.float32))
 
-    def count(self, seconds: float, hop_s: float) -> None:
-        """Note the computing time of one hop."""
-        self.compute_s[self.hops % KEPT] = seconds
-        self.hops += 1
-        self.late += seconds > hop_s
-
-    def percentiles_ms(self, *which: float) -> tuple[float, ...]:
-        """Return percentiles of the computing time of the last hops in milliseconds; NaN before the first."""
-        known = self.compute_s[: min(self.hops, KEPT)]
-        return tuple(float(np.percentile(known, p)) * 1000 if len(known) else float("nan") for p in which)
+    @property
+    def hops(self) -> int:
+        """Hops computed."""
+        return self.counted
 
 
 class Session:

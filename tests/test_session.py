@@ -11,7 +11,8 @@ from signals import noise, voice_like
 
 from rtsr import Reblock, enhance
 from rtsr.io.file import ArraySink, FileSource
-from rtsr.session import KEPT, Counters, Session
+from rtsr.session import Counters, Session
+from rtsr.timing import KEPT
 
 CUTOFF = 3000.0
 pytestmark = pytest.mark.timeout(60)

@@ -16,8 +16,8 @@ from ..backend.native import NativeBackend
 from ..errors import BackendFailed, InvalidSetting
 from ..io import wire as w
 from ..io.wire import Wire
-from ..session import KEPT
 from ..stream import fixed_cutoff
+from ..timing import KEPT, percentiles_ms
 from .worker import PERCENTILES, Report, Wishes, check_rate
 
 
@@ -166,4 +166,4 @@ class NativeWorker:
     def _percentiles_ms(self) -> tuple[float, ...]:
         times = np.zeros(KEPT, np.float32)
         count = self._lib.rtsr_worker_times(self._handle, times.ctypes.data_as(POINTER(c_float)), KEPT)
-        return tuple(float(np.percentile(times[:count], p)) * 1000 if count else float("nan") for p in PERCENTILES)
+        return percentiles_ms(times[:count], *PERCENTILES)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -16,37 +16,27 @@ from ..dsp.windows import FloatArray
 from ..errors import InvalidAudio, InvalidSetting, PoolFull
 from ..io.ring import IntArray
 from ..stream import fixed_cutoff, linear_gain
+from ..timing import Timed
 from .lane import Lane
 from .seats import Seats
 
 if TYPE_CHECKING:
     from ..backend.graph import GraphBackend
 
-KEPT = 4096  # ticks of which the time is kept for the percentiles
-
 
 @dataclass(slots=True)
-class Ticks:
-    """What went on so far; written by the ticking thread, read by anyone."""
+class Ticks(Timed):
+    """What went on so far, and the times of ticks; written by the ticking thread, read by anyone."""
 
-    ticks: int = 0
-    late: int = 0  # ticks that took longer than a hop lasts
     hops: int = 0  # hops of all rows
     stalls: int = 0  # times that an open row had no hop there when the tick came
     overruns: int = 0  # samples that found their row's ring full
     failures: int = 0  # times that a lane went on with the spare
-    seconds: FloatArray = field(default_factory=lambda: np.zeros(KEPT, np.float32))
 
-    def count(self, seconds: float, deadline_s: float) -> None:
-        """Note the time of one tick."""
-        self.seconds[self.ticks % KEPT] = seconds
-        self.ticks += 1
-        self.late += seconds > deadline_s
-
-    def percentiles_ms(self, *which: float) -> tuple[float, ...]:
-        """Return percentiles of the time of the last ticks in milliseconds; NaN before the first."""
-        known = self.seconds[: min(self.ticks, KEPT)]
-        return tuple(float(np.percentile(known, p)) * 1000 if len(known) else math.nan for p in which)
+    @property
+    def ticks(self) -> int:
+        """Ticks made."""
+        return self.counted
 
 
 @dataclass(slots=True)

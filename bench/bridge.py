@@ -30,10 +30,10 @@ sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "live" /
 from peers import PACKET_S, RATE, Client, Peer, VoiceTrack  # noqa: E402
 from server import Bridge  # noqa: E402
 
+from rtsr.bench.record import store  # noqa: E402
+from rtsr.bench.signal import voice  # noqa: E402
 from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder  # noqa: E402
 from rtsr.bridge.peer import JITTER_BUFFER, LONGEST, Tap  # noqa: E402
-from rtsr.eval.bench.record import store  # noqa: E402
-from rtsr.eval.bench.signal import voice  # noqa: E402
 
 STARVED_S = 0.06  # between two packets: three times what is due
 LATE_S = 0.01  # of a packet that the peers send: half of what a bridge on an even line waits for

@@ -22,10 +22,10 @@ import torch
 
 from rtsr import Pool, Stream, load
 from rtsr.backend.graph import PRECISIONS, GraphBackend, Replays
+from rtsr.bench.record import Row, store
+from rtsr.bench.signal import hops, voice
+from rtsr.bench.throughput import gpu_watts
 from rtsr.errors import RtsrError
-from rtsr.eval.bench.record import Row, store
-from rtsr.eval.bench.signal import hops, voice
-from rtsr.eval.bench.throughput import gpu_watts
 from rtsr.net.weights import Weights
 from rtsr.pool.device_lane import DeviceLane
 

@@ -25,7 +25,7 @@ sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "live")]
 from running import ANY_S, SETTLED_S, THROUGH, THROUGH_JACK, Running, rtsr, through, voice  # noqa: E402
 from servers import Server  # noqa: E402
 
-from rtsr.eval.bench.record import store  # noqa: E402
+from rtsr.bench.record import store  # noqa: E402
 
 TRIES = 3
 BARS = {

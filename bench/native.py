@@ -16,9 +16,9 @@ import numpy as np
 import typer
 
 from rtsr import Backend, Stream, load
+from rtsr.bench.record import store
+from rtsr.bench.signal import voice
 from rtsr.dsp.frames import Frames
-from rtsr.eval.bench.record import store
-from rtsr.eval.bench.signal import voice
 
 RESULTS = Path(__file__).parent / "results"
 RATE_IN = 8_000

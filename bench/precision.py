@@ -15,11 +15,11 @@ import torch
 from rtsr import Backend, enhance
 from rtsr.backend import native
 from rtsr.backend.graph import PRECISIONS, GraphBackend
-from rtsr.eval.bench.record import store
+from rtsr.bench.record import store
 from rtsr.eval.evaluate import read_truth, recordings
-from rtsr.eval.metrics import lsd
-from rtsr.eval.narrow import decimate
 from rtsr.net.weights import Weights
+from rtsr.speech.metrics import lsd
+from rtsr.speech.narrow import decimate
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -29,10 +29,10 @@ sys.path[:0] = [str(HERE.parent / "tests" / "live")]
 from servers import RATE, Server, play  # noqa: E402
 from stillness import witnessed  # noqa: E402
 
+from rtsr.bench.record import store  # noqa: E402
+from rtsr.bench.signal import voice  # noqa: E402
 from rtsr.daemon.config import Settings  # noqa: E402
 from rtsr.daemon.process import EngineProcess  # noqa: E402
-from rtsr.eval.bench.record import store  # noqa: E402
-from rtsr.eval.bench.signal import voice  # noqa: E402
 
 LOOP_S = 10
 BARS = {"lost": 0, "grown_mb": 2.0}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dsp.windows import FloatArray
-from ..errors import MissingDependency
+from .dsp.windows import FloatArray
+from .errors import MissingDependency
 
 DYNAMIC_DB = 80.0
 

@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidSetting
+from .errors import InvalidSetting
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,11 @@ def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[st
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise InvalidSetting(f"{path} is broken ({reason}): remove it, or train with --fresh") from error
     return state
+
+
+def is_baseline(folder: Path) -> bool:
+    """Whether this is the folder of a published network's training run."""
+    return (folder / RECORD).is_file() and "baseline" in read_record(folder)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def speech_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def corpus(speech_folder, tmp_path_factory):
     """Its training recordings at 16 kHz, packed."""
-    from rtsr.train.corpus import Corpus, read_manifest, select
+    from rtsr.speech.corpus import Corpus, read_manifest, select
 
     chosen = select(read_manifest(speech_folder), "train", 16000)
     return Corpus.packed(chosen, 16000, tmp_path_factory.mktemp("packed"))

@@ -16,9 +16,9 @@ pytest.importorskip("tensorboard", reason="training needs tensorboard")
 from rtsr.errors import InvalidSetting  # noqa: E402
 from rtsr.eval.baseline import Offline  # noqa: E402
 from rtsr.net.baselines import AudioUNet  # noqa: E402
+from rtsr.speech.corpus import Corpus  # noqa: E402
 from rtsr.train import baseline  # noqa: E402
 from rtsr.train.baseline import BaselineRecipe, BaselineRun  # noqa: E402
-from rtsr.train.corpus import Corpus  # noqa: E402
 
 CPU = torch.device("cpu")
 

@@ -12,11 +12,12 @@ torch = pytest.importorskip("torch", reason="baselines need torch")
 pytest.importorskip("scipy", reason="the spline needs scipy")
 
 from rtsr.errors import CorruptWeights, InvalidAudio, InvalidSetting, UnknownName  # noqa: E402
-from rtsr.eval.baseline import SHORT_SINC, Live, Offline, interpolated, short_sinc  # noqa: E402
-from rtsr.eval.conditions import Heard  # noqa: E402
-from rtsr.eval.systems import is_run  # noqa: E402
+from rtsr.eval.baseline import Live, Offline  # noqa: E402
 from rtsr.net.baselines import NETWORKS, AudioUNet, UninterpolatedUNet, network  # noqa: E402
 from rtsr.net.unet import macs_per_sample, reach, shuffle  # noqa: E402
+from rtsr.runs import is_baseline  # noqa: E402
+from rtsr.speech.conditions import Heard  # noqa: E402
+from rtsr.speech.narrow import SHORT_SINC, interpolated, short_sinc  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -199,8 +200,8 @@ def test_a_run_opens_and_restores(run):
 
 
 def test_what_is_no_run_is_refused(run, tmp_path_factory):
-    assert is_run(run)
-    assert not is_run(tmp_path_factory.mktemp("empty"))
+    assert is_baseline(run)
+    assert not is_baseline(tmp_path_factory.mktemp("empty"))
     with pytest.raises(InvalidSetting, match="run"):
         Offline.open(tmp_path_factory.mktemp("none"))
     torch.save({"net": {}}, run / "checkpoint.pt")

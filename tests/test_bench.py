@@ -10,7 +10,7 @@ import pytest
 
 from rtsr import BackendFailed
 from rtsr.backend.null import NullBackend
-from rtsr.eval.bench import compare, latency, record, report, throughput
+from rtsr.bench import compare, latency, record, report, throughput
 from rtsr.pool import capacity
 from rtsr.spec import Spec
 

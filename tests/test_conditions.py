@@ -9,9 +9,10 @@ from signals import noise, power_db, shift, voice_like
 pytest.importorskip("scipy", reason="the conditions need scipy")
 
 from rtsr.errors import InvalidSetting, UnknownName
-from rtsr.eval import codecs, conditions
-from rtsr.eval.conditions import CONDITIONS, LINES, Heard, clean, hear
-from rtsr.eval.narrow import decimate
+from rtsr.speech import codecs, conditions
+from rtsr.speech.conditions import CONDITIONS, LINES, Heard, clean, hear
+from rtsr.speech.g711 import g711
+from rtsr.speech.narrow import decimate
 
 CODED = [name for name in LINES if name.split("-")[0] in ("amr", "opus")]
 
@@ -24,7 +25,7 @@ def needs_av(condition: str) -> None:
 @pytest.mark.parametrize("law", ["a", "mu"])
 def test_g711_gives_the_256_values_of_the_recommendation(law):
     every = np.arange(-32768, 32768) / 32768
-    coded = codecs.g711(every.astype(np.float32), law) * 32768
+    coded = g711(every.astype(np.float32), law) * 32768
     values = np.unique(coded)
     assert len(values) == (256 if law == "a" else 255)  # mu-law has two zeros
     assert values.max() == (32256 if law == "a" else 32124)
@@ -43,7 +44,7 @@ def test_g711_agrees_with_another_implementation(law, name):
     listener.sample_rate, listener.layout = 8000, "mono"
     (frame,) = listener.decode(av.Packet(bytes(range(256))))
     theirs = frame.to_ndarray().reshape(-1).astype(np.float32) / 32768
-    np.testing.assert_array_equal(codecs.g711(theirs, law), theirs)
+    np.testing.assert_array_equal(g711(theirs, law), theirs)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ import rtsr
 from rtsr.backend import Backend
 from rtsr.eval.demo import SIBLING, read_mono
 from rtsr.eval.evaluate import restore_all
-from rtsr.eval.metrics import score
 from rtsr.eval.systems import model_name
 from rtsr.net.weights import shipped
+from rtsr.speech.metrics import score
 
 GOLDEN = Path(__file__).parent / "golden"
 BAND = {"lsd": 0.01, "lsd_lf": 0.01, "snr_db": 0.05}  # other processors round otherwise; a changed path is far off

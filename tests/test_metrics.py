@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsr.errors import InvalidAudio, InvalidSetting, MissingDependency
-from rtsr.eval import metrics
-from rtsr.eval.metrics import Scores, lsd, mean_scores, pesq_wb, score, si_sdr, snr, stoi
-from rtsr.eval.narrow import narrow
+from rtsr.speech import metrics
+from rtsr.speech.metrics import Scores, lsd, mean_scores, pesq_wb, score, si_sdr, snr, stoi
+from rtsr.speech.narrow import narrow
 
 RATE = 16000
 few = settings(max_examples=20, deadline=None)

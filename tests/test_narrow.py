@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsr.errors import InvalidAudio, InvalidSetting, MissingDependency
-from rtsr.eval.narrow import decimate, narrow, sinc_upsample, spline_upsample
+from rtsr.speech.narrow import decimate, narrow, sinc_upsample, spline_upsample
 
 RATE = 16000
 EDGE = 1000  # more than half the filter at 16 kHz: what lies inside saw no end of the signal

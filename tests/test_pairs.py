@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("tensorboard", reason="training needs tensorboard")
 
 from rtsr.spec import Spec  # noqa: E402
+from rtsr.speech.corpus import Corpus  # noqa: E402
 from rtsr.train import pairs  # noqa: E402
-from rtsr.train.corpus import Corpus  # noqa: E402
 from rtsr.train.lines import Lines  # noqa: E402
 from rtsr.train.recipes import RECIPES  # noqa: E402
 

@@ -14,12 +14,12 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("tensorboard", reason="training needs tensorboard")
 
 from rtsr.errors import InvalidAudio, InvalidSetting  # noqa: E402
-from rtsr.eval.runs import CHECKPOINT, RECORD  # noqa: E402
 from rtsr.net.model import NetConfig  # noqa: E402
 from rtsr.net.weights import Weights  # noqa: E402
+from rtsr.runs import CHECKPOINT, RECORD  # noqa: E402
 from rtsr.spec import Spec  # noqa: E402
+from rtsr.speech.corpus import Corpus, read_at, read_manifest, select  # noqa: E402
 from rtsr.train import loop, loss, pairs  # noqa: E402
-from rtsr.train.corpus import Corpus, read_at, read_manifest, select  # noqa: E402
 from rtsr.train.recipes import RECIPES  # noqa: E402
 
 SPEC, CPU = Spec(), torch.device("cpu")
@@ -65,7 +65,7 @@ def test_a_corpus_is_packed_once_and_holds_the_recordings(speech_folder, corpus,
     first = read_at(chosen[0].path, 16000)
     np.testing.assert_allclose(corpus.samples[:48000] / 32768, first, atol=1 / 32768)
     Corpus.packed(chosen, 16000, tmp_path)
-    monkeypatch.setattr("rtsr.train.corpus.read_at", lambda *a: pytest.fail("it was decoded again"))
+    monkeypatch.setattr("rtsr.speech.corpus.read_at", lambda *a: pytest.fail("it was decoded again"))
     again = Corpus.packed(chosen, 16000, tmp_path)
     np.testing.assert_array_equal(again.samples, corpus.samples)
 

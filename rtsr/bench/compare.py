@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...backend import Backend
-from ...dsp.windows import FloatArray
-from ...errors import MissingDependency
-from ...net.weights import Weights
-from ...stream import Stream
-from ..narrow import sinc_upsample, spline_upsample
+from ..backend import Backend
+from ..dsp.windows import FloatArray
+from ..errors import MissingDependency
+from ..net.weights import Weights
+from ..speech.narrow import sinc_upsample, spline_upsample
+from ..stream import Stream
 from .record import Row
 from .signal import hops, voice
 
@@ -51,8 +51,8 @@ def audio_unet(rate: int, *, causal: bool) -> System:
     try:
         import torch
 
-        from ...net.baselines import AudioUNet
-        from ...net.unet import macs_per_sample
+        from ..net.baselines import AudioUNet
+        from ..net.unet import macs_per_sample
     except ImportError:
         raise MissingDependency("torch", "train", "comparing with the AudioUNet") from None
     net = AudioUNet(causal=causal).eval().requires_grad_(False)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend import Backend
-from ...dsp.windows import FloatArray
-from ...io.reblock import Reblock
-from ...stream import Stream
+from ..backend import Backend
+from ..dsp.windows import FloatArray
+from ..io.reblock import Reblock
+from ..stream import Stream
 from .record import Row, begun, cores
 from .signal import hops
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ...errors import InvalidSetting
+from ..errors import InvalidSetting
 
 PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "torch")
 LEAST_NOISE = 0.2  # of a figure: what a quiet machine varies by from one run to the next

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...dsp.windows import FloatArray
+from ..dsp.windows import FloatArray
 
 
 def voice(seconds: float, rate: int, seed: int = 1) -> FloatArray:

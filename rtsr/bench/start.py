@@ -10,7 +10,7 @@ from pathlib import Path
 
 import soundfile
 
-from ...errors import BackendFailed
+from ..errors import BackendFailed
 from .record import Row, begun
 from .signal import voice
 

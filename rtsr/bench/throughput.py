@@ -9,9 +9,9 @@ from statistics import median
 
 import numpy as np
 
-from ...backend import GPU_BACKENDS, Backend
-from ...pool import Pool
-from ...pool.capacity import RATE_IN, Point, carried, measure
+from ..backend import GPU_BACKENDS, Backend
+from ..pool import Pool
+from ..pool.capacity import RATE_IN, Point, carried, measure
 from .record import Row, begun
 from .signal import hops
 

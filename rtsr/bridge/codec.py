@@ -7,15 +7,15 @@ from typing import Protocol
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
 from ..errors import UnknownName
+from ..speech.g711 import FULL_SCALE, decode, encode
 
 OPUS, PCMU, PCMA = "opus", "pcmu", "pcma"
 RATES = {OPUS: 48_000, PCMU: 8_000, PCMA: 8_000}
-FULL_SCALE = 32_768
+LAWS = {PCMU: "mu", PCMA: "a"}
 OPUS_BITS_PER_S = 48_000
 EXPECTED_LOSS = 10  # percent: how much the encoder repeats of each packet in the next one
 NARROWING_MS = 3  # delay, and so quality, of the filter before G.711
@@ -86,57 +86,29 @@ class OpusEncoder:
         return b"".join(bytes(packet) for packet in self._codec.encode(frame))
 
 
-def _mulaw_levels() -> NDArray[np.int16]:
-    """What the 256 codes of mu-law stand for (ITU-T G.711, table 2)."""
-    code = ~np.arange(256) & 0xFF
-    level = (((code & 0x0F) << 3) + 0x84 << ((code >> 4) & 7)) - 0x84
-    return np.where(code & 0x80, -level, level).astype(np.int16)
-
-
-def _alaw_levels() -> NDArray[np.int16]:
-    """What the 256 codes of A-law stand for (ITU-T G.711, table 1)."""
-    code = np.arange(256) ^ 0x55
-    part, step = (code & 0x0F) << 4, (code >> 4) & 7
-    level = np.where(step == 0, part + 8, (part + 0x108) << np.maximum(step - 1, 0))
-    return np.where(code & 0x80, level, -level).astype(np.int16)
-
-
-LEVELS = {PCMU: _mulaw_levels(), PCMA: _alaw_levels()}
-
-
-def _nearest_code(levels: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """The code whose level is nearest, for each of the 65,536 samples from -32768 on."""
-    order = np.argsort(levels, kind="stable")
-    ranked = levels[order].astype(np.int32)
-    edges = (ranked[1:] + ranked[:-1] + 1) // 2
-    return order[np.searchsorted(edges, np.arange(-FULL_SCALE, FULL_SCALE), side="right")].astype(np.uint8)
-
-
 class G711Decoder:
     """One byte a sample at 8 kHz, mu-law or A-law."""
 
     def __init__(self, name: str) -> None:
         self.rate = RATES[name]
-        self._levels = (LEVELS[name] / np.float32(FULL_SCALE)).astype(np.float32)
+        self._law = LAWS[name]
 
     def decode(self, payload: bytes) -> FloatArray | None:
         """Return a packet's samples; None for an empty one."""
-        return self._levels[np.frombuffer(payload, np.uint8)] if payload else None
+        return decode(np.frombuffer(payload, np.uint8), self._law) if payload else None
 
 
 class G711Encoder:
-    """Narrows 48 kHz to 8 kHz and takes the nearest code."""
+    """Narrows 48 kHz to 8 kHz and takes the codes of G.711."""
 
     def __init__(self, name: str) -> None:
         self.rate = RATES[name]
-        self._codes = _nearest_code(LEVELS[name])
+        self._law = LAWS[name]
         self._narrow = Resampler(RATES[OPUS], self.rate, NARROWING_MS * self.rate // 1000)
 
     def encode(self, block: FloatArray) -> bytes:
         """Return the packet of a block at 48 kHz."""
-        scaled = np.rint(self._narrow.process(block) * FULL_SCALE)
-        places = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int32) + FULL_SCALE
-        return self._codes[places].tobytes()
+        return encode(self._narrow.process(block), self._law).tobytes()
 
 
 def make_decoder(name: str) -> Decoder:

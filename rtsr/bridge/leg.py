@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from ..dsp.level import level_db
 from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
 from .codec import make_decoder
@@ -99,8 +98,3 @@ class Leg:
 def peak(hop: FloatArray) -> float:
     """Return the largest magnitude."""
     return float(max(hop.max(), -hop.min()))
-
-
-def level_db(level: float) -> float:
-    """Return a peak level in dB of full scale, at least -100."""
-    return round(float(20 * np.log10(max(level, 1e-5))), 1)

@@ -20,8 +20,8 @@ from ..net.weights import Weights
 from . import Model, app, errors, make_folder
 
 if TYPE_CHECKING:
-    from ..eval.bench.latency import Times
-    from ..eval.bench.record import Row
+    from ..bench.latency import Times
+    from ..bench.record import Row
 
 console = Console()
 RESULTS, OUT = Path("bench/results"), Path("out/bench")
@@ -83,7 +83,7 @@ def bench(
         rtsr bench compare
     """
     if what is not What.COMPARE:
-        from ..eval.figure import pyplot
+        from ..figure import pyplot
 
         pyplot()  # what is missing is said before anything is measured, not after
         make_folder(out)
@@ -102,7 +102,7 @@ def bench(
 
 
 def _compare(findings: Findings, model: str, backend: list[str] | None, rounds: int) -> None:
-    from ..eval.bench import compare as comparing
+    from ..bench import compare as comparing
 
     weights = Weights.find(model)
     systems = [comparing.ours(m, weights) for m in _models(model, backend) if m.name != "null"]
@@ -144,7 +144,7 @@ def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def _latency(findings: Findings, model: str, backend: list[str] | None, seconds: float) -> None:
-    from ..eval.bench import latency as measuring
+    from ..bench import latency as measuring
 
     models = _models(model, backend)
     with _progress("one stream", len(models) * len(measuring.MODES)) as advance:
@@ -160,8 +160,8 @@ def _latency(findings: Findings, model: str, backend: list[str] | None, seconds:
 def _throughput(
     findings: Findings, model: str, backend: list[str] | None, most: int | None, threads: int | None, *, only_all: bool
 ) -> None:
-    from ..eval.bench import throughput
-    from ..eval.bench.record import cores
+    from ..bench import throughput
+    from ..bench.record import cores
     from ..pool import capacity
 
     models = [m for m in _models(model, backend) if backend or m.name not in ("null", "eager")]
@@ -185,7 +185,7 @@ def _throughput(
 
 
 def _start(findings: Findings, model: str, backend: list[str] | None) -> None:
-    from ..eval.bench import start
+    from ..bench import start
 
     names = backend or installed()
     with _progress("starting", len(names) + 1) as advance:
@@ -207,7 +207,7 @@ def _start(findings: Findings, model: str, backend: list[str] | None) -> None:
 
 def _conclude(findings: Findings, save: bool, check: bool, results: Path, out: Path) -> None:
     """Say it in words, store it, draw it, and compare it with what was stored before if asked to."""
-    from ..eval.bench import record, report
+    from ..bench import record, report
 
     latency, throughput = findings.rows.get("latency", []), findings.rows.get("throughput", [])
     words = report.verdict(latency, throughput)
@@ -232,7 +232,7 @@ def _conclude(findings: Findings, save: bool, check: bool, results: Path, out: P
 
 
 def _draw(findings: Findings, out: Path) -> list[Path]:
-    from ..eval.bench import report
+    from ..bench import report
 
     pictures = []
     if rows := findings.rows.get("latency"):

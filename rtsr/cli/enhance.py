@@ -48,9 +48,9 @@ def enhance(
         arecord -t raw -f S16_LE -r 8000 | rtsr enhance - - | aplay -t raw -f S16_LE -r 16000
     """
     if Path(model).is_dir():
-        from ..eval.systems import is_run
+        from ..runs import is_baseline
 
-        if is_run(model):
+        if is_baseline(Path(model)):
             _enhance_offline(model, Path(source), Path(target), force)
             return
     opened = load(model, backend)
@@ -71,7 +71,7 @@ def enhance(
 
 def _enhance_offline(run: str, source: Path, target: Path, force: bool) -> None:
     """Let a published network that `rtsr train --model` trained restore files, each as a whole."""
-    from ..eval.systems import open_baseline
+    from ..eval.opening import open_baseline
     from ..io.file import open_to_read, open_to_write
 
     network = open_baseline(run)

@@ -16,7 +16,7 @@ from . import BackendName, app, errors, make_folder
 
 if TYPE_CHECKING:
     from ..eval.evaluate import Line, Row
-    from ..eval.systems import System, Voice
+    from ..eval.systems import Voice
 
 HEADINGS = ("LSD ↓", "-LF ↓", "-HF ↓", "SNR ↑", "SI-SDR ↑", "PESQ ↑", "STOI ↑", "ViSQOL ↑")
 COSTS = ("M par.", "GMAC/s", "ahead ms", "of real time")
@@ -67,6 +67,7 @@ def evaluate(
             --visqol --report out/report
     """
     from ..eval import evaluate as evaluation
+    from ..eval.opening import open_systems
 
     systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
     rate = voice.model.spec.rate
@@ -111,26 +112,10 @@ def evaluate(
         console.print(f"open {write_report(report, title, rows, examples, systems, rate)} in a browser")
 
 
-def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[System], Voice]:
-    """Open everything that was named, behind the two interpolations; the first of our models sets the rate."""
-    from ..eval.systems import Sinc, Spline, Voice, is_run, open_baseline, open_voice
-
-    opened = [open_baseline(n) if is_run(n) else open_voice(n, backend, told) for n in names]
-    known = [system.name for system in opened]
-    for number, system in enumerate(opened, 1):
-        if known.count(system.name) > 1:  # as several trainings of one model are called
-            system.name += f" #{number}"
-    voices = [system for system in opened if isinstance(system, Voice)]
-    if not voices:
-        voices = [open_voice("voice-16k", backend, told)]
-        opened.insert(0, voices[0])
-    return [Sinc(), Spline(), *opened], voices[0]
-
-
 def lines_of(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) -> list[Line]:
     """Return the clean lines at each cutoff and the telephone's conditions."""
-    from ..eval.conditions import NOISE, parse, read_noises
     from ..eval.evaluate import Line
+    from ..speech.conditions import NOISE, parse, read_noises
 
     spec = voice.model.spec
     lines = [Line(cutoff_hz=c) for c in _parse_cutoffs(cutoffs, spec.cutoff_min_hz, spec.cutoff_max_hz)]

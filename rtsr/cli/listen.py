@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..errors import InvalidSetting
 from . import BackendName, app, make_folder
-from .evaluate import lines_of, open_systems
+from .evaluate import lines_of
 
 
 @app.command()
@@ -53,6 +53,7 @@ def listen(
         raise InvalidSetting("expected a folder of recordings, or --votes with what a page saved")
     from ..eval.evaluate import recordings
     from ..eval.listen import write_page
+    from ..eval.opening import open_systems
     from ..eval.page import example
 
     systems, voice = open_systems(models or ["voice-16k"], backend, told=True)

@@ -266,4 +266,4 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """Return what is going on, in plain numbers and names."""
         with hurried():
-            return gather(self)
+            return gather(self.worker, self.host, self.plan, began=self.began, reconnects=self.reconnects)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..dsp.level import level_db
 from ..dsp.windows import FloatArray
 from ..io import wire as w
+from ..io.device import Host, Plan
 from ..io.ring import IntArray
-from .worker import PERCENTILES
-
-if TYPE_CHECKING:
-    from .engine import Engine
+from .native_worker import NativeWorker
+from .worker import PERCENTILES, Worker
 
 SPECTRUM = 1024
 BANDS = 24
 FLOOR_DB = -100.0
-
-
-def level_db(level: float) -> float:
-    """Return a peak level in dB of full scale, at least -100."""
-    return round(float(20 * np.log10(max(level, 1e-5))), 1)
 
 
 def bands_db(cells: FloatArray, last: int) -> list[float]:
@@ -39,22 +34,24 @@ def counts_dry(head: IntArray) -> tuple[int, int]:
     return int(head[w.UNDERFLOWS] + head[w.STARVED]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
 
 
-def gather(engine: Engine) -> dict[str, Any]:
+def gather(
+    worker: Worker | NativeWorker, host: Host, plan: Plan | None, *, began: float, reconnects: int
+) -> dict[str, Any]:
     """Return everything; reads what other threads write, so the numbers are of about the same moment."""
-    worker, wire, plan = engine.worker, engine.worker.wire, engine.plan
+    wire = worker.wire
     head, rate = wire.head, wire.rate
     report = worker.report()
-    device_in, device_out = (1000 * s for s in engine.host.latency_s)
+    device_in, device_out = (1000 * s for s in host.latency_s)
     ring = 1000 * max(0, wire.ready) / rate
     return {
         "model": report.model,
         "backend": report.backend,
         "engine": worker.engine,
-        "host": engine.host.name,
+        "host": host.name,
         "rate_hz": rate,
         "input": plan.source.name if plan else None,
         "output": plan.sink.name if plan else None,
-        "uptime_s": round(time.monotonic() - engine.began, 1),
+        "uptime_s": round(time.monotonic() - began, 1),
         "bypass": worker.wishes.bypass,
         "mute": worker.wishes.mute,
         "gain_db": worker.wishes.gain_db,
@@ -76,7 +73,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         "starved": int(head[w.STARVED]),
         "device_xruns": counts_dry(head)[1],
         "overloads": report.overloads,
-        "reconnects": engine.reconnects,
+        "reconnects": reconnects,
         "lost_samples": report.lost,
         "trimmed_samples": int(head[w.TRIMMED]),
         "drift_ppm": round(report.drift_ppm, 1),

@@ -8,34 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
 from ..errors import CorruptWeights, InvalidAudio, InvalidSetting
 from ..net.baselines import AudioUNet, network
 from ..net.unet import Baseline, macs_per_sample
-from .conditions import Heard
-from .narrow import reach, sinc_upsample, spline_upsample
-from .runs import CHECKPOINT, RECORD, read_checkpoint, read_record
-from .systems import SPLINE_REACH, Facts, is_run
-
-SHORT_SINC = 80  # output samples that the causal network's interpolation looks ahead
-
-
-def interpolated(low: FloatArray, starts_from: str, factor: int, rate: int) -> FloatArray:
-    """Bring received samples, at `rate / factor`, to what a network starts from; nothing moves in time."""
-    if starts_from == "low":
-        return low
-    if starts_from == "spline":
-        return spline_upsample(low, factor)
-    if starts_from == "sinc":
-        return sinc_upsample(low, rate / factor, factor)
-    tail = np.zeros(-(-SHORT_SINC // factor), np.float32)
-    return short_sinc(factor).process(np.concatenate([low, tail]))[SHORT_SINC:][: len(low) * factor]
-
-
-def short_sinc(factor: int) -> Resampler:
-    """Return the streaming interpolation that the causal network starts from; it delays by `SHORT_SINC`."""
-    return Resampler(1, factor, SHORT_SINC)
+from ..runs import CHECKPOINT, RECORD, is_baseline, read_checkpoint, read_record
+from ..speech.conditions import Heard
+from ..speech.narrow import SHORT_SINC, SPLINE_REACH, interpolated, reach, short_sinc
+from .systems import Facts
 
 
 class Offline:
@@ -47,7 +27,7 @@ class Offline:
     @classmethod
     def open(cls, folder: str | Path) -> Offline:
         """Open a run; raises `InvalidSetting` where there is none, `CorruptWeights` where it does not fit."""
-        if not is_run(folder):
+        if not is_baseline(Path(folder)):
             raise InvalidSetting(f"expected the folder of a baseline's run with {RECORD}, got {folder}")
         told, state = read_record(Path(folder))["baseline"], read_checkpoint(Path(folder))
         try:

@@ -10,12 +10,12 @@ from pathlib import Path
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
+from ..figure import pyplot, spectrograms
 from ..io.file import ArraySink, FileSource, open_to_read, open_to_write
 from ..io.reblock import Reblock
 from ..session import Counters, Session
+from ..speech.metrics import Scores, score
 from .evaluate import restore_all
-from .figure import pyplot, spectrograms
-from .metrics import Scores, score
 from .systems import SINC, model_name
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "demo"

@@ -14,8 +14,9 @@ from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..errors import InvalidAudio, InvalidSetting
 from ..io.file import find_audio, open_to_read
-from .conditions import CLEAN, Heard, clean, hear
-from .metrics import Scores, mean_scores, score
+from ..speech.conditions import CLEAN, Heard, clean, hear
+from ..speech.corpus import read_manifest
+from ..speech.metrics import Scores, mean_scores, score
 from .systems import Facts, Sinc, Spline, System, Voice
 
 SHORTEST_S = 0.01  # a spline wants two samples of the narrowest band
@@ -74,8 +75,6 @@ def recordings(where: Path, split: str | None, rate: int, limit: int | None, cor
     if split is None:
         files = find_audio(where)
     else:
-        from ..train.corpus import read_manifest
-
         listed = [r for r in read_manifest(where) if r.split == split and r.rate == rate]
         files = sorted(r.path for r in listed if r.corpus.startswith(corpus))
         if not files:

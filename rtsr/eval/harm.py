@@ -11,9 +11,9 @@ import numpy as np
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..enhance import enhance
+from ..speech.metrics import lsd
+from ..speech.narrow import narrow
 from ..stream import Stream
-from .metrics import lsd
-from .narrow import narrow
 
 LSD_MOST = 0.10
 PARTNER_DB = -50.0

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..dsp.windows import FloatArray
-from .conditions import Heard
+from ..figure import spectrograms
+from ..speech.conditions import Heard
 from .evaluate import Line, read_truth, restored
-from .figure import spectrograms
 from .systems import SINC, System
 
 LONGEST_S = 6.0

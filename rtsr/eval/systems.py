@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from ..backend import load
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..enhance import enhance
-from ..errors import MissingDependency
-from ..net.weights import Weights
-from .conditions import Heard
-from .narrow import reach, sinc_upsample, spline_upsample
-from .runs import RECORD, read_record
-
-if TYPE_CHECKING:
-    from .baseline import Offline
+from ..speech.conditions import Heard
+from ..speech.narrow import SPLINE_REACH, reach, sinc_upsample, spline_upsample
 
 SINC, SPLINE = "sinc", "cubic spline"
-SPLINE_REACH = 7  # input samples after which a cubic spline's weights are 80 dB down (they fall by 2 - sqrt(3) each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +84,3 @@ class Voice:
 def model_name(model: Backend) -> str:
     """How a model on a backend is called in tables."""
     return f"{model.model} ({model.name})"
-
-
-def is_run(path: str | Path) -> bool:
-    """Whether this is the folder of a baseline's training run."""
-    return (Path(path) / RECORD).is_file() and "baseline" in read_record(Path(path))
-
-
-def open_baseline(folder: str | Path) -> Offline:
-    """Open a trained baseline; raises `MissingDependency` without torch, and what `Offline.open` raises."""
-    try:
-        from .baseline import Offline
-    except ImportError as error:
-        raise MissingDependency(error.name or "torch", "train", "running a baseline") from None
-    return Offline.open(folder)
-
-
-def open_voice(name_or_path: str, backend: str, told: bool) -> Voice:
-    """Open one of our models on a backend."""
-    return Voice(load(name_or_path, backend), told, Weights.find(name_or_path).manifest)

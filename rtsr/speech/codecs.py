@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..dsp.windows import FloatArray
 from ..errors import MissingDependency
@@ -18,33 +17,6 @@ RATE = 8_000
 OPUS_RATE = 48_000  # of every decoder, whatever the encoder was given
 AMR_DELAY = 39  # samples by which a voice comes later: 5 ms of look-ahead, less half a sample to one of the filters
 PCM = 32_768
-
-
-def g711(x: FloatArray, law: str) -> FloatArray:
-    """Return what is left by the 256 levels of "a" or "mu" law (ITU-T G.711, to the last bit)."""
-    samples = np.clip(np.round(x * PCM), -PCM, PCM - 1).astype(np.int64)
-    coded = _a_law(samples) if law == "a" else _mu_law(samples)
-    return (coded / PCM).astype(np.float32)
-
-
-def _a_law(samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """13 bits with sign; negative ones count from -1, so that there is no zero (table 1 of the recommendation)."""
-    value = samples >> 3
-    size = np.where(value < 0, -value - 1, value)
-    segment = np.maximum(np.frexp(size.astype(np.float64))[1] - 5, 0)
-    shift = np.maximum(segment, 1)
-    middle = ((size >> shift) << shift) + (1 << (shift - 1))
-    return np.where(value < 0, -middle, middle) << 3
-
-
-def _mu_law(samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """14 bits with sign; 33 is added to a size before it is cut, and taken off again (table 2)."""
-    value = samples >> 2
-    size = np.minimum(np.abs(value), 8158) + 33
-    segment = np.frexp(size.astype(np.float64))[1] - 6
-    shift = segment + 1
-    middle = ((size >> shift) << shift) + (1 << segment) - 33
-    return np.where(value < 0, -middle, middle) << 2
 
 
 def amr(x: FloatArray, bits_per_s: int) -> FloatArray:

@@ -13,8 +13,11 @@ import numpy as np
 
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting, MissingDependency, UnknownName
+from ..io.file import find_audio
 from . import codecs
 from .codecs import RATE
+from .corpus import read_at
+from .g711 import g711
 from .narrow import decimate, narrow
 
 CLEAN = "clean"
@@ -88,15 +91,15 @@ def with_noise(voice: FloatArray, noise: FloatArray, rng: np.random.Generator, s
 
 
 LINES: dict[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {  # 8 kHz in, 8 kHz out
-    "a-law": lambda x, rng: codecs.g711(x, "a"),
-    "mu-law": lambda x, rng: codecs.g711(x, "mu"),
+    "a-law": lambda x, rng: g711(x, "a"),
+    "mu-law": lambda x, rng: g711(x, "mu"),
     "amr-12.2": lambda x, rng: codecs.amr(x, 12_200),
     "amr-4.75": lambda x, rng: codecs.amr(x, 4_750),
     "opus-16": lambda x, rng: codecs.opus(x, 16_000),
     "opus-10": lambda x, rng: codecs.opus(x, 10_000),
     "opus-6": lambda x, rng: codecs.opus(x, 6_000),
     "band-pass": lambda x, rng: band_pass(x, RATE),
-    "loss": lambda x, rng: lose(codecs.g711(x, "a"), RATE, rng),
+    "loss": lambda x, rng: lose(g711(x, "a"), RATE, rng),
     "clipping": lambda x, rng: clip(x),
 }
 NOISE, LOW = "noise", "low-level"
@@ -133,9 +136,6 @@ def hear(truth: FloatArray, rate: int, condition: str, name: str, noises: list[F
 
 def read_noises(folder: Path, rate: int) -> list[FloatArray]:
     """Read a folder's recordings of noise, mono at `rate`; [] where there is no such folder."""
-    from ..io.file import find_audio
-    from ..train.corpus import read_at
-
     return [read_at(path, rate) for path in find_audio(folder)] if folder.is_dir() else []
 
 

@@ -1,4 +1,4 @@
-"""Wideband speech made narrow, and the two plain ways back: the baseline rows beside every model.
+"""Wideband speech made narrow, and the plain ways back: baseline rows beside every model, and what networks start from.
 
 Offline and zero-phase: sample 0 stays sample 0. Audio that is empty, not one channel or not finite raises
 `InvalidAudio`; a cutoff outside the band and a factor below 2 raise `InvalidSetting`.
@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..dsp.resample import half_or_width, lowpass
+from ..dsp.resample import Resampler, half_or_width, lowpass
+from ..dsp.windows import FloatArray
 from ..errors import InvalidAudio, InvalidSetting, MissingDependency
 
 TRANSITION_HZ = 50.0
+SPLINE_REACH = 7  # input samples after which a cubic spline's weights are 80 dB down (they fall by 2 - sqrt(3) each)
+SHORT_SINC = 80  # output samples that `short_sinc` looks ahead
 
 
 def narrow(audio: ArrayLike, rate: float, cutoff_hz: float) -> NDArray[np.float32]:
@@ -67,6 +70,23 @@ def spline_upsample(low: ArrayLike, factor: int) -> NDArray[np.float32]:
 def reach(rate: float) -> float:
     """Return how many samples at `rate` the filters here look ahead, and back."""
     return half_or_width(TRANSITION_HZ / rate)
+
+
+def interpolated(low: FloatArray, starts_from: str, factor: int, rate: int) -> FloatArray:
+    """Bring received samples, at `rate / factor`, to what a network starts from; nothing moves in time."""
+    if starts_from == "low":
+        return low
+    if starts_from == "spline":
+        return spline_upsample(low, factor)
+    if starts_from == "sinc":
+        return sinc_upsample(low, rate / factor, factor)
+    tail = np.zeros(-(-SHORT_SINC // factor), np.float32)
+    return short_sinc(factor).process(np.concatenate([low, tail]))[SHORT_SINC:][: len(low) * factor]
+
+
+def short_sinc(factor: int) -> Resampler:
+    """Return a streaming interpolation, as a causal network starts from; it delays by `SHORT_SINC`."""
+    return Resampler(1, factor, SHORT_SINC)
 
 
 def _mono(audio: ArrayLike) -> NDArray[np.float64]:

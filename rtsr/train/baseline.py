@@ -16,12 +16,11 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
-from ..eval.baseline import interpolated
-from ..eval.metrics import lsd, snr
-from ..eval.narrow import decimate
-from ..eval.runs import CHECKPOINT, RECORD, read_checkpoint
 from ..net.baselines import network
-from .corpus import Corpus, describe, read_manifest, select
+from ..runs import CHECKPOINT, RECORD, read_checkpoint
+from ..speech.corpus import Corpus, describe, read_manifest, select
+from ..speech.metrics import lsd, snr
+from ..speech.narrow import decimate, interpolated
 from .pairs import windowed_sinc
 
 PATCH = 8192  # output samples to learn from in a row, as in Kuleshov et al.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..dsp.windows import FloatArray
-from ..eval.codecs import RATE
-from ..eval.conditions import LINES, NOISE, with_noise
+from ..speech.codecs import RATE
+from ..speech.conditions import LINES, NOISE, with_noise
 
 KINDS = (*(name for name in LINES if name != "band-pass"), NOISE)  # the filters of the pairs have the band-pass
 

@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting, UnknownName
-from ..eval.conditions import read_noises
-from ..eval.runs import CHECKPOINT, RECORD, read_checkpoint
 from ..net.model import BandNet
 from ..net.signal import analyse, synthesise
 from ..net.weights import Weights
-from .corpus import Corpus, Recording, describe, read_manifest, select
+from ..runs import CHECKPOINT, RECORD, read_checkpoint
+from ..speech.conditions import read_noises
+from ..speech.corpus import Corpus, Recording, describe, read_manifest, select
+from ..speech.narrow import narrow
 from .judges import Panel
 from .lines import Lines
 from .loss import METRIC_SIZE, log_spectral_distance, loss, spectra
@@ -224,8 +225,6 @@ def generate(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
 
 def validation_set(corpus: Corpus, cutoffs: tuple[float, ...], rows: int, rate: int) -> Pairs:
     """Return fixed stretches of the valid split at each cutoff, narrowed as the evaluation does."""
-    from ..eval.narrow import narrow
-
     truth = corpus.crops(np.random.default_rng(0), rows, VALID_S * rate)
     received = [narrow(t, rate, c) for c in cutoffs for t in truth]
     cutoff = torch.tensor([c for c in cutoffs for _ in truth])

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..dsp.band import BAND_HZ
 from ..dsp.windows import FloatArray
-from ..eval.codecs import RATE as TELEPHONE_RATE
-from ..eval.codecs import g711
 from ..spec import Spec
-from .corpus import Corpus
+from ..speech.codecs import RATE as TELEPHONE_RATE
+from ..speech.corpus import Corpus
+from ..speech.g711 import g711
 from .lines import Lines
 
 Response = tuple[FloatArray, float]  # magnitude over the frequency grid, and the cutoff that it leaves in Hz

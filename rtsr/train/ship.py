@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidSetting
-from ..eval.runs import read_checkpoint, read_record
 from ..net.export import export
 from ..net.model import BandNet, NetConfig
+from ..runs import read_checkpoint, read_record
 
 
 def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path:

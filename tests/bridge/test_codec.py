@@ -6,8 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from rtsr.bridge.codec import LEVELS, OPUS, PCMA, PCMU, RATES, make_decoder, make_encoder
+from rtsr.bridge.codec import LAWS, OPUS, PCMA, PCMU, RATES, make_decoder, make_encoder
 from rtsr.errors import UnknownName
+from rtsr.speech.g711 import encode
 
 FFMPEG = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw"}
 
@@ -21,14 +22,28 @@ def test_g711_decodes_every_code_as_ffmpeg_does(name):
     np.testing.assert_array_equal(make_decoder(name).decode(codes) * 32_768, expected)
 
 
+DECISIONS = {  # (decision value, level below it, level from it on) of tables 1a and 2a, in 13 and 14 bits
+    PCMA: [(2, 1, 3), (64, 63, 66), (128, 126, 132), (1024, 1008, 1056), (2048, 2016, 2112), (3968, 3904, 4032)],
+    PCMU: [(1, 0, 2), (31, 30, 33), (95, 93, 99), (223, 219, 231), (4063, 3999, 4191), (7903, 7775, 8031)],
+}
+
+
+@pytest.mark.parametrize(("name", "bits"), [(PCMA, 13), (PCMU, 14)])
+def test_g711_decides_where_the_recommendation_does(name, bits):
+    """Not where two levels are as near: between two segments the decision value lies nearer to the lower level."""
+    decoder, law, one = make_decoder(name), LAWS[name], 1 << (16 - bits)
+    for value, below, above in DECISIONS[name]:
+        samples = np.array([value * one - 1, value * one], np.float32) / 32_768
+        found = decoder.decode(encode(samples, law).tobytes()) * 32_768 / one
+        np.testing.assert_array_equal(found, [below, above])
+
+
 @pytest.mark.parametrize("name", FFMPEG)
-def test_g711_takes_the_nearest_code_and_keeps_levels(name):
-    levels = np.unique(LEVELS[name]).astype(np.int64)
-    encoder, decoder = make_encoder(name, 20), make_decoder(name)
-    samples = np.arange(-32_768, 32_768)
-    decoded = decoder._levels[encoder._codes] * 32_768
-    nearest = np.abs(levels[:, None] - samples[None, ::257]).min(0)
-    np.testing.assert_array_equal(np.abs(decoded - samples)[::257], nearest)
+def test_a_codes_level_gets_that_code_again(name):
+    levels = make_decoder(name).decode(bytes(range(256)))
+    again = encode(levels, LAWS[name])
+    np.testing.assert_array_equal(make_decoder(name).decode(again.tobytes()), levels)
+    assert len(set(again.tolist())) == (256 if name == PCMA else 255)  # mu-law has two zeros
 
 
 @pytest.mark.parametrize("name", RATES)

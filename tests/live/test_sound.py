@@ -12,7 +12,7 @@ from signals import narrowed, power_db, voice_like
 from stillness import undisturbed
 
 import rtsr
-from rtsr.eval.metrics import lsd
+from rtsr.speech.metrics import lsd
 
 SECONDS = 6
 PLACES = range(0, RATE // 200, RATE // 800)  # where the hops may have begun; elsewhere they make another hiss

@@ -9,9 +9,10 @@ import numpy as np
 import soundfile
 
 import rtsr
-from rtsr.bridge.codec import make_decoder, make_encoder
+from rtsr.bridge.codec import LAWS
 from rtsr.dsp.resample import Resampler
-from rtsr.eval.metrics import lsd
+from rtsr.speech.g711 import g711
+from rtsr.speech.metrics import lsd
 
 RATE = 48_000
 PIECE = RATE // 2
@@ -33,9 +34,7 @@ def at_48k(sound: np.ndarray, rate: int) -> np.ndarray:
 
 def as_g711(sound: np.ndarray, name: str) -> np.ndarray:
     """What a decoder of G.711 gives of a voice at 8 kHz."""
-    encoder = make_encoder(name, 20)
-    codes = encoder._codes[np.clip(np.rint(sound * 32_768), -32_768, 32_767).astype(np.int32) + 32_768]
-    return make_decoder(name).decode(codes.tobytes())
+    return g711(sound, LAWS[name])
 
 
 def enhanced(sound: np.ndarray, rate: int) -> np.ndarray:

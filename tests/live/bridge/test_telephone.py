@@ -18,6 +18,7 @@ from speech import missing
 
 from rtsr.bridge.codec import make_decoder, make_encoder
 from rtsr.bridge.rtp import HEADER, parse
+from rtsr.speech.g711 import encode
 
 
 def packets(sound: np.ndarray, codec: str) -> list[bytes]:
@@ -75,9 +76,7 @@ def test_sipp_calls(start_bridge: Callable[..., Bridge], tmp_path: Path):
     port = int(bridge.wait_for(r"event=rtp address=127.0.0.1:(\d+)"))
     prompt = demo_voice()
     voice = tmp_path / "voice.ul"
-    encoder = make_encoder("pcmu", 20)
-    codes = encoder._codes[np.clip(np.rint(prompt * 32_768), -32_768, 32_767).astype(np.int32) + 32_768]
-    voice.write_bytes(codes.tobytes())
+    voice.write_bytes(encode(prompt, "mu").tobytes())
     answered, calling = tmp_path / "answer.xml", tmp_path / "call.xml"
     answered.write_text(SIP_ANSWER.replace("MEDIA_PORT", str(port)))
     calling.write_text(SIP_CALL.replace("VOICE", str(voice)).replace("LENGTH", str(len(prompt) // 8)))

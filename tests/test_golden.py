@@ -19,7 +19,7 @@ from rtsr.eval.demo import SIBLING, read_mono
 from rtsr.eval.evaluate import restore_all
 from rtsr.eval.systems import model_name
 from rtsr.net.weights import shipped
-from rtsr.speech.metrics import score
+from rtsr.speech.scores import score
 
 GOLDEN = Path(__file__).parent / "golden"
 BAND = {"lsd": 0.01, "lsd_lf": 0.01, "snr_db": 0.05}  # other processors round otherwise; a changed path is far off
@@ -27,8 +27,8 @@ BAND = {"lsd": 0.01, "lsd_lf": 0.01, "snr_db": 0.05}  # other processors round o
 
 def measure(model: Backend, truth: np.ndarray, cutoff_hz: float) -> dict[str, float]:
     restored = restore_all(truth[: len(truth) // 12 * 12], model, cutoff_hz, told=True)[model_name(model)]
-    scores = score(truth[: len(restored)], restored, model.spec.rate, cutoff_hz, perceptual=False)
-    return {name: round(getattr(scores, name), 4) for name in BAND}
+    scores = score(truth[: len(restored)], restored, model.spec.rate, cutoff_hz, options=())
+    return {name: round(scores[name], 4) for name in BAND}
 
 
 def check(name: str, truth: np.ndarray, cutoffs: tuple[float, ...]) -> None:

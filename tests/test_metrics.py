@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsr.errors import InvalidAudio, InvalidSetting, MissingDependency
-from rtsr.speech import metrics
-from rtsr.speech.metrics import Scores, lsd, mean_scores, pesq_wb, score, si_sdr, snr, stoi
+from rtsr.speech import perceptual, scores
+from rtsr.speech.metrics import lsd, si_sdr, snr
 from rtsr.speech.narrow import narrow
+from rtsr.speech.perceptual import pesq_wb, stoi
+from rtsr.speech.scores import METRICS, Metric, figures, mean_scores, score, score_truth
 
 RATE = 16000
 few = settings(max_examples=20, deadline=None)
@@ -197,40 +199,74 @@ def test_audio_that_cannot_be_compared_is_refused(call, truth, estimate):
 
 def test_score_of_a_narrowed_voice_blames_the_high_band():
     truth = noise(6)
-    scores = score(truth, narrow(truth, RATE, 4000), RATE, 4000, perceptual=False)
-    assert scores.lsd_lf < 0.2 < 5 < scores.lsd < scores.lsd_hf
-    assert scores.snr_db == pytest.approx(3, abs=0.3)  # half the power of white noise is gone
-    assert scores.pesq_wb is None
-    assert scores.stoi is None
+    found = score(truth, narrow(truth, RATE, 4000), RATE, 4000, options=())
+    assert found["lsd_lf"] < 0.2 < 5 < found["lsd"] < found["lsd_hf"]
+    assert found["snr_db"] == pytest.approx(3, abs=0.3)  # half the power of white noise is gone
+    assert found["pesq_wb"] is None
+    assert found["stoi"] is None
 
 
 def test_score_is_its_single_figures():
     pytest.importorskip("pesq", reason="PESQ needs the package pesq")
     pytest.importorskip("pystoi", reason="STOI needs the package pystoi")
     truth, estimate = voice(), voice() + 0.1 * noise(7, len(voice()))
-    assert score(truth, estimate, RATE, 3000) == Scores(
-        lsd(truth, estimate),
-        lsd(truth, estimate, RATE, (0, 3000)),
-        lsd(truth, estimate, RATE, (3000, 8001)),
-        snr(truth, estimate),
-        si_sdr(truth, estimate),
-        pesq_wb(truth, estimate),
-        stoi(truth, estimate, RATE),
-    )
+    assert score(truth, estimate, RATE, 3000) == {
+        "lsd": lsd(truth, estimate),
+        "lsd_lf": lsd(truth, estimate, RATE, (0, 3000)),
+        "lsd_hf": lsd(truth, estimate, RATE, (3000, 8001)),
+        "snr_db": snr(truth, estimate),
+        "si_sdr_db": si_sdr(truth, estimate),
+        "pesq_wb": pesq_wb(truth, estimate),
+        "stoi": stoi(truth, estimate, RATE),
+        "visqol": None,
+    }
 
 
 def test_score_at_another_rate_has_no_pesq():
     pytest.importorskip("pystoi", reason="STOI needs the package pystoi")
-    scores = score(voice(), voice(), 48000, 8000)
-    assert scores.pesq_wb is None
-    assert scores.stoi is not None
+    found = score(voice(), voice(), 48000, 8000)
+    assert found["pesq_wb"] is None
+    assert found["stoi"] is not None
 
 
 def test_mean_scores_leaves_out_what_a_file_does_not_have():
-    first = Scores(1.0, 2.0, 3.0, 4.0, 5.0, None, None)
-    second = Scores(3.0, 4.0, 5.0, 6.0, 7.0, 4.5, None)
-    assert mean_scores([first, second]) == Scores(2.0, 3.0, 4.0, 5.0, 6.0, 4.5, None)
+    first = {"lsd": 1.0, "pesq_wb": None, "stoi": None}
+    second = {"lsd": 3.0, "pesq_wb": 4.5, "stoi": None}
+    assert mean_scores([first, second]) == {"lsd": 2.0, "pesq_wb": 4.5, "stoi": None}
     assert mean_scores([first]) == first
+
+
+LOUD = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), option="loud", needs_truth=False)
+
+
+def test_a_metric_is_one_row(monkeypatch):
+    monkeypatch.setattr(scores, "METRICS", (*METRICS, LOUD))
+    assert score(voice(), 0.5 * np.ones(len(voice())), RATE, 4000, options=("loud",))["loud"] == 0.5
+    assert score(voice(), voice(), RATE, 4000, options=())["loud"] is None
+
+
+def test_the_truth_has_scores_by_what_does_not_need_it(monkeypatch):
+    assert score_truth(voice(), RATE, ("perceptual", "visqol")) is None
+    monkeypatch.setattr(scores, "METRICS", (*METRICS, LOUD))
+    own = score_truth(np.ones(100), RATE, ("loud",))
+    assert own == {m.name: 1.0 if m is LOUD else None for m in (*METRICS, LOUD)}
+    assert score_truth(np.ones(100), RATE, ()) is None
+
+
+def test_what_share_is_restored_lies_between_sinc_and_truth(monkeypatch):
+    monkeypatch.setattr(scores, "METRICS", (LOUD,))
+    line = {"sinc": {"loud": 1.0}, "ours": {"loud": 2.5}, "truth": {"loud": 3.0}}
+    own, share = figures(line.values())
+    assert (own.heading, share.heading) == ("Loud ↑", "Loud restored ↑")
+    assert [own.of(each, line) for each in line.values()] == [1.0, 2.5, 3.0]
+    assert [share.of(each, line) for each in line.values()] == [0.0, 0.75, 1.0]
+    assert share.of(line["ours"], {"sinc": line["sinc"]}) is None
+    assert share.of(line["ours"], {"sinc": line["sinc"], "truth": line["sinc"]}) is None
+
+
+def test_a_table_has_the_columns_that_were_taken():
+    known = [{"lsd": 1.0, "pesq_wb": None}, {"lsd": 2.0, "snr_db": 3.0}]
+    assert [f.heading for f in figures(known)] == ["LSD ↓", "SNR ↑"]
 
 
 def test_mean_of_no_scores_is_refused():
@@ -243,16 +279,16 @@ def test_visqol_falls_with_the_band():
     pytest.importorskip("ai_edge_litert", reason="ViSQOL's lattice is an extra of its own")
     truth = voice(seconds=3.0)
     heard = (truth, narrow(truth, RATE, 4000), narrow(truth, RATE, 2000))
-    marks = [metrics.visqol(truth, x, RATE) for x in heard]
+    marks = [perceptual.visqol(truth, x, RATE) for x in heard]
     assert marks == sorted(marks, reverse=True)
     assert marks[0] > marks[2] + 0.3
-    assert metrics.visqol(truth, truth, 8000) is None
-    assert metrics.visqol(truth, 0 * truth, 16000) is None
-    assert metrics.visqol(truth[:800], truth[:800], 16000) is None
+    assert perceptual.visqol(truth, truth, 8000) is None
+    assert perceptual.visqol(truth, 0 * truth, 16000) is None
+    assert perceptual.visqol(truth[:800], truth[:800], 16000) is None
 
 
 def test_visqol_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "visqol", None)
-    metrics._visqol.cache_clear()
+    perceptual._visqol.cache_clear()
     with pytest.raises(MissingDependency, match=r"rtsr\[visqol\]"):
-        metrics.visqol(np.ones(16000), np.ones(16000), 16000)
+        perceptual.visqol(np.ones(16000), np.ones(16000), 16000)

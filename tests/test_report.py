@@ -22,6 +22,9 @@ from rtsr.eval.listen import tally, write_page
 from rtsr.eval.page import example, sound
 from rtsr.eval.report import write_report
 from rtsr.eval.systems import Sinc, Spline, Voice
+from rtsr.eval.table import table
+from rtsr.speech import scores
+from rtsr.speech.scores import Metric
 
 RATE = 16000
 LINES = [Line(cutoff_hz=4000.0), Line("a-law")]
@@ -47,7 +50,7 @@ def examples(files, systems):
 
 @pytest.fixture(scope="module")
 def rows(files, systems):
-    return list(evaluation.evaluate(files, systems, LINES, RATE, perceptual=False))
+    return list(evaluation.evaluate(files, systems, LINES, RATE, options=()))
 
 
 def test_every_line_has_its_rows_and_means(rows, files):
@@ -70,8 +73,18 @@ def test_a_report_stands_alone_and_holds_all_of_it(rows, examples, systems, tmp_
     assert "a-law" in page
     for row in rows:
         if row.file is None:
-            assert f"{row.scores.lsd:.3f}" in page
+            assert f"{row.scores['lsd']:.3f}" in page
     assert "PESQ-WB <small>" not in page, "bars of a figure that was not taken"
+
+
+def test_the_truth_has_a_row_by_a_metric_that_does_not_need_it(files, systems, monkeypatch):
+    loud = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), needs_truth=False)
+    monkeypatch.setattr(scores, "METRICS", (*scores.METRICS, loud))
+    found = list(evaluation.evaluate(files, systems, LINES[:1], RATE, options=()))
+    headings, cells = table(found)
+    shares = {row[headings.index("system")]: row[headings.index("Loud restored ↑")] for row in cells}
+    assert (shares["sinc"], shares["truth"]) == ("0.000", "1.000")
+    assert {row[headings.index("LSD ↓")] for row in cells if row[headings.index("system")] == "truth"} == {"-"}
 
 
 def test_what_is_heard_is_what_was_restored(examples):

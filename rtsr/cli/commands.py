@@ -65,11 +65,14 @@ def _show_latency(result: Demo, hop_ms: float) -> None:
 
 
 def _show_quality(result: Demo) -> None:
+    from ..speech.scores import figures, shown
+
     table = Table("system", title="Quality of the 16 kHz take, narrowed to 8 kHz and restored", title_justify="left")
-    for heading in ("LSD ↓", "LSD below", "LSD above 4 kHz ↓", "SNR dB ↑"):
-        table.add_column(heading, justify="right")
-    for name, s in result.scores.items():
-        table.add_row(name, f"{s.lsd:.2f}", f"{s.lsd_lf:.2f}", f"{s.lsd_hf:.2f}", f"{s.snr_db:.1f}")
+    columns = figures(result.scores.values())
+    for column in columns:
+        table.add_column(column.heading, justify="right")
+    for name, scores in result.scores.items():
+        table.add_row(name, *(shown(column.of(scores, result.scores)) for column in columns))
     console.print(table)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ..eval.evaluate import Line, Row
     from ..eval.systems import Voice
 
-HEADINGS = ("LSD ↓", "-LF ↓", "-HF ↓", "SNR ↑", "SI-SDR ↑", "PESQ ↑", "STOI ↑", "ViSQOL ↑")
-COSTS = ("M par.", "GMAC/s", "ahead ms", "of real time")
 WIDTH = 150  # of the table where nothing says how wide a screen is
 
 
@@ -68,6 +66,7 @@ def evaluate(
     """
     from ..eval import evaluate as evaluation
     from ..eval.opening import open_systems
+    from ..speech.scores import PERCEPTUAL, VISQOL
 
     systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
     rate = voice.model.spec.rate
@@ -88,8 +87,7 @@ def evaluate(
                 systems,
                 lines,
                 rate,
-                perceptual=perceptual,
-                visqol=visqol,
+                options=[name for name, asked in ((PERCEPTUAL, perceptual), (VISQOL, visqol)) if asked],
                 progress=lambda: progress.advance(task),
             )
         )
@@ -129,25 +127,16 @@ def lines_of(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) ->
 
 
 def _table(rows: list[Row], title: str) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("line")
-    table.add_column("cutoff", justify="right")
-    table.add_column("system", no_wrap=True)
-    for heading in (*HEADINGS, *COSTS):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        if row.file is None:
-            s, f = row.scores, row.facts
-            figures = (s.lsd, s.lsd_lf, s.lsd_hf, s.snr_db, s.si_sdr_db, s.pesq_wb, s.stoi, s.visqol)
-            costs = (
-                f"{f.parameters / 1e6:.2f}",
-                "-" if f.macs_per_s is None else f"{f.macs_per_s / 1e9:.2f}",
-                f"{f.look_ahead_ms:.1f}",
-                f"{row.real_time_factor:.3f}",
-            )
-            shown = ("-" if v is None else f"{v:.3f}" for v in figures)
-            table.add_row(row.condition, f"{row.cutoff_hz:.0f}", row.system, *shown, *costs)
-    return table
+    from ..eval.table import NAMES, table
+
+    headings, cells = table(rows)
+    shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(headings):
+        justify: JustifyMethod = "left" if heading in ("line", "system") else "right"
+        shown.add_column(heading, justify=justify, no_wrap=number >= len(NAMES) - 1)
+    for row in cells:
+        shown.add_row(*row)
+    return shown
 
 
 def _check_harm(voice: Voice, files: list[Path]) -> None:

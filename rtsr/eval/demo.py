@@ -14,9 +14,9 @@ from ..figure import pyplot, spectrograms
 from ..io.file import ArraySink, FileSource, open_to_read, open_to_write
 from ..io.reblock import Reblock
 from ..session import Counters, Session
-from ..speech.metrics import Scores, score
+from ..speech.scores import SINC, Scores, score
 from .evaluate import restore_all
-from .systems import SINC, model_name
+from .systems import model_name
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "demo"
 RECEIVED, SIBLING = RECORDINGS / "prompt-8k.wav", RECORDINGS / "prompt-16k.flac"
@@ -76,6 +76,5 @@ def _scores(truth: FloatArray, model: Backend) -> dict[str, Scores]:
     even = truth[: len(truth) // 2 * 2]
     restored = restore_all(even, model, CUTOFF_HZ, told=True)
     return {
-        name: score(even, restored[name], model.spec.rate, CUTOFF_HZ, perceptual=False)
-        for name in (SINC, model_name(model))
+        name: score(even, restored[name], model.spec.rate, CUTOFF_HZ, options=()) for name in (SINC, model_name(model))
     }

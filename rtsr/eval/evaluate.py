@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..errors import InvalidAudio, InvalidSetting
 from ..io.file import find_audio, open_to_read
 from ..speech.conditions import CLEAN, Heard, clean, hear
 from ..speech.corpus import read_manifest
-from ..speech.metrics import Scores, mean_scores, score
+from ..speech.scores import PERCEPTUAL, TRUTH, Scores, mean_scores, score, score_truth
 from .systems import Facts, Sinc, Spline, System, Voice
 
 SHORTEST_S = 0.01  # a spline wants two samples of the narrowest band
@@ -48,6 +48,11 @@ class Row:
     condition: str
     facts: Facts
     real_time_factor: float  # seconds of a processor for a second of audio, whatever else it had to do
+
+    @property
+    def line(self) -> tuple[str, float]:
+        """What all systems that are compared with it have in common."""
+        return self.condition, self.cutoff_hz
 
 
 def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool) -> dict[str, FloatArray]:
@@ -103,11 +108,14 @@ def evaluate(
     lines: Sequence[Line],
     rate: int,
     *,
-    perceptual: bool = True,
-    visqol: bool = False,
+    options: Collection[str] = (PERCEPTUAL,),
     progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Row]:
-    """Yield each system's row for each line and file, then the line's means; `progress` hears of each file and line."""
+    """Yield each system's row for each line and file, then the line's means; `progress` hears of each file and line.
+
+    `options` name the metrics that are taken beside those that always are. Where one of them does not need the truth,
+    the truth has a row too.
+    """
     for line in lines:
         rows: list[Row] = []
         costs: dict[str, Facts] = {}
@@ -116,9 +124,12 @@ def evaluate(
             for system, wide, seconds in restored(heard, systems, rate):
                 if system.name not in costs:
                     costs[system.name] = system.facts(heard, rate)
-                scores = score(heard.truth, wide, rate, heard.cutoff_hz, perceptual, visqol)
+                scores = score(heard.truth, wide, rate, heard.cutoff_hz, options)
                 told = (system.name, heard.cutoff_hz, path.name, scores, line.condition, costs[system.name])
                 rows.append(Row(*told, seconds * rate / len(wide)))
+            own = score_truth(heard.truth, rate, options)
+            if own is not None:
+                rows.append(Row(TRUTH, heard.cutoff_hz, path.name, own, line.condition, Facts(), 0.0))
             progress()
         yield from rows
         yield from means(rows)

@@ -14,8 +14,9 @@ import numpy as np
 from ..dsp.windows import FloatArray
 from ..figure import spectrograms
 from ..speech.conditions import Heard
+from ..speech.scores import SINC
 from .evaluate import Line, read_truth, restored
-from .systems import SINC, System
+from .systems import System
 
 LONGEST_S = 6.0
 RECEIVED, TRUE = "received", "true"

@@ -6,22 +6,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from ..speech.scores import METRICS, SINC, Metric
 from .evaluate import Row
 from .page import RECEIVED, TRUE, Example, document, player, title_of, triptych
-from .systems import SINC, System, Voice
-
-FIGURES = {  # heading: (name in Scores, which way is better)
-    "LSD": ("lsd", "lower"),
-    "LSD below": ("lsd_lf", "lower"),
-    "LSD above": ("lsd_hf", "lower"),
-    "SNR dB": ("snr_db", "higher"),
-    "SI-SDR dB": ("si_sdr_db", "higher"),
-    "PESQ-WB": ("pesq_wb", "higher"),
-    "STOI": ("stoi", "higher"),
-    "ViSQOL": ("visqol", "higher"),
-}
-IN_BARS = ("LSD", "LSD above", "PESQ-WB", "ViSQOL")
-COSTS = ("parameters", "GMAC/s", "look-ahead ms", "of real time")
+from .systems import System, Voice
+from .table import table
 
 
 def write_report(
@@ -32,11 +21,11 @@ def write_report(
     ours = [s.name for s in systems if isinstance(s, Voice)]
     parts = [
         "<p>Recordings over each line, restored by each system. "
-        "What the figures mean is defined in rtsr/eval/metrics.py.</p>",
+        "What the figures mean is defined in rtsr/speech/scores.py.</p>",
         "<h2>Figures</h2>",
-        table(means),
+        as_html(*table(means)),
         "<h2>Line by line</h2>",
-        *(bars(heading, means, ours) for heading in IN_BARS),
+        *(bars(metric, means, ours) for metric in METRICS if metric.in_bars),
         "<h2>To see and to hear</h2>",
         *(shown(e, ours, rate) for e in examples),
     ]
@@ -46,42 +35,26 @@ def write_report(
     return path
 
 
-def table(means: Sequence[Row]) -> str:
-    """Return every line's and system's means and costs."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in ("line", "cutoff", "system", *FIGURES, *COSTS))
-    body = []
-    for row in means:
-        figures = [getattr(row.scores, name) for name, _ in FIGURES.values()]
-        macs = row.facts.macs_per_s
-        cells = [
-            escape(row.condition),
-            f"{row.cutoff_hz:.0f}",
-            escape(row.system),
-            *("–" if f is None else f"{f:.3f}" for f in figures),
-            f"{row.facts.parameters:,}" if row.facts.parameters else "–",
-            "–" if macs is None else f"{macs / 1e9:.2f}",
-            f"{row.facts.look_ahead_ms:.1f}",
-            f"{row.real_time_factor:.3f}",
-        ]
-        body.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+def as_html(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Return a table."""
+    head = "".join(f"<th>{escape(h)}</th>" for h in headings)
+    body = ("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
     return f"<table><tr>{head}</tr>\n" + "\n".join(body) + "</table>"
 
 
-def bars(heading: str, means: Sequence[Row], ours: Sequence[str]) -> str:
-    """Return a bar a system for each line, or nothing where the figure was not taken."""
-    name, better = FIGURES[heading]
-    measured = [(r, getattr(r.scores, name)) for r in means]
-    present = [(r, value) for r, value in measured if value is not None]
+def bars(metric: Metric, means: Sequence[Row], ours: Sequence[str]) -> str:
+    """Return a bar a system for each line, or nothing where the metric was not taken."""
+    present = [(r, value) for r in means if (value := r.scores[metric.name]) is not None]
     if not present:
         return ""
     most = max(value for _, value in present) or 1.0
-    parts = [f"<h3>{escape(heading)} <small>({better} is better)</small></h3>"]
-    for line in dict.fromkeys((r.condition, r.cutoff_hz) for r, _ in present):
-        its = [(r, v) for r, v in present if (r.condition, r.cutoff_hz) == line]
+    parts = [f"<h3>{escape(metric.heading)} <small>({metric.better} is better)</small></h3>"]
+    for line in dict.fromkeys(r.line for r, _ in present):
         drawn = "".join(
             f"<span>{escape(r.system)}</span>"
             f'<i class="{"ours" if r.system in ours else ""}" style="width:{max(100 * v / most, 1):.1f}%">{v:.2f}</i>'
-            for r, v in its
+            for r, v in present
+            if r.line == line
         )
         parts.append(f'<h4>{escape(line[0])}, {line[1]:.0f} Hz</h4><div class="bars">{drawn}</div>')
     return "\n".join(parts)

@@ -10,8 +10,9 @@ from ..dsp.windows import FloatArray
 from ..enhance import enhance
 from ..speech.conditions import Heard
 from ..speech.narrow import SPLINE_REACH, reach, sinc_upsample, spline_upsample
+from ..speech.scores import SINC
 
-SINC, SPLINE = "sinc", "cubic spline"
+SPLINE = "cubic spline"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from ..errors import InvalidSetting
 from ..net.export import export
 from ..net.model import BandNet, NetConfig
 from ..runs import read_checkpoint, read_record
+from ..speech.scores import Scores, figures, shown
 
 
 def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path:
@@ -61,18 +62,31 @@ the loss knows nothing of the band that those do not have.
 """
 
 
+def _score_table(rows: list[dict[str, Any]]) -> str:
+    """Return the means as a table of Markdown."""
+    lines: dict[tuple[str, str, float], dict[str, Scores]] = {}
+    for row in rows:
+        lines.setdefault(_line(row), {})[row["system"]] = row["scores"]
+    columns = figures(row["scores"] for row in rows)
+    cells = [["split", "line", "cutoff", "system", *(column.heading for column in columns)]]
+    cells.append(["---"] * len(cells[0]))
+    for row in rows:
+        split, condition, cutoff_hz = _line(row)
+        found = (shown(column.of(row["scores"], lines[_line(row)])) for column in columns)
+        cells.append([split, condition, f"{cutoff_hz:.0f}", row["system"], *found])
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _line(row: dict[str, Any]) -> tuple[str, str, float]:
+    return str(row["split"]), row.get("condition", "clean"), row["cutoff_hz"]
+
+
 def card_text(name: str, manifest: dict[str, Any]) -> str:
     """Write the model card (Mitchell et al. 2019, arXiv 1810.03993) from a manifest."""
     card, spec = manifest["card"], manifest["net"]["spec"]
     recipe = card["recipe"]
     data = "\n".join(
         f"| {d['corpus']} | {d['recordings']} | {d['seconds'] / 3600:.2f} | {d['licence']} |" for d in card["data"]
-    )
-    scores = "\n".join(
-        f"| {r['split']} | {r.get('condition', 'clean')} | {r['cutoff_hz']:.0f} | {r['system']} | "
-        + " | ".join("-" if v is None else f"{v:.3f}" for v in r["scores"].values())
-        + " |"
-        for r in card["scores"]
     )
     options = "".join(f" --{name} {recipe[name]}" for name in ("voices", "lines") if recipe.get(name))
     if recipe.get("model", "voice-16k") != "voice-16k":
@@ -99,11 +113,9 @@ identify a person, or to transcribe what cannot be heard. Music is not what it w
 {data}
 
 ## Scores
-Through the stream; what each figure means is defined in `rtsr/eval/metrics.py`.
+Through the stream; what each figure means is defined in `rtsr/speech/scores.py`.
 
-| split | line | cutoff | system | LSD | LSD-LF | LSD-HF | SNR | SI-SDR | PESQ-WB | STOI | ViSQOL |
-|---|---|---|---|---|---|---|---|---|---|---|---|
-{scores}
+{_score_table(card["scores"])}
 
 ## Files
 {chr(10).join(f"- `{f['file']}`, sha256 `{f['sha256']}`" for f in manifest["files"].values())}

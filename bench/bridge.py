@@ -23,18 +23,14 @@ import typer
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
-sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "live" / "bridge")]
+from rtsr.bench.record import store
+from rtsr.bench.signal import voice
+from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder
+from rtsr.bridge.peer import JITTER_BUFFER, LONGEST, Tap
+from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer, VoiceTrack
+from tests.live.bridge.server import Bridge
 
-from peers import PACKET_S, RATE, Client, Peer, VoiceTrack  # noqa: E402
-from server import Bridge  # noqa: E402
-
-from rtsr.bench.record import store  # noqa: E402
-from rtsr.bench.signal import voice  # noqa: E402
-from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder  # noqa: E402
-from rtsr.bridge.peer import JITTER_BUFFER, LONGEST, Tap  # noqa: E402
-
+RESULTS = Path(__file__).parent / "results"
 STARVED_S = 0.06  # between two packets: three times what is due
 LATE_S = 0.01  # of a packet that the peers send: half of what a bridge on an even line waits for
 TIMESTAMP = 35  # SO_TIMESTAMPNS of Linux
@@ -257,7 +253,9 @@ def main(
     """Measure, print each figure beside its bar, and store the rows."""
     legs = legs or [8, 16]
     bridge = Bridge("--backend", backend, model=model, calls=max(legs) + 4)
-    relay = subprocess.Popen([sys.executable, "-m", "bench.relay"], cwd=HERE.parent, stdout=subprocess.PIPE, text=True)
+    relay = subprocess.Popen(
+        [sys.executable, "-m", "bench.relay"], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert relay.stdout
         rows = asyncio.run(measure(bridge, relay.stdout.readline().strip(), legs, seconds, joins))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,15 +17,11 @@ from typing import Annotated
 
 import typer
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
-sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests" / "live")]
+from rtsr.bench.record import store
+from tests.live.running import ANY_S, SETTLED_S, THROUGH, THROUGH_JACK, Running, rtsr, through, voice
+from tests.live.servers import Server
 
-from running import ANY_S, SETTLED_S, THROUGH, THROUGH_JACK, Running, rtsr, through, voice  # noqa: E402
-from servers import Server  # noqa: E402
-
-from rtsr.bench.record import store  # noqa: E402
-
+RESULTS = Path(__file__).parent / "results"
 TRIES = 3
 BARS = {
     "ready_s": 3.0,

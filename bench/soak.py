@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import sys
 import tempfile
 import time
 from itertools import pairwise
@@ -22,18 +21,14 @@ import numpy as np
 import typer
 from rich.progress import track
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
-sys.path[:0] = [str(HERE.parent / "tests" / "live")]
+from rtsr.bench.record import store
+from rtsr.bench.signal import voice
+from rtsr.daemon.config import Settings
+from rtsr.daemon.process import EngineProcess
+from tests.live.servers import RATE, Server, play
+from tests.live.stillness import witnessed
 
-from servers import RATE, Server, play  # noqa: E402
-from stillness import witnessed  # noqa: E402
-
-from rtsr.bench.record import store  # noqa: E402
-from rtsr.bench.signal import voice  # noqa: E402
-from rtsr.daemon.config import Settings  # noqa: E402
-from rtsr.daemon.process import EngineProcess  # noqa: E402
-
+RESULTS = Path(__file__).parent / "results"
 LOOP_S = 10
 BARS = {"lost": 0, "grown_mb": 2.0}
 LOST = ("underruns", "starved", "device_xruns", "overloads")

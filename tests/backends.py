@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speech import missing
-
 from rtsr.backend import Backend, load
 from rtsr.errors import MissingDependency
+from tests.speech import missing
 
 
 def open_backend(path: str | Path, name: str) -> Backend:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from backends import open_backend
-from signals import noise, voice_like
-from speech import pytest_configure, pytest_runtest_makereport, speech
 
 from rtsr.backend import BACKENDS, Backend, load
 from rtsr.cli import main
 from rtsr.net.weights import SHIPPED
+from tests.backends import open_backend
+from tests.signals import noise, voice_like
+from tests.speech import pytest_configure, pytest_runtest_makereport, speech
 
 __all__ = ["pytest_configure", "pytest_runtest_makereport", "speech"]  # pytest finds them here
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import dropping, narrowed, noise, voice_like
 
 from rtsr.dsp.band import CutoffTracker, clean, lay_over
 from rtsr.dsp.frames import Frames
 from rtsr.spec import Spec
+from tests.signals import dropping, narrowed, noise, voice_like
 
 SPEC = Spec()
 RATE = 16_000

@@ -8,7 +8,8 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from signals import noise, voice_like
+
+from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("tensorboard", reason="training needs tensorboard")

@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from signals import noise, voice_like
+
+from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch", reason="baselines need torch")
 pytest.importorskip("scipy", reason="the spline needs scipy")

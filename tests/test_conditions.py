@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import noise, power_db, shift, voice_like
+
+from tests.signals import noise, power_db, shift, voice_like
 
 pytest.importorskip("scipy", reason="the conditions need scipy")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import narrowed, noise, shift, voice_like
 
 from rtsr import enhance
 from rtsr.enhance import BLOCK, Settings, enhance_blocks
 from rtsr.errors import InvalidAudio, InvalidSetting, UnknownName
+from tests.signals import narrowed, noise, shift, voice_like
 
 RATES = [4000, 8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import noise, voice_like
 
 from rtsr.enhance import Settings, enhance, enhance_file
 from rtsr.errors import InvalidAudio, InvalidSetting, OutputExists
 from rtsr.io.file import FORMATS, find_audio, open_to_read, open_to_write
+from tests.signals import noise, voice_like
 
 SETTINGS = Settings(cutoff=3000.0)
 

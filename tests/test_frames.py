@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import narrowed, noise, voice_like
 
 from rtsr.dsp.frames import Frames
 from rtsr.dsp.windows import analysis_window
 from rtsr.spec import Spec
+from tests.signals import narrowed, noise, voice_like
 
 SPEC = Spec()
 RATES = [4000, 8000, 16000, 32000, 48000]

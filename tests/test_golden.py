@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from speech import Speech
 
 import rtsr
 from rtsr.backend import Backend
@@ -20,6 +19,7 @@ from rtsr.eval.evaluate import restore_all
 from rtsr.eval.systems import model_name
 from rtsr.net.weights import shipped
 from rtsr.speech.scores import score
+from tests.speech import Speech
 
 GOLDEN = Path(__file__).parent / "golden"
 BAND = {"lsd": 0.01, "lsd_lf": 0.01, "snr_db": 0.05}  # other processors round otherwise; a changed path is far off

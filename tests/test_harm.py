@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from signals import narrowed
 
 import rtsr
 from rtsr.eval import harm
+from tests.signals import narrowed
 
 TONES = {
     "dial": (350, 440),

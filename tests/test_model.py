@@ -7,7 +7,8 @@ import json
 
 import numpy as np
 import pytest
-from signals import noise, voice_like
+
+from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch", reason="the network is written in torch")
 

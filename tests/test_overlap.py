@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from signals import noise
 
 from rtsr.dsp.overlap import OverlapAdd
 from rtsr.dsp.windows import synthesis_window
 from rtsr.spec import Spec
+from tests.signals import noise
 
 SPEC = Spec()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import narrowed, noise, power_db, voice_like
+
+from tests.signals import narrowed, noise, power_db, voice_like
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("tensorboard", reason="training needs tensorboard")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signals import cut, noise, voice_like
 
 from rtsr import Reblock
+from tests.signals import cut, noise, voice_like
 
 ODD = [(4001, 16000), (16000, 16001), (44101, 48000), (11025, 96000), (192000, 16000), (4000, 192000), (22255, 44100)]
 

@@ -10,7 +10,8 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from signals import voice_like
+
+from tests.signals import voice_like
 
 pytest.importorskip("matplotlib", reason="pages hold pictures")
 

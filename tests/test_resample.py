@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signals import cut, noise
 
 from rtsr.dsp.resample import Resampler
 from rtsr.errors import InvalidSetting
+from tests.signals import cut, noise
 
 PAIRS = [
     (8000, 16000),

@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from signals import noise, voice_like
 
 from rtsr import Reblock, enhance
 from rtsr.io.file import ArraySink, FileSource
 from rtsr.session import Counters, Session
 from rtsr.timing import KEPT
+from tests.signals import noise, voice_like
 
 CUTOFF = 3000.0
 pytestmark = pytest.mark.timeout(60)

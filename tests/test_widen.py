@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import noise, voice_like
+
+from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from packets import Script, packets
 
 from rtsr.bridge.codec import OPUS, PCMA, PCMU, RATES, make_decoder
 from rtsr.bridge.engine import BUSY_WINDOW, Engine
 from rtsr.bridge.leg import INBOX, Leg, Speaker
 from rtsr.bridge.mix import MIX_RATE
 from rtsr.errors import PoolFull
+from tests.bridge.packets import Script, packets
 
 LISTENERS = ("own", "shares", "stays")
 TONES = {"a": 300.0, "b": 700.0, "c": 1100.0}

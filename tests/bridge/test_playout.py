@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from packets import Script, burst, play, uniform
 
 from rtsr.bridge.codec import OPUS, PCMU, make_decoder
 from rtsr.bridge.conceal import Concealer
 from rtsr.bridge.jitter import ROOM, JitterBuffer, Packet
 from rtsr.bridge.playout import LEAST_TARGET_S, MOST_TARGET_S, Playout
 from rtsr.dsp.resample import Resampler
+from tests.bridge.packets import Script, burst, play, uniform
 
 CODECS = (OPUS, PCMU)
 

@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
-import oracle
 import pytest
-from backends import open_backend
-from signals import noise, voice_like
 
 from rtsr.backend import BACKENDS, Backend
+from tests.backends import open_backend
+from tests.contracts import oracle
+from tests.signals import noise, voice_like
 
 BOUND = 1e-4
 OTHERS = [b for b in BACKENDS if b not in ("eager", "null")]

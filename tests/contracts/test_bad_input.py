@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import cut, noise, voice_like
 
 from rtsr import Reblock, Stream
 from rtsr.errors import InvalidAudio, InvalidSetting
+from tests.signals import cut, noise, voice_like
 
 RATES = [(4000, 16000), (8000, 16000), (16000, 16000), (16000, 48000), (44100, 16000)]
 BIGGEST = np.finfo(np.float32).max

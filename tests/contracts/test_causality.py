@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import noise, voice_like
 
 from rtsr import Reblock, Stream
+from tests.signals import noise, voice_like
 
 
 @pytest.mark.parametrize("cutoff", ["auto", 2000.0])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends import open_backend
-from signals import noise, voice_like
 
 from rtsr import BackendFailed, Pool
+from tests.backends import open_backend
+from tests.signals import noise, voice_like
 
 ROWS, TICKS, FAULT = 3, 80, 40
 BOUND = 1e-4  # another backend's rounding

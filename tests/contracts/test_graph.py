@@ -5,9 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
-import oracle
 import pytest
-from signals import noise, voice_like
 from test_pool import Platform
 from test_rows import FRAMES, frames, run
 
@@ -15,6 +13,8 @@ from rtsr import BackendFailed, InvalidSetting, MissingDependency, Pool, Stream,
 from rtsr.backend import GPU_BACKENDS, choose
 from rtsr.dsp.band import CutoffTracker
 from rtsr.net.weights import Weights
+from tests.contracts import oracle
+from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch")
 

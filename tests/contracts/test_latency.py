@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import cut, shift
 
 from rtsr import Reblock, Stream
+from tests.signals import cut, shift
 
 BLOCKS = [1, 64, 128, 160, 441, 480, 1024, "random"]
 RATES = [

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from signals import noise
 
 from rtsr import Pool, Stream
+from tests.signals import noise
 
 HOPS = {"eager": 2_000}  # its arrays are torch's and not traced; what is left is Python's
 DEFAULT = 10_000

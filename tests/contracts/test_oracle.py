@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
 import pytest
-from backends import open_backend
-from signals import cut, noise, voice_like
 
 from rtsr import Reblock, Stream
+from tests.backends import open_backend
+from tests.contracts import oracle
+from tests.signals import cut, noise, voice_like
 
 BOUND = 1e-5
 CUTOFF = {4000: 2000.0, 8000: 4000.0, 16000: 3400.0, 48000: 4000.0, 44100: 4000.0, 22050: 6000.0}

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from signals import noise, voice_like
 
 from rtsr import InvalidAudio, InvalidSetting, Pool, PoolFull, Stream
+from tests.signals import noise, voice_like
 
 BOUND = 1e-5
 RATES = [(8000, 16000), (16000, 16000), (48000, 16000), (8000, 48000), (16000, 48000)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import narrowed, noise, power_db, voice_like
 
 from rtsr import Reblock, Stream
+from tests.signals import narrowed, noise, power_db, voice_like
 
 RATES = [(8000, 16000), (16000, 16000), (48000, 16000), (16000, 48000), (44100, 16000)]
 

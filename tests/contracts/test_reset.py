@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signals import cut, narrowed, noise, voice_like
 
 from rtsr import Reblock, Stream
+from tests.signals import cut, narrowed, noise, voice_like
 
 RATES = [(8000, 16000), (16000, 16000), (16000, 48000), (44100, 16000), (8000, 44100)]
 

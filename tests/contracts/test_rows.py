@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import oracle
-from signals import noise, voice_like
+
+from tests.contracts import oracle
+from tests.signals import noise, voice_like
 
 ROWS, FRAMES = 5, 60
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ANY_S, SETTLED_S, THROUGH, Running, patiently
-from servers import RATE, Server, missing_programs, wait_for
-from speech import missing
+
+from tests.live.running import ANY_S, SETTLED_S, THROUGH, Running, patiently
+from tests.live.servers import RATE, Server, missing_programs, wait_for
+from tests.speech import missing
 
 PACKAGES = ("sounddevice", "pyaudio", "pulsectl", "prometheus_client")
 PROGRAMS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from servers import RATE, Recorder, Server, play, wait_for
-from signals import narrowed, voice_like
 
 from rtsr.daemon.control import request
+from tests.live.servers import RATE, Recorder, Server, play, wait_for
+from tests.signals import narrowed, voice_like
 
 THROUGH = ("--input", "A.monitor", "--output", "B", "--cutoff", "4000")
 THROUGH_JACK = ("--input", "A Audio/Sink sink", "--output", "B Audio/Sink sink", "--cutoff", "4000", "--host", "jack")

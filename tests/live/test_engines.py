@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from running import SETTLED_S, THROUGH, rtsr, voice
-from servers import RATE, Recorder, play
-from signals import power_db
+
+from tests.live.running import SETTLED_S, THROUGH, rtsr, voice
+from tests.live.servers import RATE, Recorder, play
+from tests.signals import power_db
 
 
 def high_band_db(server, sound) -> float:

@@ -9,13 +9,13 @@ import time
 
 import numpy as np
 import pytest
-from running import SETTLED_S, THROUGH, TROUBLES, flows, voice
-from servers import RATE, Recorder, Server, play, wait_for
-from signals import power_db, voice_like
-from stillness import undisturbed
 
 from rtsr.daemon.config import Settings
 from rtsr.daemon.process import EngineProcess
+from tests.live.running import SETTLED_S, THROUGH, TROUBLES, flows, voice
+from tests.live.servers import RATE, Recorder, Server, play, wait_for
+from tests.live.stillness import undisturbed
+from tests.signals import power_db, voice_like
 
 GONE_S = 1.2  # long enough to be noticed
 BACK_S = 2.0  # from when a device is there again

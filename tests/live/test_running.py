@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import STOP_S, Running, rtsr, start, through_whole, voice
 from scipy.signal import butter, sosfiltfilt
-from servers import RATE, wait_for
-from stillness import undisturbed
+
+from tests.live.running import STOP_S, Running, rtsr, start, through_whole, voice
+from tests.live.servers import RATE, wait_for
+from tests.live.stillness import undisturbed
 
 REFUSED = {
     "no such input": (("--input", "nobody"), "no input device named 'nobody'"),

@@ -6,13 +6,23 @@ import time
 
 import numpy as np
 import pytest
-from running import JACK_BLOCK_MS, SETTLED_S, THROUGH, THROUGH_JACK, Running, lag, patiently, through_whole, voice
-from servers import RATE, Server
-from signals import narrowed, power_db, voice_like
-from stillness import undisturbed
 
 import rtsr
 from rtsr.speech.metrics import lsd
+from tests.live.running import (
+    JACK_BLOCK_MS,
+    SETTLED_S,
+    THROUGH,
+    THROUGH_JACK,
+    Running,
+    lag,
+    patiently,
+    through_whole,
+    voice,
+)
+from tests.live.servers import RATE, Server
+from tests.live.stillness import undisturbed
+from tests.signals import narrowed, power_db, voice_like
 
 SECONDS = 6
 PLACES = range(0, RATE // 200, RATE // 800)  # where the hops may have begun; elsewhere they make another hiss

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import stillness
-from stillness import STILL_S, TRIES, undisturbed, witnessed
+
+from tests.live import stillness
+from tests.live.stillness import STILL_S, TRIES, undisturbed, witnessed
 
 HELD_S = 0.02
 STILL = [(1.0, 2 * STILL_S)]

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from speech import missing
 
 from rtsr.net.weights import SHIPPED
+from tests.speech import missing
 
 BUILT = Path(__file__).parents[2] / "build" / "native"
 PROGRAM = """

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends import open_backend
-from signals import noise, voice_like
-from speech import missing
 
 from rtsr import Stream, load
 from rtsr.backend import Backend, installed, native
 from rtsr.dsp.frames import Frames
 from rtsr.errors import BackendFailed, InvalidAudio, InvalidSetting, MissingDependency
 from rtsr.net.weights import Weights
+from tests.backends import open_backend
+from tests.signals import noise, voice_like
+from tests.speech import missing
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import narrowed, noise, voice_like
-from speech import missing
 from test_plugins import BUILT, PLUGINS, latency, need, run
 
 from rtsr.net.weights import SHIPPED
+from tests.signals import narrowed, noise, voice_like
+from tests.speech import missing
 
 RATE = 48_000
 X = narrowed(voice_like(2.0, RATE), RATE, 3800) + noise(2 * RATE, 1, 1e-4)

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import narrowed, noise, voice_like
-from speech import missing
 
 from rtsr import Reblock, load
 from rtsr.net.weights import SHIPPED
+from tests.signals import narrowed, noise, voice_like
+from tests.speech import missing
 
 BUILT = Path(__file__).parents[2] / "build" / "native"
 PLUGINS = BUILT / "plugin"

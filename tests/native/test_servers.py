@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from signals import narrowed, power_db
-from speech import missing
 
 import rtsr
-
-sys.path.append(str(Path(__file__).parents[1] / "live"))
-from running import voice
-from servers import RATE, Recorder, Server, missing_programs, play
+from tests.live.running import voice
+from tests.live.servers import RATE, Recorder, Server, missing_programs, play
+from tests.signals import narrowed, power_db
+from tests.speech import missing
 
 ROOT = Path(__file__).parents[2]
 LADSPA = ROOT / "build" / "native" / "plugin" / "ladspa"

@@ -10,7 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from speech import missing
+
+from tests.speech import missing
 
 ROOT = Path(__file__).parents[2]
 SAY = """

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backends import open_backend
-from fakehost import FakeHost
-from heard import RATE, VOICE, from_array
 
 from rtsr.backend import Backend, installed
 from rtsr.daemon.native_worker import NativeWorker
 from rtsr.daemon.worker import Worker
+from tests.backends import open_backend
+from tests.fakehost import FakeHost
+from tests.worker.heard import RATE, VOICE, from_array
 
 
 @pytest.fixture(scope="module", params=[Worker, NativeWorker])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from fakehost import FakeHost
-from signals import narrowed, voice_like
 
 from rtsr.io import wire as w
+from tests.fakehost import FakeHost
+from tests.signals import narrowed, voice_like
 
 RATE = 48_000
 VOICE = narrowed(voice_like(12, RATE, seed=3), RATE, 3900)

@@ -9,8 +9,6 @@ import threading
 import time
 
 import pytest
-from backends import open_backend
-from heard import RATE, VOICE
 
 from rtsr.backend import load, native
 from rtsr.daemon.config import Settings
@@ -20,6 +18,8 @@ from rtsr.daemon.priority import PRIORITY, ask_for_real_time
 from rtsr.daemon.worker import Worker
 from rtsr.errors import InvalidSetting, MissingDependency
 from rtsr.io import wire as w
+from tests.backends import open_backend
+from tests.worker.heard import RATE, VOICE
 
 
 @pytest.mark.skipif(not w.HAS_BELL, reason="no semaphores without a name here")

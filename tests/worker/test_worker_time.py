@@ -6,15 +6,15 @@ from functools import partial
 
 import numpy as np
 import pytest
-from fakehost import FakeHost
-from heard import NEVER_DB, RATE, TONE, VOICE, counts, from_array, steps
-from signals import power_db, shift
 
 from rtsr import Stream
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
 from rtsr.errors import InvalidSetting
 from rtsr.io import wire as w
+from tests.fakehost import FakeHost
+from tests.signals import power_db, shift
+from tests.worker.heard import NEVER_DB, RATE, TONE, VOICE, counts, from_array, steps
 
 
 def test_what_comes_out_is_the_stream_whole_and_late_by_a_constant(host, generating):

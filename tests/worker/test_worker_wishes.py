@@ -6,15 +6,15 @@ from functools import partial
 
 import numpy as np
 import pytest
-from backends import open_backend
-from fakehost import FakeHost
-from heard import RATE, VOICE, counts, from_array, steps
-from signals import power_db
 
 from rtsr.backend import load
 from rtsr.daemon.native_worker import NativeWorker
 from rtsr.daemon.worker import FADE_HOPS, Worker, events
 from rtsr.errors import InvalidSetting
+from tests.backends import open_backend
+from tests.fakehost import FakeHost
+from tests.signals import power_db
+from tests.worker.heard import RATE, VOICE, counts, from_array, steps
 
 
 @pytest.mark.parametrize("wish", ["bypass", "mute", "gain_db"])

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server import Bridge
+
+from tests.live.bridge.server import Bridge
 
 NEEDED = ("aiortc", "aiohttp", "prometheus_client")
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from listening import as_g711, at_48k, compare, demo_voice, enhanced
-from server import Bridge
-from speech import missing
+
+from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
+from tests.live.bridge.server import Bridge
+from tests.speech import missing
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),

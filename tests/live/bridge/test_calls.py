@@ -6,9 +6,10 @@ import asyncio
 
 import numpy as np
 import pytest
-from listening import as_g711, at_48k, compare, demo_voice, enhanced
-from peers import Client, Peer, VoiceTrack
-from server import Bridge
+
+from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
+from tests.live.bridge.peers import Client, Peer, VoiceTrack
+from tests.live.bridge.server import Bridge
 
 SILENCE = np.zeros(960, np.float32)
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)

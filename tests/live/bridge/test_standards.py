@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import Client, VoiceTrack
-from server import Bridge
+
+from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.server import Bridge
 
 TOKEN = "a secret of the test"
 SDP = {"Content-Type": "application/sdp"}

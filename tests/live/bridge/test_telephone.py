@@ -11,14 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from listening import as_g711, at_48k, compare, demo_voice, enhanced
-from peers import Client, VoiceTrack
-from server import Bridge
-from speech import missing
 
 from rtsr.bridge.codec import make_decoder, make_encoder
 from rtsr.bridge.rtp import HEADER, parse
 from rtsr.speech.g711 import encode
+from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
+from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.server import Bridge
+from tests.speech import missing
 
 
 def packets(sound: np.ndarray, codec: str) -> list[bytes]:

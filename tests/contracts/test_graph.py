@@ -6,14 +6,14 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
-from test_pool import Platform
-from test_rows import FRAMES, frames, run
 
 from rtsr import BackendFailed, InvalidSetting, MissingDependency, Pool, Stream, load
 from rtsr.backend import GPU_BACKENDS, choose
 from rtsr.dsp.band import CutoffTracker
 from rtsr.net.weights import Weights
 from tests.contracts import oracle
+from tests.contracts.test_pool import Platform
+from tests.contracts.test_rows import FRAMES, frames, run
 from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch")

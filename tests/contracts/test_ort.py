@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_rows import frames, run
 
 from rtsr import BackendFailed, UnknownName, load
 from rtsr.net.weights import Weights
+from tests.contracts.test_rows import frames, run
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

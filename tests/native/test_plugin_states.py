@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_plugins import BUILT, PLUGINS, latency, need, run
 
 from rtsr.net.weights import SHIPPED
+from tests.native.test_plugins import BUILT, PLUGINS, latency, need, run
 from tests.signals import narrowed, noise, voice_like
 from tests.speech import missing
 

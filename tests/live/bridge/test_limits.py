@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from test_calls import goes_on_hearing, nobody, until
 
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
+from tests.live.bridge.test_calls import goes_on_hearing, nobody, until
 
 TONE = (0.3 * np.sin(2 * np.pi * 500 * np.arange(48_000) / 48_000)).astype(np.float32)
 SDP = {"Content-Type": "application/sdp"}

@@ -210,7 +210,7 @@ def lose(rows: int) -> None:
 
 
 def test_a_tick_leaves_no_memory_behind(graph):
-    from test_memory import growth
+    from tests.contracts.test_memory import growth
 
     pool = Pool(graph, limit=4)
     rows = [pool.open(8000) for _ in range(3)]

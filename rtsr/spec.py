@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .errors import InvalidSetting
+
+LOWEST_BAND_HZ = 1000.0  # centre of the envelope's lowest band: no received band ends under it
+
+
+def erb_rate(hz: float) -> float:
+    """Return how many equivalent rectangular bandwidths of hearing lie below `hz` (Glasberg and Moore 1990)."""
+    return 21.4 * math.log10(1 + 0.00437 * hz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,11 @@ class Spec:
     def bins_out(self) -> int:
         """Bins of the generated spectrum, 0 Hz to half of `rate`."""
         return self.synthesis // 2 + 1
+
+    @property
+    def bands(self) -> int:
+        """Bands of a frame's envelope: one equivalent rectangular bandwidth apart, up to half of `rate`."""
+        return int(erb_rate(self.rate / 2) - erb_rate(LOWEST_BAND_HZ)) + 1
 
     @property
     def overlap(self) -> int:

@@ -51,7 +51,7 @@ def step_seconds(model: Backend, rows: int, trial_s: float) -> float:
     spec, rng = model.spec, np.random.default_rng(0)
     spectrum = rng.standard_normal((rows, spec.bins_in, 2)).astype(np.float32)
     cutoff = np.full(rows, spec.cutoff_max_hz / 2, np.float32)
-    state, out = model.new_state(rows), np.zeros((rows, spec.bins_out, 2), np.float32)
+    state, out = model.new_state(rows), np.zeros((rows, spec.bands), np.float32)
     model.step(spectrum, cutoff, state, out)
     times: list[float] = []
     while sum(times) < trial_s or len(times) < LEAST_STEPS:

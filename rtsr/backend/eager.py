@@ -30,8 +30,8 @@ class EagerBackend:
         """Advance the active rows by one frame; replaces or overwrites the tensors in `state`."""
         frames = torch.from_numpy(spectrum).unsqueeze(1)
         heard = {name: whole[: len(spectrum)] for name, whole in state.items()}
-        generated, new = self.net(frames, torch.from_numpy(cutoff).unsqueeze(1), heard)
-        out[:] = generated[:, 0].numpy()
+        envelope, new = self.net(frames, torch.from_numpy(cutoff).unsqueeze(1), heard)
+        out[:] = envelope[:, 0].numpy()
         if active is not None:
             out[~active] = 0
             rows = torch.from_numpy(active).view(-1, 1, 1)

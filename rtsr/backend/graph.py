@@ -122,7 +122,7 @@ class GraphState:
     spectrum: Tensor
     cutoff: Tensor
     active: Tensor
-    generated: Tensor
+    envelope: Tensor
     replays: Replays = field(init=False)
 
 
@@ -180,7 +180,7 @@ class GraphBackend:
     def advance(
         self, remembered: GraphState, spectrum: Tensor, cutoff: Tensor, active: Tensor, all_rows: Tensor
     ) -> Tensor:
-        """Advance the active of the first rows by one frame, all on the device; returns (rows, bins_out, 2)."""
+        """Advance the active of the first rows by one frame, all on the device; returns (rows, bands)."""
         rows = len(spectrum)
         taps = (remembered.heard[:rows].unsqueeze(1) + self._offsets) % self._sizes
         state: dict[str, Any] = {
@@ -189,10 +189,10 @@ class GraphBackend:
         }
         state[MEMORY] = memory = remembered.memory[:rows]
         with self._arithmetic():
-            generated, new = self.net(spectrum.unsqueeze(1), cutoff.unsqueeze(1), cast(State, state))
+            envelope, new = self.net(spectrum.unsqueeze(1), cutoff.unsqueeze(1), cast(State, state))
         memory.copy_(torch.where(active.view(-1, 1, 1), new[MEMORY], memory))
         remembered.heard[:rows] += active
-        return torch.where(active.view(-1, 1, 1), generated[:, 0], 0)
+        return torch.where(active.view(-1, 1, 1), envelope[:, 0], 0)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         """Return what makes linear layers compute in the precision asked for."""
@@ -209,15 +209,15 @@ class GraphBackend:
             spectrum=self.on_host(rows, spec.bins_in, 2),
             cutoff=self.on_host(rows),
             active=self.on_host(rows, dtype=torch.bool),
-            generated=self.on_host(rows, spec.bins_out, 2),
+            envelope=self.on_host(rows, spec.bands),
         )
         all_rows = torch.arange(rows, device=self.device)
 
         def work(rows: int) -> None:
             inputs = (state.spectrum[:rows], state.cutoff[:rows], state.active[:rows])
             spectrum, cutoff, active = (t.to(self.device, non_blocking=True) for t in inputs)
-            generated = self.advance(state, spectrum, cutoff, active, all_rows)
-            state.generated[:rows].copy_(generated, non_blocking=True)
+            envelope = self.advance(state, spectrum, cutoff, active, all_rows)
+            state.envelope[:rows].copy_(envelope, non_blocking=True)
 
         state.replays = Replays(self.device, work)
         return state
@@ -244,7 +244,7 @@ class GraphBackend:
         state.cutoff.numpy()[:rows] = cutoff
         told[:rows] = True if active is None else active
         state.replays.run(rows)
-        out[:] = state.generated.numpy()[:rows]
+        out[:] = state.envelope.numpy()[:rows]
 
     @torch.inference_mode()
     def read_row(self, state: GraphState, row: int) -> dict[str, FloatArray]:

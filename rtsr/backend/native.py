@@ -109,7 +109,7 @@ class NativeBackend:
         self.lib.rtsr_step(
             state.handle,
             rows,
-            _address(out, (rows, spec.bins_out, 2)),
+            _address(out, (rows, spec.bands)),
             _address(spectrum, (rows, spec.bins_in, 2)),
             _address(cutoff, (rows,)),
             None if active is None else _address(active, (rows,), np.bool_),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from ..dsp.structure import NOTHING
 from ..dsp.windows import FloatArray
 from ..spec import Spec
 from .base import BoolArray
 
 
 class NullBackend:
-    """Writes silence: a stream over it is a resampler with the model's latency."""
+    """Generates nothing: a stream over it is a resampler with the model's latency."""
 
     name = "null"
 
@@ -22,8 +23,8 @@ class NullBackend:
     def step(
         self, spectrum: FloatArray, cutoff: FloatArray, state: int, out: FloatArray, active: BoolArray | None = None
     ) -> None:
-        """Write zeros."""
-        out[:] = 0
+        """Write an envelope of nothing."""
+        out[:] = NOTHING
 
     def read_row(self, state: int, row: int) -> dict[str, FloatArray]:
         """Return the nothing that it remembers."""

@@ -23,7 +23,7 @@ class OrtState:
     spectrum: FloatArray
     cutoff: FloatArray
     active: BoolArray
-    generated: FloatArray
+    envelope: FloatArray
     sets: list[dict[str, Any]]
     bound: dict[int, list[Any]] = field(default_factory=dict)  # rows: a binding for each turn
     turn: int = 0
@@ -80,7 +80,7 @@ class OrtBackend:
             spectrum=np.zeros((rows, spec.bins_in, 2), np.float32),
             cutoff=np.zeros(rows, np.float32),
             active=np.ones(rows, np.bool_),
-            generated=np.zeros((rows, spec.bins_out, 2), np.float32),
+            envelope=np.zeros((rows, spec.bands), np.float32),
             sets=[{n: self._place(np.zeros((rows, *s), np.float32)) for n, s in shapes} for _ in range(2)],
         )
 
@@ -96,7 +96,7 @@ class OrtBackend:
             binding = self.session.io_binding()
             for name, buffer in (hosts | old).items():
                 binding.bind_input(*self._address(name, buffer, rows))
-            for name, buffer in ({"generated": state.generated} | {NEW + n: b for n, b in new.items()}).items():
+            for name, buffer in ({"envelope": state.envelope} | {NEW + n: b for n, b in new.items()}).items():
                 binding.bind_output(*self._address(name, buffer, rows))
             turns.append(binding)
         return turns
@@ -124,7 +124,7 @@ class OrtBackend:
             state.bound[rows] = self._bind(state, rows)
         self.session.run_with_iobinding(state.bound[rows][state.turn])
         state.turn = 1 - state.turn
-        out[:] = state.generated[:rows]
+        out[:] = state.envelope[:rows]
 
     def read_row(self, state: OrtState, row: int) -> dict[str, FloatArray]:
         """Return copies of one row's memory."""

@@ -44,13 +44,6 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="What to begin with: the folder of a run, or a model's name or manifest.")
     ] = None,
-    judged: Annotated[
-        bool,
-        typer.Option(
-            "--judged",
-            help="A second stage, from --start: networks that learn to tell restored from true speech judge.",
-        ),
-    ] = False,
     seed: Annotated[int, typer.Option(help="Of the weights and of everything drawn.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints and validations.")] = 500,
@@ -70,7 +63,7 @@ def train(
 
         rtsr train ../shared/speech --model audio-unet --factor 4 --minutes 60 --out runs/audio-unet-x4
 
-        rtsr train ../shared/speech --judged --start voice-16k --out runs/b
+        rtsr train ../shared/speech --start voice-16k --steps 2000 --out runs/b
 
         tensorboard --logdir runs
     """
@@ -78,17 +71,13 @@ def train(
         import torch
 
         from ..train import baseline, loop
-        from ..train.recipes import JUDGED, RECIPES, judged_recipe
+        from ..train.recipes import RECIPES
     except ImportError as error:
         raise MissingDependency(error.name or "torch", "train", "rtsr train") from None
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("CUDA was asked for, but torch sees no CUDA device; use --device cpu")
-    if judged and start is None:
-        raise InvalidSetting("expected --start FOLDER with --judged: the judges' stage begins with trained weights")
-    if judged and model != JUDGED:
-        raise InvalidSetting(f"expected --judged only for {JUDGED}, whose rate the judges are made for, got {model}")
     if model not in RECIPES:
         if start is not None:
             raise InvalidSetting(f"expected --start only for {', '.join(RECIPES)}, got it for {model}")
@@ -99,6 +88,6 @@ def train(
         return
     if minutes is not None:
         raise InvalidSetting(f"expected --steps for {model}, whose learning rate follows them, got --minutes")
-    usual = judged_recipe() if judged else RECIPES[model]
+    usual = RECIPES[model]
     recipe = replace(usual, seed=seed, voices=voices, lines=lines, steps=steps or usual.steps, rows=rows or usual.rows)
     loop.train(recipe, speech, out, torch.device(device), fresh=fresh, every=every, start=start)

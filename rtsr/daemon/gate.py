@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from ..backend.base import Backend, BoolArray
+from ..dsp.structure import NOTHING
 from ..dsp.windows import FloatArray
 
 QUIET_S = 0.2  # silence for so long before the network sleeps
@@ -61,7 +61,7 @@ class Gate:
         """Advance the network, or rest and generate nothing."""
         self.quiet = self.quiet + 1 if _power(spectrum) < self.threshold else 0
         if self.shut or self.asleep:
-            out[:] = np.float32(0)
+            out[:] = NOTHING
             self.rested += 1
         else:
             self.backend.step(spectrum, cutoff, state, out, active)

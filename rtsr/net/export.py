@@ -27,14 +27,14 @@ class Step(nn.Module):
 
     def forward(self, spectrum: Tensor, cutoff: Tensor, active: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         old = dict(zip(self.names, states, strict=True))
-        generated, new = self.net(spectrum.unsqueeze(1), cutoff.unsqueeze(1), old)
+        envelope, new = self.net(spectrum.unsqueeze(1), cutoff.unsqueeze(1), old)
         rows = active.view(-1, 1, 1)
         kept = [torch.where(rows, new[n], old[n]) for n in self.names]
-        return generated.squeeze(1) * rows.to(generated.dtype), *kept
+        return envelope.squeeze(1), *kept
 
 
 def onnx_bytes(net: BandNet) -> bytes:
-    """Export one step to ONNX; inputs spectrum, cutoff, active and the states; outputs generated and new_ states."""
+    """Export one step to ONNX; inputs spectrum, cutoff, active and the states; outputs envelope and new_ states."""
     step = Step(net).eval()
     spec = net.config.spec
     rows = 2  # a batch that is not 1, so that no shape is taken for a constant
@@ -45,7 +45,7 @@ def onnx_bytes(net: BandNet) -> bytes:
         *net.new_state(rows).values(),
     )
     inputs = ["spectrum", "cutoff", "active", *step.names]
-    outputs = ["generated", *(f"new_{n}" for n in step.names)]
+    outputs = ["envelope", *(f"new_{n}" for n in step.names)]
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future and of every traced shape

@@ -1,4 +1,4 @@
-"""THE network: a causal bottleneck encoder-decoder over frames that writes the band above the cutoff."""
+"""THE network: a causal bottleneck encoder-decoder over frames that says how loud the band above the cutoff is."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ..dsp.structure import POWER_FLOOR
 from ..spec import Spec
 from .layers import Block, Memory
 
 State = dict[str, Tensor]
 
-POWER_FLOOR = 1e-9  # added to powers before a logarithm or a division; about -120 dB of a full-scale frame
-SILENCE_POWER = 1e-6  # total power of a received frame under which the generated band fades to nothing
-QUIET = -4.0  # natural log of the magnitudes that an untrained network generates
-LOG_CEILING = 5.0  # natural log of the largest magnitude a generated bin may have
+QUIET = -6.0  # natural log of the band powers that an untrained network gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +42,11 @@ class NetConfig:
 
 
 class BandNet(nn.Module):
-    """Received spectra in, generated spectra out, one frame per hop, state in and state out.
+    """Received spectra in, envelopes of the wideband frames out, one frame per hop, state in and state out.
 
     `forward(spectrum, cutoff, state)`: spectrum (rows, frames, bins_in, 2) real and imaginary parts; cutoff
-    (rows, frames) in Hz; state a dict of (rows, ...) tensors. Returns the generated spectrum (rows, frames,
-    bins_out, 2), zero below the cutoff, and the new state. Offline is the same call over many frames from
+    (rows, frames) in Hz; state a dict of (rows, ...) tensors. Returns the natural log of the mean power of each band of
+    `dsp.envelope`, (rows, frames, bands), and the new state. Offline is the same call over many frames from
     `new_state`. Stacked skips join encoder level b to decoder level b, as in Kuleshov et al. (arXiv 1708.00853).
     """
 
@@ -73,9 +71,9 @@ class BandNet(nn.Module):
         self.up = nn.ModuleList(nn.Linear(a + b, b) for a, b in zip(widths[1:], widths[:-1], strict=True))
         self.decoder = nn.ModuleList(Block(w, config.kernel, d, config.expansion) for w, d in outer)
         self.norm = nn.LayerNorm(widths[0])
-        self.leave = nn.Linear(widths[0], 3 * spec.bins_out)
+        self.leave = nn.Linear(widths[0], spec.bands)
         with torch.no_grad():
-            self.leave.bias[: spec.bins_out] = QUIET
+            self.leave.bias.fill_(QUIET)
 
     def stateful(self) -> dict[str, Block | Memory]:
         """Return the layers that carry state, by the state's name, in the order of the path."""
@@ -108,7 +106,7 @@ class BandNet(nn.Module):
         for i in reversed(range(len(skips))):
             x = self.up[i](torch.cat([x, skips[i]], dim=-1))
             x, new[f"decoder{i}"] = self.decoder[i](x, state[f"decoder{i}"])
-        return self.band(self.leave(self.norm(x)), power, cutoff), new
+        return self.leave(self.norm(x)).float(), new
 
     def features(self, spectrum: Tensor, power: Tensor, cutoff: Tensor) -> Tensor:
         """Return log-magnitude and unit phase of the received bins, zero above the cutoff, and where that is."""
@@ -124,11 +122,3 @@ class BandNet(nn.Module):
         """
         width = self.config.spec.rate / self.config.spec.synthesis
         return ((self.hz_out - cutoff.unsqueeze(-1)) / width + 1).clamp(0, 1)
-
-    def band(self, raw: Tensor, power: Tensor, cutoff: Tensor) -> Tensor:
-        """Turn the last layer's numbers (log-magnitude and a phase pair a bin) into the generated spectrum."""
-        log_magnitude, a, b = raw.float().chunk(3, dim=-1)
-        audible = (power.sum(-1, keepdim=True) / SILENCE_POWER).clamp(max=1)
-        size = torch.exp(log_magnitude.clamp(max=LOG_CEILING)) * self.missing(cutoff) * audible
-        pair = torch.stack([a, b], dim=-1)
-        return pair * (size * torch.rsqrt(a.square() + b.square() + POWER_FLOOR)).unsqueeze(-1)

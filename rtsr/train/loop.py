@@ -18,19 +18,21 @@ from torch.utils.tensorboard import SummaryWriter
 from ..errors import InvalidSetting, UnknownName
 from ..net.model import BandNet
 from ..net.signal import analyse, synthesise
+from ..net.structure import Structure
 from ..net.weights import Weights
 from ..runs import CHECKPOINT, RECORD, read_checkpoint
 from ..speech.conditions import read_noises
 from ..speech.corpus import Corpus, Recording, describe, read_manifest, select
 from ..speech.narrow import narrow
-from .judges import Panel
+from .discriminators import Discriminators
 from .lines import Lines
-from .loss import METRIC_SIZE, log_spectral_distance, loss, spectra
+from .loss import BELOW, EnvelopeLoss
 from .pairs import Lower, PairMaker, Pairs
 from .recipes import Recipe, learning_rate
 from .widen import widen
 
 VALID_S = 2
+DB = 10 / np.log(10)  # a natural logarithm of power in dB
 
 
 class Optimisers:
@@ -91,7 +93,9 @@ class Run:
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimisers = Optimisers(self.net, recipe)
-        self.panel = Panel(recipe.judges, device) if recipe.judges else None
+        spec = recipe.net.spec
+        self.loss = EnvelopeLoss(spec, recipe.weights, device)
+        self.discriminators = Discriminators(recipe.adversarial, BELOW + spec.bands, device)
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
 
@@ -105,20 +109,16 @@ class Run:
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": self.optimisers.state_dict(),
+            "discriminators": self.discriminators.state_dict(),
             "began_with": self.began_with,
         }
-        if self.panel:
-            state["panel"] = self.panel.state_dict()
         torch.save(state, temporary)
         temporary.rename(self.folder / CHECKPOINT)
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises `InvalidSetting` where it is one of another kind of run."""
         state = self._read(self.folder, "net", "average")
-        if ("panel" in state) != (self.panel is not None):
-            raise InvalidSetting(f"{self.folder} holds a checkpoint of another stage: choose another --out, or --fresh")
-        if self.panel:
-            self.panel.load_state_dict(state["panel"])
+        self.discriminators.load_state_dict(state["discriminators"])
         self.optimisers.load_state_dict(state["optimisers"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.began_with = state.get("began_with", self.began_with)
@@ -157,23 +157,24 @@ class Run:
     def advance(self, pairs: Pairs) -> dict[str, float]:
         """Take one optimiser step; returns the parts of the loss."""
         began = time.monotonic()
-        generated = generate(self.net, pairs.received, pairs.cutoff)
-        total, parts = loss(generated, pairs, self.recipe.weights)
-        output = pairs.received + generated
-        if self.panel:
-            giveaway, wrong = self.panel.judge(output, pairs.target)
-            total = total + giveaway
+        envelope = envelopes(self.net, pairs.received, pairs.cutoff)
+        target = self.loss.target(pairs)
+        level = self.loss.level_error(envelope, target)
+        generated = self.loss.seen(self.loss.over_floor(envelope, target), target)
+        true, where = self.loss.seen(target.envelope, target), self.loss.where(target)
+        error = self.discriminators.learn(generated, true, where)
+        giveaway = self.discriminators.compare(generated, true, where)
+        ramp = min(1.0, self.step / max(self.recipe.adversarial.ramp, 1))
         self.optimisers.zero_grad()
-        total.backward()
-        parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0).item()
+        (self.recipe.weights.level * level + ramp * giveaway).backward()
+        gradient = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimisers.step(learning_rate(self.recipe, self.step))
-        if self.panel:
-            parts["judges"] = self.panel.learn(wrong)
+        parts = {"level": level, "giveaway": giveaway, "discriminators": error, "gradient": gradient}
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
         self.seconds += time.monotonic() - began
-        return parts
+        return {name: float(value) for name, value in parts.items()}
 
 
 def pair_maker(run: Run, recordings: list[Recording], packed: Path, noise: Path) -> PairMaker:
@@ -214,13 +215,22 @@ def write_record(run: Run, data: list[dict[str, object]]) -> None:
     (run.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
-def generate(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
-    """Run the network over whole signals under bf16 autocast; (rows, samples) to the generated band."""
+def envelopes(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
+    """Run the network over whole signals under bf16 autocast; (rows, samples) to (rows, frames, bands)."""
     spectrum = analyse(received, net.config.spec)
-    told = cutoff.unsqueeze(1).expand(-1, spectrum.shape[1])
+    given = cutoff.unsqueeze(1).expand(-1, spectrum.shape[1])
     with torch.autocast(received.device.type, torch.bfloat16):
-        generated, _ = net(spectrum, told, net.new_state(len(received)))
-    return synthesise(generated.float(), net.config.spec)
+        envelope, _ = net(spectrum, given, net.new_state(len(received)))
+    return envelope.float()
+
+
+def generate(structure: Structure, envelope: Tensor, received: Tensor, cutoff: Tensor) -> Tensor:
+    """Return the generated band of whole signals, (rows, samples), from their envelopes."""
+    rows, frames = envelope.shape[:2]
+    short = torch.view_as_real(structure.short_spectra(received)).flatten(0, 1)
+    counter = torch.arange(frames, device=received.device).repeat(rows)
+    made = structure.generate(short, envelope.flatten(0, 1), cutoff.repeat_interleave(frames), counter)
+    return synthesise(made.unflatten(0, (rows, frames)), structure.spec)
 
 
 def validation_set(corpus: Corpus, cutoffs: tuple[float, ...], rows: int, rate: int) -> Pairs:
@@ -234,24 +244,37 @@ def validation_set(corpus: Corpus, cutoffs: tuple[float, ...], rows: int, rate: 
 
 @torch.no_grad()
 def validate(run: Run, pairs: Pairs, log: SummaryWriter) -> dict[str, float]:
-    """Score the averaged weights on the validation set, and leave a snapshot to hear and see."""
+    """Score the averaged weights on the validation set, and leave a snapshot to hear and see.
+
+    By cutoff: the mean absolute error of the band levels over what is missing, and how much too loud (positive) the
+    loudest quarter of frames is, both in dB; and the signal-to-noise ratio of the output.
+    """
     run.average.eval()
     scores = {}
     for cutoff in run.recipe.cutoffs.named:
-        rows = pairs.cutoff == cutoff
-        output = pairs.received[rows] + generate(run.average, pairs.received[rows], pairs.cutoff[rows])
-        estimate, truth = spectra(output, METRIC_SIZE), spectra(pairs.target[rows], METRIC_SIZE)
-        scores[f"valid/lsd_{cutoff:.0f}"] = log_spectral_distance(estimate, truth, METRIC_SIZE).item()
-        error = output - pairs.target[rows]
-        scores[f"valid/snr_{cutoff:.0f}"] = (
-            10 * torch.log10(pairs.target[rows].square().sum() / error.square().sum()).item()
-        )
+        some = pairs.cutoff == cutoff
+        part = Pairs(pairs.received[some], pairs.target[some], pairs.cutoff[some])
+        target, envelope = run.loss.target(part), envelopes(run.average, part.received, part.cutoff)
+        louder = (run.loss.over_floor(envelope, target) - target.envelope) * DB
+        scores[f"valid/error_{cutoff:.0f}"] = weighted(louder.abs(), target.missing)
+        loudness = (target.envelope.exp() * target.missing).sum(-1, keepdim=True)
+        loud = loudness >= loudness.quantile(0.75, dim=1, keepdim=True)
+        scores[f"valid/bias_{cutoff:.0f}"] = weighted(louder, target.missing * loud)
+        output = part.received + generate(run.loss.structure, envelope, part.received, part.cutoff)
+        error = output - part.target
+        scores[f"valid/snr_{cutoff:.0f}"] = 10 * torch.log10(part.target.square().sum() / error.square().sum()).item()
         log.add_audio(f"restored_{cutoff:.0f}", output[0], run.step, run.recipe.net.spec.rate)
-        picture = torch.cat([estimate[0], truth[0]], dim=1).square().sum(-1).add(1e-8).log10().flip(0) / 2
-        log.add_image(f"restored_true_{cutoff:.0f}", (picture.unsqueeze(0) + 4) / 6, run.step)
+        picture = torch.cat([envelope[0].T, target.envelope[0].T], dim=1).flip(0)
+        log.add_image(f"envelope_true_{cutoff:.0f}", ((picture + 20) / 30).clamp(0, 1).unsqueeze(0), run.step)
     for name, value in scores.items():
         log.add_scalar(name, value, run.step)
     return scores
+
+
+def weighted(values: Tensor, weights: Tensor) -> float:
+    """Return a weighted mean."""
+    weights = weights.expand_as(values)
+    return ((values * weights).sum() / weights.sum().clamp(min=1e-6)).item()
 
 
 def train(
@@ -292,7 +315,7 @@ def train(
         began, first = time.monotonic(), run.step
         while run.step < recipe.steps:
             parts = run.advance(maker.batch(run.step, recipe.rows, device))
-            progress.update(bar, completed=run.step, description=f"loss {parts['log_spectral']:.3f}")
+            progress.update(bar, completed=run.step, description=f"level error {parts['level']:.3f}")
             if run.step % 50 == 0:
                 for name, value in parts.items():
                     log.add_scalar(f"train/{name}", value, run.step)

@@ -1,4 +1,4 @@
-"""The losses: log-spectral distance at several resolutions, and a little of the complex error."""
+"""The error of an envelope, and what of it discriminators see."""
 
 from __future__ import annotations
 
@@ -7,62 +7,90 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..dsp.envelope import Bands
+from ..net.structure import Structure, measuring
+from ..spec import Spec
 from .pairs import Pairs
 
-METRIC_SIZE = 2048
-CLAMP = 1e-8  # of the power at size 2048, as in the metric; smaller sizes in proportion
+BELOW = 10  # bands under the envelope's lowest, down to 190 Hz, that discriminators see too
+FLOOR_DB = -50.0  # under a row's mean power per bin; how far an envelope lies under that is not heard
+FLOOR = 1e-9  # and never less
+SPREAD = 4.0  # natural log of the powers that discriminators see as 1
 
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """How much each term counts, and in which windows it looks."""
+    """How much the level error counts, and which quantile of what is likely the network is to give.
 
-    log_spectral: float = 1.0
-    complex: float = 0.05
-    sizes: tuple[tuple[int, float], ...] = ((128, 0.5), (512, 1.0), (2048, 1.5))  # and how much each counts
-    complex_size: int = 512
+    Under 0.5 it is rather too quiet than too loud, and the quieter the less sure it is.
+    """
 
-
-def spectra(x: Tensor, size: int) -> Tensor:
-    """Return the STFT (Hann, quarter hop) of (rows, samples) as (rows, bins, frames, 2), real and imaginary."""
-    window = torch.hann_window(size, device=x.device)
-    return torch.view_as_real(torch.stft(x, size, size // 4, window=window, center=False, return_complex=True))
+    level: float = 0.5
+    quantile: float = 0.3
 
 
-def log_spectral_distance(estimate: Tensor, truth: Tensor, size: int) -> Tensor:
-    """Mean over frames of the root-mean-square over bins of the difference in log10 power."""
-    clamp = CLAMP * size / METRIC_SIZE
-    difference = torch.log10(estimate.square().sum(-1) + clamp) - torch.log10(truth.square().sum(-1) + clamp)
-    return difference.square().mean(1).add(1e-6).sqrt().mean()
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a batch's envelopes are compared with; `missing` (rows, bands, 1) is the share of each band to generate.
+
+    envelope (rows, frames, bands) and received (rows, frames, BELOW + bands): natural log of power over `floor`
+    (rows, 1, 1), which is added to every power; mean (rows, 1, 1): natural log of the row's mean power.
+    """
+
+    envelope: Tensor
+    received: Tensor
+    missing: Tensor
+    floor: Tensor
+    mean: Tensor
 
 
-def below(band: Tensor, spectrum: Tensor) -> Tensor:
-    """Return 1 for the bins of (rows, bins, frames, 2) in each row's band (a share of half the rate) and 0 above."""
-    bins = torch.arange(spectrum.shape[1], device=spectrum.device) / (spectrum.shape[1] - 1)
-    return (bins <= band.unsqueeze(1)).to(spectrum.dtype).view(len(band), -1, 1, 1)
+class EnvelopeLoss:
+    """Compares envelopes of one model's frames with those of the true wideband speech."""
 
+    def __init__(self, spec: Spec, weights: LossWeights, device: torch.device) -> None:
+        self.weights, self.bands = weights, spec.bands
+        self.structure = Structure(spec, device)
+        self.measure_all = measuring(Bands.of(spec, BELOW)).to(device)
+        self.centre_share = (self.structure.bins * self.structure.measure.T).sum(1) / (spec.bins_out - 1)
 
-def complex_error(estimate: Tensor, truth: Tensor, received: Tensor) -> Tensor:
-    """|estimate - truth| over |truth - received| row by row: 1 for generating nothing, less for phases that fit."""
-    wrong = (estimate - truth).abs().mean((1, 2, 3))
-    missing = (truth - received).abs().mean((1, 2, 3))
-    return (wrong / (missing + 1e-4)).clamp(max=4).mean()
-
-
-def loss(generated: Tensor, pairs: Pairs, weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
-    """Return the total and its parts for a generated band (rows, samples)."""
-    output = pairs.received + generated
-    distances = {}
-    for size, _ in weights.sizes:
-        estimate, truth = spectra(output, size), spectra(pairs.target, size)
+    @torch.no_grad()
+    def target(self, pairs: Pairs) -> Target:
+        """Measure what the envelopes should be."""
+        structure = self.structure
+        true = structure.short_spectra(pairs.target).abs().square()
+        received = structure.short_spectra(pairs.received).abs().square()
+        mean = true.mean((1, 2), keepdim=True)
+        floor = mean * 10 ** (FLOOR_DB / 10) + FLOOR
+        above = structure.bins * structure.bin_hz - pairs.cutoff.unsqueeze(1)
+        missing = structure.band_powers((above / structure.bin_hz + 1).clamp(0, 1))
         if pairs.band is not None:
-            known = below(pairs.band, truth)
-            estimate, truth = estimate * known, truth * known
-        distances[size] = log_spectral_distance(estimate, truth, size)
-        if size == weights.complex_size:
-            error = complex_error(estimate, truth, spectra(pairs.received, size))
-    shares = [share for _, share in weights.sizes]
-    distance = torch.stack([share * distances[size] for size, share in weights.sizes]).sum() / sum(shares)
-    total = weights.log_spectral * distance + weights.complex * error
-    lsd = distances[METRIC_SIZE].item()
-    return total, {"log_spectral": distance.item(), "lsd_2048": lsd, "complex": error.item()}
+            missing = missing * (self.centre_share <= pairs.band.unsqueeze(1))
+        return Target(
+            torch.log(structure.band_powers(true) + floor),
+            torch.log(received @ self.measure_all + floor),
+            missing.unsqueeze(1),
+            floor,
+            torch.log(mean + FLOOR),
+        )
+
+    def over_floor(self, envelope: Tensor, target: Target) -> Tensor:
+        """Return a network's envelope (rows, frames, bands) as `Target.envelope` is given."""
+        return torch.log(envelope.exp() + target.floor)
+
+    def level_error(self, envelope: Tensor, target: Target) -> Tensor:
+        """Return the mean quantile (pinball) error of the levels over what is missing (Koenker and Bassett 1978)."""
+        louder = self.over_floor(envelope, target) - target.envelope
+        quantile = self.weights.quantile
+        error = torch.maximum((1 - quantile) * louder, -quantile * louder)
+        return 2 * (error * target.missing).mean() / target.missing.mean().clamp(min=0.1)
+
+    def seen(self, envelope: Tensor, target: Target) -> Tensor:
+        """Return what discriminators see, (rows, BELOW + bands, frames): `envelope`, over the floor, where it is missing."""
+        below = target.received[..., :BELOW]
+        kept = target.received[..., BELOW:]
+        whole = torch.cat([below, kept + (envelope - kept) * target.missing], dim=-1)
+        return ((whole - target.mean) / SPREAD).transpose(1, 2)
+
+    def where(self, target: Target) -> Tensor:
+        """Return which of the bands that discriminators see are generated, (rows, BELOW + bands, 1)."""
+        return torch.cat([torch.zeros_like(target.received[:, :1, :BELOW]), target.missing], dim=-1).transpose(1, 2)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ..net.model import NetConfig
 from ..spec import Spec
-from .judges import JudgeWeights
+from .discriminators import Adversarial
 from .loss import LossWeights
 from .pairs import Cutoffs
 
@@ -34,12 +34,7 @@ class Recipe:
     net: NetConfig = field(default_factory=NetConfig)
     weights: LossWeights = field(default_factory=LossWeights)
     cutoffs: Cutoffs = field(default_factory=Cutoffs)
-    judges: JudgeWeights | None = None  # of a second stage
-
-
-def judged_recipe() -> Recipe:
-    """Return the recipe of the second stage, which starts from trained weights: slower, and judged."""
-    return Recipe(steps=2_000, rate=2e-4, matrix_rate=8e-4, judges=JudgeWeights())
+    adversarial: Adversarial = field(default_factory=Adversarial)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -64,7 +59,6 @@ def _to_48k(model: str, lower: Recipe) -> Recipe:
         widens=lower.model,
         lower=0.2,
         net=replace(lower.net, spec=spec),
-        weights=LossWeights(sizes=((384, 0.5), (2048, 1.5)), complex_size=2048),
         cutoffs=Cutoffs((4000.0, 8000.0, 6000.0, 12000.0), (0.4, 0.35, 0.12, 0.13), lowest=3_200.0, highest=13_000.0),
     )
 
@@ -72,5 +66,4 @@ def _to_48k(model: str, lower: Recipe) -> Recipe:
 USUAL = Recipe()
 SMALL = Recipe(model="voice-16k-small", net=NetConfig(widths=(112, 80, 64), memory=112))
 _RECIPES = (USUAL, SMALL, _to_48k("voice-48k", USUAL), _to_48k("voice-48k-small", SMALL))
-JUDGED = USUAL.model  # the judges look through windows and periods that suit its rate
 RECIPES = {recipe.model: recipe for recipe in _RECIPES}

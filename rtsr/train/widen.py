@@ -17,8 +17,8 @@ def widen(net: BandNet, lower: BandNet) -> None:
     """Give `net` what `lower` knows, so that below half of the lower rate both generate the same band.
 
     Frames of both last equally long, so that bin k is the same frequency in either; only its size differs, by the ratio
-    of the rates. All layers between the first and the last one are copied. A bin above the lower band starts as loud
-    as the highest one below it, with phases of its own. Raises `InvalidSetting` for networks of other widths or depths.
+    of the rates. All layers between the first and the last one are copied. A band above the lower rate's starts as loud
+    as the highest one below it. Raises `InvalidSetting` for networks of other widths or depths.
     """
     if replace(lower.config, spec=net.config.spec) != net.config:
         raise InvalidSetting(f"expected a network of the same widths and depths to start from, got {lower.config}")
@@ -37,15 +37,11 @@ def widen(net: BandNet, lower: BandNet) -> None:
     ]
     net.enter.weight[:, 3 * mine.bins_in : 3 * mine.bins_in + theirs.bins_out] = missing
     net.enter.bias.copy_(lower.enter.bias - louder * powers.sum(1))
-    for part in range(3):
-        rows, source_rows = part * mine.bins_out, part * theirs.bins_out
-        known = slice(rows, rows + theirs.bins_out)
-        net.leave.weight[known] = lower.leave.weight[source_rows : source_rows + theirs.bins_out]
-        net.leave.bias[known] = lower.leave.bias[source_rows : source_rows + theirs.bins_out]
-    top = theirs.bins_out - 2  # the one at half of the rate is an odd one
-    net.leave.weight[top : mine.bins_out] = lower.leave.weight[top]
-    net.leave.bias[top : mine.bins_out] = lower.leave.bias[top]
-    net.leave.bias[: mine.bins_out] += math.log(mine.rate / theirs.rate)
+    shared = theirs.bands
+    for own, other in ((net.leave.weight, lower.leave.weight), (net.leave.bias, lower.leave.bias)):
+        own[:shared] = other
+        own[shared:] = other[-1]
+    net.leave.bias += 2 * math.log(mine.rate / theirs.rate)
 
 
 def _by_written_bin(powers: Tensor, bins: int) -> Tensor:

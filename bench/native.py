@@ -74,7 +74,7 @@ def measure(model: str, seconds: float) -> list[dict[str, object]]:
     spec = opened[0].spec
     hop, frames = spec.hop_at(RATE_IN), Frames(spec, RATE_IN)
     hops = voice(seconds, RATE_IN)[: int(seconds * RATE_IN) // hop * hop].reshape(-1, hop)
-    spectra = np.stack([frames.push(h).copy()[None] for h in hops])
+    spectra = np.stack([frames.push(h[None]).copy() for h in hops])
     return [
         summary(model, "network step", in_turns([network_step(m) for m in opened], spectra), spec.hop_ms),
         summary(model, "whole hop in Python", in_turns([whole_hop(m) for m in opened], hops), spec.hop_ms),

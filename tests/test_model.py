@@ -165,7 +165,7 @@ def test_every_layer_takes_frames_one_by_one():
 def test_the_torch_frames_are_the_streams_frames(net):
     spec, x = net.config.spec, voice_like(0.5)
     frames = Frames(spec, spec.rate)
-    streamed = np.array([frames.push(hop).copy() for hop in x.reshape(-1, spec.hop)])
+    streamed = np.array([frames.push(hop[None])[0].copy() for hop in x.reshape(-1, spec.hop)])
     np.testing.assert_allclose(analyse(torch.from_numpy(x)[None], spec)[0].numpy(), streamed, atol=1e-4)
 
 
@@ -173,7 +173,7 @@ def test_the_torch_overlap_add_is_the_streams_without_its_delay(net):
     spec = net.config.spec
     made = torch.randn(1, 40, spec.bins_out, 2, generator=torch.Generator().manual_seed(1))
     overlap = OverlapAdd(spec)
-    streamed = np.concatenate([overlap.push(frame.numpy()).copy() for frame in made[0]])
+    streamed = np.concatenate([overlap.push(frame.numpy()[None])[0].copy() for frame in made[0]])
     whole = synthesise(made, spec)[0].numpy()
     assert len(whole) == len(streamed)
     np.testing.assert_allclose(whole[: -spec.overlap], streamed[spec.overlap :], atol=1e-5)

@@ -19,7 +19,7 @@ def spectrum(frame: np.ndarray) -> np.ndarray:
 
 def added(frames: np.ndarray) -> np.ndarray:
     overlap = OverlapAdd(SPEC)
-    return np.concatenate([overlap.push(spectrum(frame)).copy() for frame in frames])
+    return np.concatenate([overlap.push(spectrum(frame)[None])[0].copy() for frame in frames])
 
 
 def test_squared_windows_of_neighbouring_frames_sum_to_one():
@@ -56,8 +56,8 @@ def test_a_frame_is_heard_for_two_hops_and_no_longer():
     assert hops.any(axis=1).tolist() == [False, True, True, False, False]
 
 
-def test_reset_drops_the_half_frame_that_is_held():
+def test_clearing_drops_the_half_frame_that_is_held():
     overlap = OverlapAdd(SPEC)
-    overlap.push(spectrum(np.ones(SPEC.synthesis)))
-    overlap.reset()
-    assert not overlap.push(np.zeros((SPEC.bins_out, 2), np.float32)).any()
+    overlap.push(spectrum(np.ones(SPEC.synthesis))[None])
+    overlap.clear(0)
+    assert not overlap.push(np.zeros((1, SPEC.bins_out, 2), np.float32)).any()

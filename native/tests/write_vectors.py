@@ -86,7 +86,7 @@ def spectra(net: BandNet) -> np.ndarray:
     x = x[spec.rate // 4 :]
     x[(FRAMES - 10) * spec.hop :] *= 1e-5
     hops = x.reshape(-1, spec.hop)[:FRAMES]
-    return np.stack([frames.push(hop).copy() for hop in hops])
+    return np.concatenate([frames.push(hop[None]).copy() for hop in hops])
 
 
 def layers(net: BandNet) -> dict[str, np.ndarray]:
@@ -152,9 +152,9 @@ def trackers(spec: Spec) -> dict[str, np.ndarray]:
     out = {}
     for name, parts in heard.items():
         frames, tracker = Frames(spec, rate), CutoffTracker(spec, rate)
-        spectra = np.stack([frames.push(hop).copy() for hop in np.concatenate(parts).reshape(-1, spec.hop)])
-        out[f"tracker.{name}.spectrum"] = spectra
-        out[f"tracker.{name}.cutoff"] = np.array([tracker.push(spectrum) for spectrum in spectra], np.float32)
+        spectra = np.stack([frames.push(hop[None]).copy() for hop in np.concatenate(parts).reshape(-1, spec.hop)])
+        out[f"tracker.{name}.spectrum"] = spectra[:, 0]
+        out[f"tracker.{name}.cutoff"] = np.array([tracker.push(spectrum)[0] for spectrum in spectra], np.float32)
         assert len(np.unique(out[f"tracker.{name}.cutoff"])) > 1, f"{name}: nothing was found: this compares nothing"
     return out
 

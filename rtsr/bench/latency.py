@@ -21,13 +21,12 @@ from .signal import hops
 
 RATE_IN = 8_000
 WARM_UP_HOPS = 200
-STAGES = {  # what a stream is made of, and which stage of the budget each belongs to
-    "_dry": ("process", "resample"),
-    "_lift": ("process", "resample"),
-    "_frames": ("push", "frame"),
-    "_tracker": ("push", "frame"),
-    "model": ("step", "network"),
-    "_overlap": ("push", "overlap-add"),
+STAGES = {  # of a stream's path, and which stage of the budget each belongs to
+    "dry_resampler": "resample",
+    "wet_resampler": "resample",
+    "frames": "frame",
+    "tracker": "frame",
+    "overlap": "overlap-add",
 }
 MODES = ("flat out", "paced", "paced, CPU loaded")
 
@@ -68,16 +67,17 @@ def measure(model: Backend, seconds: float, mode: str, rate_out: int | None = No
     out = np.zeros(stream.hop_out, np.float32)
     for hop in said[:WARM_UP_HOPS]:
         stream.process(hop, out)
-    parts = {name: stage for name, stage in STAGES.items() if getattr(stream, name) is not None}
-    timers = [Timed(getattr(stream, name), method) for name, (method, _) in parts.items()]
+    parts: list[tuple[Any, str, str, str]] = [(stream, "model", "step", "network")]
+    parts += [(stream.path, name, "push", stage) for name, stage in STAGES.items() if getattr(stream.path, name)]
+    timers = [Timed(getattr(owner, name), method) for owner, name, method, _ in parts]
     with busy(cores() if mode == MODES[2] else 0):
         whole, _ = _run(stream, said, out, mode != MODES[0], [])
-        for name, timer in zip(parts, timers, strict=True):
-            setattr(stream, name, timer)
+        for (owner, name, *_), timer in zip(parts, timers, strict=True):
+            setattr(owner, name, timer)
         # a run of its own, as looking at every stage takes time
         total, each = _run(stream, said[: len(said) // 2], out, mode != MODES[0], timers)
-    stages = {stage: np.zeros(len(total)) for _, stage in STAGES.values()}
-    for column, (_, stage) in zip(each.T, parts.values(), strict=True):
+    stages = {stage: np.zeros(len(total)) for *_, stage in parts}
+    for column, (*_, stage) in zip(each.T, parts, strict=True):
         stages[stage] += column
     stages["mix and copy"] = total - each.sum(axis=1)
     return Measured(whole, stages)

@@ -6,33 +6,44 @@ import numpy as np
 from numba import njit
 
 from ..spec import Spec
+from .stage import BoolArray, Stage
 from .windows import FloatArray, synthesis_window
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def add(frame: FloatArray, window: FloatArray, held: FloatArray, out: FloatArray) -> None:
-    """Complete the hop that the last frame began, and hold what this one begins."""
-    hop = len(out)
-    for i in range(hop):
-        out[i] = held[i] + frame[i] * window[i]
-        held[i] = frame[hop + i] * window[hop + i]
+def _add(frames: FloatArray, active: BoolArray, window: FloatArray, held: FloatArray, out: FloatArray) -> None:
+    """Complete the hop that each active row's last frame began, and hold what this one begins.
+
+    frames (rows, 2 * hop), window (2 * hop,); held and out (rows, hop); samples at the model's rate.
+    """
+    hop = out.shape[1]
+    for r in range(len(active)):
+        if active[r]:
+            for i in range(hop):
+                out[r, i] = held[r, i] + frames[r, i] * window[i]
+                held[r, i] = frames[r, hop + i] * window[hop + i]
 
 
-class OverlapAdd:
-    """Windows and adds generated frames; each `push` completes the hop that began one hop before the newest."""
+class OverlapAdd(Stage):
+    """Windows and adds generated frames; each one completes the hop that began one hop before the newest."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, rows: int = 1) -> None:
+        super().__init__(rows)
         self.window = synthesis_window(spec)
-        self.held = np.zeros(spec.overlap, np.float32)
-        self.frame = np.zeros(spec.synthesis, np.float32)
-        self.hop = np.zeros(spec.hop, np.float32)
+        self.held = np.zeros((rows, spec.overlap), np.float32)
+        self.frames = np.zeros((rows, spec.synthesis), np.float32)
+        self.hops = np.zeros((rows, spec.hop), np.float32)
 
-    def push(self, generated: FloatArray) -> FloatArray:
-        """Take a spectrum (bins_out, 2) and return the completed hop (hop,), valid until the next call."""
-        np.fft.irfft(generated.view(np.complex64)[:, 0], n=len(self.frame), out=self.frame)  # type: ignore[arg-type]  # numpy's stubs know only doubles
-        add(self.frame, self.window, self.held, self.hop)
-        return self.hop
+    @property
+    def memory(self) -> tuple[FloatArray, ...]:
+        """The windowed second half of the last frame."""
+        return (self.held,)
 
-    def reset(self) -> None:
-        """Forget the half frame that is held."""
-        self.held[:] = 0
+    def push(self, generated: FloatArray, active: BoolArray | None = None) -> FloatArray:
+        """Take a spectrum of every row, (rows, bins_out, 2), and return the completed hops, (rows, hop)."""
+        active = self.all_rows if active is None else active
+        n, synthesis = len(active), len(self.window)
+        bins = generated[:n].view(np.complex64)[..., 0]
+        np.fft.irfft(bins, n=synthesis, out=self.frames[:n])  # type: ignore[arg-type]  # numpy's stubs know only doubles
+        _add(self.frames, active, self.window, self.held, self.hops)
+        return self.hops

@@ -1,14 +1,16 @@
-"""A streaming polyphase resampler with linear phase and a delay that the caller chooses."""
+"""Streaming polyphase resamplers with linear phase and a delay that the caller chooses."""
 
 from __future__ import annotations
 
 from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import InvalidSetting
+from .stage import BoolArray, Plain, Stage
 from .windows import FloatArray
 
 STOP_DB = 80.0
@@ -34,15 +36,60 @@ def lowpass(centre: int, cutoff: float) -> NDArray[np.float64]:
     return taps / taps.sum()
 
 
+class PolyphaseFilter(NamedTuple):
+    """A linear-phase filter between two rates; numba takes it as one argument."""
+
+    branches: FloatArray  # (up, taps), a row of taps a phase of the fine grid, for the newest input last
+    up: int  # output samples in the shortest time in which both rates have a whole number
+    down: int  # input samples in that time
+
+    @property
+    def past(self) -> int:
+        """How many samples before a block its outputs depend on."""
+        return self.branches.shape[1] - 1
+
+
+def design(rate_in: int, rate_out: int, delay: float) -> PolyphaseFilter:
+    """Return the filter from `rate_in` to `rate_out` that delays by exactly `delay` output samples.
+
+    The delay is also the quality: a linear-phase filter of that half length, 80 dB down. Up-sampling puts its
+    -6 dB point at the input's Nyquist frequency; down-sampling puts its stop edge at the output's. Equal rates
+    are a plain delay, bit for bit. `delay` may be a fraction as long as it falls on the common fine grid.
+    Raises `InvalidSetting` for rates or a delay that cannot be.
+    """
+    if rate_in <= 0 or rate_out <= 0:
+        raise InvalidSetting(f"expected positive rates, got {rate_in} and {rate_out}")
+    shared = gcd(rate_in, rate_out)
+    up, down = rate_out // shared, rate_in // shared
+    if max(up, down) > MOST_PHASES:
+        raise InvalidSetting(f"expected rates that are in a simpler ratio, got {rate_in} and {rate_out} Hz")
+    centre = round(delay * down)
+    if centre < 1 or abs(centre - delay * down) > 1e-6:
+        raise InvalidSetting(f"expected a delay of at least one step on the grid of 1/{down}, got {delay}")
+    if up == down:
+        prototype = np.zeros(centre + 1)
+        prototype[-1] = 1
+    else:
+        finest = up * rate_in
+        cutoff = rate_in / 2 / finest
+        if down > up:
+            cutoff = rate_out / 2 / finest - half_or_width(centre) / 2
+        prototype = float(up) * lowpass(centre, cutoff)
+    taps = -(-len(prototype) // up)
+    padded = np.zeros(taps * up)
+    padded[: len(prototype)] = prototype
+    return PolyphaseFilter(np.ascontiguousarray(padded.reshape(taps, up).T[:, ::-1], np.float32), up, down)
+
+
 @njit(nogil=True, cache=True, fastmath=True)
-def polyphase(
-    heard: FloatArray, block: FloatArray, branches: FloatArray, up: int, down: int, start: int, out: FloatArray
-) -> int:
+def polyphase(heard: FloatArray, block: FloatArray, fir: PolyphaseFilter, start: int, out: FloatArray) -> int:
     """Write the outputs that a block completes and return how many; `start` is the first one's place on the fine grid.
 
-    `heard` begins with the history, one sample less than taps, and has room for the block after it: in one array a
-    sum is taken in the same order, and to the same bits, wherever a block begins. Moves the history on.
+    block (samples,) at the input's rate, out (outputs,) at the output's. `heard`, at least (fir.past + samples,),
+    begins with the last fir.past inputs and has room for the block after them: in one array a sum is taken in the same
+    order, and to the same bits, wherever a block begins. Moves these inputs on.
     """
+    branches, up, down = fir
     taps, new = branches.shape[1], len(block)
     for i in range(new):
         heard[taps - 1 + i] = block[i]
@@ -62,59 +109,62 @@ def polyphase(
     return count
 
 
-class Resampler:
-    """Converts one voice from `rate_in` to `rate_out`, delayed by exactly `delay` output samples.
+@njit(nogil=True, cache=True)
+def _resample(hops: FloatArray, active: BoolArray, fir: Plain, heard: FloatArray, out: FloatArray) -> None:
+    """Resample a hop of each active row: hops (rows, hop), heard (rows, past + hop), out (rows, hop_out).
 
-    The delay is also the quality: a linear-phase filter of that half length, 80 dB down. Up-sampling puts its
-    -6 dB point at the input's Nyquist frequency; down-sampling puts its stop edge at the output's. Equal rates
-    are a plain delay, bit for bit. `delay` may be a fraction as long as it falls on the common fine grid.
+    `fir` is a `PolyphaseFilter` as a plain tuple, which numba takes in a fifth of the time.
+    """
+    for r in range(len(active)):
+        if active[r]:
+            polyphase(heard[r], hops[r], PolyphaseFilter(*fir), 0, out[r])
+
+
+class HopResampler(Stage):
+    """Converts the hops of a batch with one filter; a hop lasts a whole number of samples at both rates."""
+
+    def __init__(self, fir: PolyphaseFilter, hop: int, rows: int = 1) -> None:
+        super().__init__(rows)
+        self._filter = tuple(fir)
+        self.heard = np.zeros((rows, fir.past + hop), np.float32)  # the last fir.past samples, and room for a hop
+        self.out = np.zeros((rows, hop * fir.up // fir.down), np.float32)
+
+    @property
+    def memory(self) -> tuple[FloatArray, ...]:
+        """The last inputs."""
+        return (self.heard,)
+
+    def push(self, hops: FloatArray, active: BoolArray | None = None) -> FloatArray:
+        """Take a hop of every row, (rows, hop), and return them at the other rate, (rows, hop_out)."""
+        _resample(hops, self.all_rows if active is None else active, self._filter, self.heard, self.out)
+        return self.out
+
+
+class Resampler:
+    """Converts blocks of any length from `rate_in` to `rate_out` with the filter that `design` makes of its arguments.
+
+    Raises what `design` raises. Used by one thread.
     """
 
     def __init__(self, rate_in: int, rate_out: int, delay: float) -> None:
-        if rate_in <= 0 or rate_out <= 0:
-            raise InvalidSetting(f"expected positive rates, got {rate_in} and {rate_out}")
-        shared = gcd(rate_in, rate_out)
-        self.up, self.down = rate_out // shared, rate_in // shared
-        if max(self.up, self.down) > MOST_PHASES:
-            raise InvalidSetting(f"expected rates that are in a simpler ratio, got {rate_in} and {rate_out} Hz")
-        centre = round(delay * self.down)
-        if centre < 1 or abs(centre - delay * self.down) > 1e-6:
-            raise InvalidSetting(f"expected a delay of at least one step on the grid of 1/{self.down}, got {delay}")
-        self.rate_in, self.rate_out, self.delay = rate_in, rate_out, delay
-        self.branches = self._branches(centre)
-        self.past = self.branches.shape[1] - 1
-        self.heard = np.zeros(self.past, np.float32)  # the history, and room for a block after it
+        self.filter, self.delay = design(rate_in, rate_out, delay), delay
+        self.rate_in, self.rate_out = rate_in, rate_out
+        self.heard = np.zeros(self.filter.past, np.float32)  # the last inputs, and room for a block after them
         self.place = 0
-
-    def _branches(self, centre: int) -> FloatArray:
-        """Return the filter as one row of taps a phase, newest input last; shape (up, taps)."""
-        if self.up == self.down:
-            prototype = np.zeros(centre + 1)
-            prototype[-1] = 1
-        else:
-            finest = self.up * self.rate_in
-            cutoff = self.rate_in / 2 / finest
-            if self.down > self.up:
-                cutoff = self.rate_out / 2 / finest - half_or_width(centre) / 2
-            prototype = float(self.up) * lowpass(centre, cutoff)
-        taps = -(-len(prototype) // self.up)
-        padded = np.zeros(taps * self.up)
-        padded[: len(prototype)] = prototype
-        return np.ascontiguousarray(padded.reshape(taps, self.up).T[:, ::-1], np.float32)
 
     def count(self, samples: int) -> int:
         """How many output samples the next `samples` inputs give."""
-        return max(0, -(-(samples * self.up - self.place) // self.down))
+        return max(0, -(-(samples * self.filter.up - self.place) // self.filter.down))
 
     def process(self, block: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Take any number of samples and return those that are complete, in `out` if it is given and fits."""
         if out is None:
             out = np.empty(self.count(len(block)), np.float32)
-        end = self.past + len(block)
-        if end > len(self.heard):
-            self.heard = np.concatenate([self.heard[: self.past], np.zeros(len(block), np.float32)])
-        count = polyphase(self.heard, block, self.branches, self.up, self.down, self.place, out)
-        self.place += count * self.down - len(block) * self.up
+        fir = self.filter
+        if fir.past + len(block) > len(self.heard):
+            self.heard = np.concatenate([self.heard[: fir.past], np.zeros(len(block), np.float32)])
+        count = polyphase(self.heard, block, fir, self.place, out)
+        self.place += count * fir.down - len(block) * fir.up
         return out[:count]
 
     def reset(self) -> None:

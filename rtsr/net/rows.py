@@ -1,4 +1,4 @@
-"""The path around the network for many voices in torch, on any device: the twin of `dsp.rows`."""
+"""The path around the network for many voices in torch, on any device: the twin of `dsp.path`."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import torch
 from torch import Tensor
 
 from ..dsp import band
-from ..dsp.band import CutoffTracker
-from ..dsp.resample import Resampler, polyphase
+from ..dsp.band import BandSettings, first_state
+from ..dsp.path import NOTHING_MISSING, path_filters
+from ..dsp.resample import PolyphaseFilter, polyphase
 from ..dsp.windows import analysis_window, synthesis_window
 from ..spec import Spec
 
 
-def as_matrix(resampler: Resampler, hop: int, hop_out: int) -> Tensor:
-    """Return what a resampler does to its past and a hop as a matrix, (past + hop, hop_out): its impulse responses."""
-    past = resampler.past
+def as_matrix(fir: PolyphaseFilter, hop: int, hop_out: int) -> Tensor:
+    """Return what a filter does to its past and a hop as a matrix, (past + hop, hop_out): its impulse responses."""
+    past = fir.past
     matrix = np.zeros((past + hop, hop_out), np.float32)
     for i, impulse in enumerate(np.eye(past + hop, dtype=np.float32)):
-        polyphase(impulse, impulse[past:].copy(), resampler.branches, resampler.up, resampler.down, 0, matrix[i])
+        polyphase(impulse, impulse[past:].copy(), fir, 0, matrix[i])
     return torch.from_numpy(matrix)
 
 
 class Shifting:
     """A resampler for rows: the matrix, and the recent past (rows, past) that it is applied to with every hop."""
 
-    def __init__(self, resampler: Resampler, hop: int, hop_out: int, rows: int, device: torch.device) -> None:
-        self.matrix = as_matrix(resampler, hop, hop_out).to(device)
-        self.past = torch.zeros(rows, resampler.past, device=device)
+    def __init__(self, fir: PolyphaseFilter, hop: int, hop_out: int, rows: int, device: torch.device) -> None:
+        self.matrix = as_matrix(fir, hop, hop_out).to(device)
+        self.past = torch.zeros(rows, fir.past, device=device)
 
     def push(self, hops: Tensor, active: Tensor) -> Tensor:
         """Take hops (rows, hop) and return (rows, hop_out); rows that are not active get something and stand still."""
@@ -41,18 +42,17 @@ class Tracking:
     """`CutoffTracker` for rows, with all of its cases computed and one chosen."""
 
     def __init__(self, spec: Spec, rate: int, rows: int, device: torch.device) -> None:
-        one = CutoffTracker(spec, rate)
-        self.bands, self.per_band, self.nyquist = one.bands, one.per_band, one.nyquist
-        self.full_scale = one.full_scale
+        one, self.first = BandSettings.of(spec, rate), first_state(spec, rate)
+        self.bands, self.per_band, self.full_scale = one.bands, one.per_band, one.full_scale
         self.forget = 10 ** (-band.RELEASE_DB_PER_S / one.frames_per_s / 10)
         seconds = torch.tensor((band.SETTLE_S, band.WIDEN_S, band.NARROW_S), dtype=torch.float64, device=device)
         self.hiss = band.CLICK_S * one.frames_per_s
         self.patience = seconds * one.frames_per_s
-        self.least_hz, self.most_hz, self.first = one.least_hz, one.most_hz, one.first
+        self.least_hz, self.most_hz = one.least_hz, one.most_hz
         self.smoothed = torch.zeros(rows, self.bands, dtype=torch.float64, device=device)
         self.before = torch.zeros_like(self.smoothed)
         self.held = torch.zeros_like(self.smoothed)
-        self.known = torch.zeros(rows, len(one.first), dtype=torch.float64, device=device)
+        self.known = torch.zeros(rows, len(self.first), dtype=torch.float64, device=device)
         self.index = torch.arange(self.bands, device=device)
 
     def push(self, spectrum: Tensor, active: Tensor) -> Tensor:
@@ -135,20 +135,12 @@ class Tracking:
 class DeviceRows:
     """Framing, detection, overlap-add and mixing of up to `rows` voices on a device."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        dry: Resampler,
-        lift: Resampler | None,
-        rows: int,
-        nothing_missing: float,
-        device: torch.device,
-    ) -> None:
-        self.spec, self.nothing_missing = spec, nothing_missing
-        rate, rate_out = dry.rate_in, dry.rate_out
+    def __init__(self, spec: Spec, rate: int, rate_out: int, rows: int, device: torch.device) -> None:
+        self.spec = spec
+        dry, wet = path_filters(spec, rate, rate_out)
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
-        self.dry = Shifting(dry, hop, hop_out, rows, device)
-        self.lift = Shifting(lift, spec.hop, hop_out, rows, device) if lift else None
+        self.dry_resampler = Shifting(dry, hop, hop_out, rows, device)
+        self.wet_resampler = Shifting(wet, spec.hop, hop_out, rows, device) if wet else None
         self.tracking = Tracking(spec, rate, rows, device)
         self.analysis = torch.from_numpy(analysis_window(spec, rate) * np.float32(spec.rate / rate)).to(device)
         self.synthesis = torch.from_numpy(synthesis_window(spec)).to(device)
@@ -161,7 +153,7 @@ class DeviceRows:
         """Take hops (rows, hop), active (rows, 1), fixed cutoffs; returns received, spectra and cutoffs told."""
         rows = len(hops)
         clean = torch.where(hops.isnan(), 0, hops).clamp(-1, 1)
-        received = self.dry.push(clean, active)
+        received = self.dry_resampler.push(clean, active)
         history = self.history[:rows]
         heard = torch.cat([history[:, hops.shape[1] :], clean], dim=1)
         history.copy_(torch.where(active, heard, history))
@@ -170,7 +162,8 @@ class DeviceRows:
         spectrum = torch.nn.functional.pad(spectrum, (0, 0, 0, missing))
         detected = self.tracking.push(spectrum, active).float()
         cutoff = torch.where(fixed.isnan(), detected, fixed)
-        return received, spectrum, torch.where(cutoff <= self.spec.cutoff_max_hz, cutoff, self.nothing_missing)
+        beyond = NOTHING_MISSING * self.spec.rate
+        return received, spectrum, torch.where(cutoff <= self.spec.cutoff_max_hz, cutoff, beyond)
 
     def leave(self, generated: Tensor, received: Tensor, active: Tensor, gain: Tensor) -> Tensor:
         """Take generated spectra (rows, bins_out, 2) and gains (rows,); returns the finished hops (rows, hop_out)."""
@@ -179,8 +172,8 @@ class DeviceRows:
         held = self.held[:rows]
         made = held + frames[:, :hop]
         held.copy_(torch.where(active, frames[:, hop:], held))
-        if self.lift:
-            made = self.lift.push(made, active)
+        if self.wet_resampler:
+            made = self.wet_resampler.push(made, active)
         now = self.gain_now[:rows]
         sliding = now.unsqueeze(1) + (gain - now).unsqueeze(1) * self.ramp
         now.copy_(torch.where(active[:, 0], gain, now))
@@ -189,8 +182,9 @@ class DeviceRows:
     def remembered(self) -> list[Tensor]:
         """Return everything that rows remember, each with the row as its first axis."""
         tracking = self.tracking
-        own = [self.dry.past, self.history, self.held, self.gain_now, *([self.lift.past] if self.lift else [])]
-        return [*own, tracking.smoothed, tracking.before, tracking.held, tracking.known]
+        resamplers = [one.past for one in (self.dry_resampler, self.wet_resampler) if one is not None]
+        own = [self.history, self.held, self.gain_now]
+        return [*resamplers, *own, tracking.smoothed, tracking.before, tracking.held, tracking.known]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:
         """Make rows (n,) those of new streams with these gains (n,)."""

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..backend.graph import GraphBackend, GraphState, Replays
 from ..net.rows import DeviceRows
-from ..stream import NOTHING_MISSING, filters
 
 if TYPE_CHECKING:
     from ..dsp.windows import FloatArray
@@ -30,7 +29,7 @@ class DeviceLane:
         self._received: dict[int, Tensor] = {}  # by how many rows ran: where each recorded tick leaves it
         self._ran = 0
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
-        self._path = DeviceRows(spec, *filters(spec, rate, rate_out), rows, NOTHING_MISSING * spec.rate, model.device)
+        self._path = DeviceRows(spec, rate, rate_out, rows, model.device)
         self._state: GraphState = model.new_state(rows)
         self._all_rows = torch.arange(rows, device=model.device)
         self._blocks, self._out = model.on_host(rows, hop), model.on_host(rows, hop_out)

@@ -7,10 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from ..backend.base import Backend, BoolArray
-from ..dsp.rows import Rows
+from ..dsp.path import HostPath
 from ..dsp.windows import FloatArray
 from ..errors import BackendFailed
-from ..stream import NOTHING_MISSING, filters
 
 
 class AnyLane(Protocol):
@@ -55,9 +54,8 @@ class Lane:
     """
 
     def __init__(self, model: Backend, rate: int, rate_out: int, rows: int, spare: Backend | None = None) -> None:
-        spec = model.spec
         self.model, self.spare = model, spare
-        self.path = Rows(spec, *filters(spec, rate, rate_out), rows, NOTHING_MISSING * spec.rate)
+        self.path = HostPath(model.spec, rate, rate_out, rows)
         self.state = model.new_state(rows)
         self.blocks, self.out = self.path.blocks, self.path.out
         self.active = np.zeros(rows, np.bool_)
@@ -71,17 +69,17 @@ class Lane:
     def tick(self, rows: int) -> None:
         """Take a hop from `blocks` and put one to `out` for every active row among the first `rows`."""
         active = self.active[:rows]
-        self.path.enter(active)
+        self.path.analyse(active)
         try:
             self._step(active)
         except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
             self._fall_back(error)
             self._step(active)
-        self.path.leave(active)
+        self.path.synthesise(active)
 
     def _step(self, active: BoolArray) -> None:
         path, rows = self.path, len(active)
-        self.model.step(path.spectrum[:rows], path.told[:rows], self.state, path.generated[:rows], active)
+        self.model.step(path.spectrum[:rows], path.network_cutoff_hz[:rows], self.state, path.generated[:rows], active)
 
     def _fall_back(self, error: Exception) -> None:
         """Go on with the spare, or raise `BackendFailed`."""
@@ -100,15 +98,15 @@ class Lane:
 
     def fade_in(self) -> None:
         """Let every row's generated band rise from nothing over its next hop."""
-        self.path.memory.gain_now[:] = 0
+        self.path.mixer.gain_now[:] = 0
 
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
         """Set a row's cutoff in Hz, NaN to detect it, and its gain."""
-        self.path.fixed[slot], self.path.gain[slot] = cutoff_hz, gain
+        self.path.fixed_hz[slot], self.path.mixer.gain[slot] = cutoff_hz, gain
 
     def settings(self, slot: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
-        return float(self.path.fixed[slot]), float(self.path.gain[slot])
+        return float(self.path.fixed_hz[slot]), float(self.path.mixer.gain[slot])
 
     def received(self, slot: int) -> FloatArray:
         """Return the received band of a row's last hop."""

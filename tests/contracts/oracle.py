@@ -59,7 +59,7 @@ def told(heard: np.ndarray, spec: Spec, rate: int, cutoff: float | str) -> np.nd
     """The cutoff that each frame's network call is told, (frames,)."""
     if cutoff == "auto":
         tracker = CutoffTracker(spec, rate)
-        each = np.array([tracker.push(frame) for frame in heard])
+        each = np.array([tracker.push(frame[None])[0] for frame in heard])
     else:
         each = np.full(len(heard), float(cutoff))
     return np.where(each > spec.cutoff_max_hz, 2.0 * spec.rate, each).astype(np.float32)

@@ -123,12 +123,12 @@ def test_cutoffs_are_tracked_as_by_the_streams_tracker(graph, eager):
     narrow = [band_limited(wide, hz) for hz in (1500, 2400, 3400, 5100)]
     voices = [wide, quiet, *narrow, np.concatenate([narrow[2][:8000], narrow[0][8000:]])]
     heard = np.stack([oracle.spectra(v, spec, 16000) for v in voices], axis=1)
-    trackers = [CutoffTracker(spec, 16000) for _ in voices]
+    tracker = CutoffTracker(spec, 16000, len(voices))
     tracking = Tracking(spec, 16000, len(voices), graph.device)
     found = set()
     tracking.clear(torch.arange(len(voices), device=graph.device))
     for spectrum in heard:
-        expected = [t.push(np.ascontiguousarray(s)) for t, s in zip(trackers, spectrum, strict=True)]
+        expected = tracker.push(spectrum)
         there = torch.ones(len(voices), 1, dtype=torch.bool, device=graph.device)
         got = tracking.push(torch.from_numpy(spectrum).to(graph.device), there)
         np.testing.assert_allclose(got.cpu().numpy(), expected)

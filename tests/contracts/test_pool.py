@@ -96,8 +96,8 @@ class Platform:
         start = (caller.hops - 1) * caller.alone.hop
         expected = caller.alone.process(caller.said[start : start + caller.alone.hop])
         self.worst = max(self.worst, float(np.abs(got - expected).max()))
-        self.worst = max(self.worst, float(np.abs(plain - caller.alone._received.clip(-1, 1)).max()))
-        self.generated = max(self.generated, float(np.abs(caller.alone._generated).max()))
+        self.worst = max(self.worst, float(np.abs(plain - caller.alone.path.received[0].clip(-1, 1)).max()))
+        self.generated = max(self.generated, float(np.abs(caller.alone.path.generated).max()))
         self.compared += 1
 
 

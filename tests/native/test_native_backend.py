@@ -23,7 +23,7 @@ def opened(model_path):
 def spectra(model: Backend, x: np.ndarray) -> np.ndarray:
     """What a stream of one voice shows the network: (frames, 1, bins_in, 2)."""
     frames = Frames(model.spec, model.spec.rate)
-    return np.stack([frames.push(hop).copy()[None] for hop in x.reshape(-1, model.spec.hop)])
+    return np.stack([frames.push(hop[None]).copy() for hop in x.reshape(-1, model.spec.hop)])
 
 
 def generate(model: Backend, heard: np.ndarray, cutoff: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class Stream:
         path = self.path
         self._block[:] = block
         path.analyse(self._active)
-        self.model.step(path.spectrum, path.network_cutoff_hz, self._state, path.generated)
+        self.model.step(path.spectrum, path.network_cutoff_hz, self._state, path.envelope)
         path.synthesise(self._active)
         out[:] = self._out
         return out

@@ -33,8 +33,9 @@ class Backend(Protocol):
     ) -> None:
         """Advance every active row by one frame and write the envelope of its wideband frame to `out`.
 
-        spectrum (rows, bins_in, 2), cutoff (rows,) in Hz, out (rows, bands), natural log of each
-        band's mean power (`dsp.envelope`), all float32; active (rows,), all rows where it is None. A row that is not active keeps its state and gets zeros. One thread a state.
+        spectrum (rows, bins_in, 2), cutoff (rows,) in Hz, out (rows, bands), natural log of each band's mean power
+        (`dsp.envelope`), all float32; active (rows,), all rows where it is None. A row that is not active keeps its
+        state and gets zeros. One thread a state.
         Where `rows` is less than the state has, its first rows are meant; what the rest remembers is lost.
         """
 

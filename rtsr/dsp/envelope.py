@@ -31,11 +31,8 @@ class Bands:
     def of(cls, spec: Spec, below: int = 0) -> Bands:
         """Return the bands of a model's generated frames, and so many more under the lowest one."""
         count = spec.bands + below
-        rate = (
-            np.array([erb_rate(hz) for hz in np.linspace(0, spec.rate / 2, spec.bins_out)])
-            - erb_rate(LOWEST_BAND_HZ)
-            + below
-        )
+        bins_hz = np.linspace(0, spec.rate / 2, spec.bins_out)
+        rate = np.array([erb_rate(hz) - erb_rate(LOWEST_BAND_HZ) for hz in bins_hz]) + below
         place = np.clip(rate, 0, count - 1)
         lower = np.minimum(place.astype(np.int32), count - 2)
         fraction = place - lower

@@ -1,8 +1,8 @@
 """The path around the network on the host, for a batch of streams of one pair of rates: its stages, in their order.
 
     analyse      clean the hops, delay or resample the received band, frame, detect the cutoff
-    (network)    the caller's: `spectrum` and `network_cutoff_hz` to `generated`
-    synthesise   overlap-add, resample the generated band, mix
+    (network)    the caller's: `spectrum` and `network_cutoff_hz` to `envelope`
+    synthesise   generate, overlap-add, resample the generated band, mix
 
 A stream is a batch of one row, so that it gives the samples that it gives in a pool. All stages release the
 interpreter in their kernels; rows that are not active stand still.
@@ -23,6 +23,7 @@ from .mix import Mixer, clean
 from .overlap import OverlapAdd
 from .resample import HopResampler, PolyphaseFilter, design
 from .stage import BoolArray, Stage
+from .structure import FineStructure
 from .windows import FloatArray
 
 GENERATED_DELAY_MS = 1  # of the resampler after the overlap-add, where the output is not at the model's rate
@@ -77,14 +78,16 @@ class HostPath:
         self.fixed_hz = np.full(rows, math.nan, np.float64)  # written by the caller: a cutoff, NaN to detect it
         self.network_cutoff_hz = np.zeros(rows, np.float32)
         self._widest_hz = spec.cutoff_max_hz, NOTHING_MISSING * spec.rate
-        self.generated = np.zeros((rows, spec.bins_out, 2), np.float32)  # written by the network
+        self.envelope = np.zeros((rows, spec.bands), np.float32)  # written by the network
+        self.structure = FineStructure(spec, rate, rows)
         self.overlap = OverlapAdd(spec, rows)
         self.wet_resampler = HopResampler(wet, spec.hop, rows) if wet else None
         self.mixer = Mixer(hop_out, rows)
         self.received = self.dry_resampler.out  # (rows, hop_out), of the last hop
         self.spectrum = self.frames.spectrum  # (rows, bins_in, 2)
         self.out = self.mixer.out  # (rows, hop_out)
-        stages = (self.dry_resampler, self.frames, self.tracker, self.overlap, self.wet_resampler, self.mixer)
+        analysis = (self.dry_resampler, self.frames, self.tracker)
+        stages = (*analysis, self.structure, self.overlap, self.wet_resampler, self.mixer)
         self._stages: list[Stage] = [stage for stage in stages if stage is not None]
 
     def analyse(self, active: BoolArray) -> None:
@@ -96,8 +99,9 @@ class HostPath:
         _choose_cutoff(detected, self.fixed_hz, *self._widest_hz, self.network_cutoff_hz)
 
     def synthesise(self, active: BoolArray) -> None:
-        """Turn `generated` of the active rows into their hops in `out`."""
-        generated = self.overlap.push(self.generated, active)
+        """Turn `envelope` of the active rows into their hops in `out`."""
+        spectra = self.structure.push(self.frames.history, self.envelope, self.network_cutoff_hz, active)
+        generated = self.overlap.push(spectra, active)
         if self.wet_resampler is not None:
             generated = self.wet_resampler.push(generated, active)
         self.mixer.push(self.received, generated, active)

@@ -23,7 +23,11 @@ def analysis_window(spec: Spec, rate: int) -> FloatArray:
     return np.concatenate([up, down]).astype(np.float32)
 
 
-def synthesis_window(spec: Spec) -> FloatArray:
-    """Return the square-root Hann synthesis window, shape (spec.synthesis,), float32."""
-    n = np.arange(spec.synthesis)
-    return np.sin(np.pi * (n + 0.5) / spec.synthesis).astype(np.float32)
+def synthesis_window(spec: Spec, rate: int | None = None) -> FloatArray:
+    """Return the square-root Hann synthesis window sampled at `rate`, the model's if it is None.
+
+    Shape (2 * spec.hop_at(rate),), float32; one function of time like the analysis window.
+    """
+    rate = spec.rate if rate is None else rate
+    seconds = np.arange(2 * spec.hop_at(rate)) / rate + 0.5 / spec.rate
+    return np.sin(np.pi * seconds * spec.rate / spec.synthesis).astype(np.float32)

@@ -12,6 +12,7 @@ from ..dsp.path import NOTHING_MISSING, path_filters
 from ..dsp.resample import PolyphaseFilter, polyphase
 from ..dsp.windows import analysis_window, synthesis_window
 from ..spec import Spec
+from .structure import Structure
 
 
 def as_matrix(fir: PolyphaseFilter, hop: int, hop_out: int) -> Tensor:
@@ -133,7 +134,7 @@ class Tracking:
 
 
 class DeviceRows:
-    """Framing, detection, overlap-add and mixing of up to `rows` voices on a device."""
+    """The stages of `dsp.path` for up to `rows` voices on a device."""
 
     def __init__(self, spec: Spec, rate: int, rate_out: int, rows: int, device: torch.device) -> None:
         self.spec = spec
@@ -145,6 +146,9 @@ class DeviceRows:
         self.analysis = torch.from_numpy(analysis_window(spec, rate) * np.float32(spec.rate / rate)).to(device)
         self.synthesis = torch.from_numpy(synthesis_window(spec)).to(device)
         self.history = torch.zeros(rows, spec.history_at(rate), device=device)
+        self.structure = Structure(spec, device)
+        self.short_window = torch.from_numpy(synthesis_window(spec, rate) * np.float32(spec.rate / rate)).to(device)
+        self.counter = torch.zeros(rows, dtype=torch.int64, device=device)
         self.held = torch.zeros(rows, spec.overlap, device=device)
         self.gain_now = torch.zeros(rows, dtype=torch.float64, device=device)
         self.ramp = torch.arange(1, hop_out + 1, dtype=torch.float64, device=device) / hop_out
@@ -165,9 +169,14 @@ class DeviceRows:
         beyond = NOTHING_MISSING * self.spec.rate
         return received, spectrum, torch.where(cutoff <= self.spec.cutoff_max_hz, cutoff, beyond)
 
-    def leave(self, generated: Tensor, received: Tensor, active: Tensor, gain: Tensor) -> Tensor:
-        """Take generated spectra (rows, bins_out, 2) and gains (rows,); returns the finished hops (rows, hop_out)."""
-        rows, hop = len(generated), self.spec.hop
+    def leave(self, envelope: Tensor, cutoff: Tensor, received: Tensor, active: Tensor, gain: Tensor) -> Tensor:
+        """Take envelopes (rows, bands), cutoffs and gains (rows,); returns the finished hops (rows, hop_out)."""
+        rows, hop = len(envelope), self.spec.hop
+        newest = self.history[:rows, -len(self.short_window) :] * self.short_window
+        short = torch.view_as_real(torch.fft.rfft(newest))[:, : self.spec.bins_out]
+        counter = self.counter[:rows]
+        generated = self.structure.generate(short, envelope, cutoff, counter)
+        counter += active[:, 0]
         frames = torch.fft.irfft(torch.view_as_complex(generated.contiguous()), n=self.spec.synthesis) * self.synthesis
         held = self.held[:rows]
         made = held + frames[:, :hop]
@@ -183,7 +192,7 @@ class DeviceRows:
         """Return everything that rows remember, each with the row as its first axis."""
         tracking = self.tracking
         resamplers = [one.past for one in (self.dry_resampler, self.wet_resampler) if one is not None]
-        own = [self.history, self.held, self.gain_now]
+        own = [self.history, self.counter, self.held, self.gain_now]
         return [*resamplers, *own, tracking.smoothed, tracking.before, tracking.held, tracking.known]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .model import BandNet
 
 SHIPPED = Path(__file__).parent / "weights"
-FORMAT = 1
+FORMAT = 2  # 1 wrote spectra, 2 writes envelopes
 HASH_IN_NAME = 12
 
 

@@ -58,8 +58,8 @@ class DeviceLane:
         column = active.unsqueeze(1)
         received, spectrum, told = self._path.enter(hops, column, fixed)
         self._received[rows] = received
-        generated = self.model.advance(self._state, spectrum, told, active, self._all_rows)
-        self._out[:rows].copy_(self._path.leave(generated, received, column, gain), non_blocking=True)
+        envelope = self.model.advance(self._state, spectrum, told, active, self._all_rows)
+        self._out[:rows].copy_(self._path.leave(envelope, told, received, column, gain), non_blocking=True)
 
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
         """Set a row's cutoff in Hz, NaN to detect it, and its gain."""

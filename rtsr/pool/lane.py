@@ -79,7 +79,7 @@ class Lane:
 
     def _step(self, active: BoolArray) -> None:
         path, rows = self.path, len(active)
-        self.model.step(path.spectrum[:rows], path.network_cutoff_hz[:rows], self.state, path.generated[:rows], active)
+        self.model.step(path.spectrum[:rows], path.network_cutoff_hz[:rows], self.state, path.envelope[:rows], active)
 
     def _fall_back(self, error: Exception) -> None:
         """Go on with the spare, or raise `BackendFailed`."""

@@ -1,8 +1,8 @@
 """Networks that learn to tell generated envelopes from true ones, and what the generator is to learn from them.
 
-They see how loud each band is over time, the received bands included, and not the fine structure inside a band, which is
-not the network's to choose. Least squares as in Mao et al. 2017 (arXiv 1611.04076), features matched as in Kumar et al.
-2019 (arXiv 1910.06711).
+They see how loud each band is over time, the received bands included. They do not see the fine structure inside a band,
+which the network does not choose. Least squares as in Mao et al. 2017 (arXiv 1611.04076), features matched as in Kumar
+et al. 2019 (arXiv 1910.06711).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ScaleDiscriminator(nn.Module):
         self.leave = nn.Conv1d(channels, 1, 3)
 
     def forward(self, envelope: Tensor, missing: Tensor) -> list[Tensor]:
-        """Take (rows, bands, frames) and which bands are generated (rows, bands, 1); returns all layers, last the answer."""
+        """Return all layers, the last one the answer; envelope (rows, bands, frames), missing (rows, bands, 1)."""
         seen = F.avg_pool1d(envelope, self.scale) if self.scale > 1 else envelope
         x = torch.cat([seen, missing.expand(-1, -1, seen.shape[2])], dim=1)
         layers = []
@@ -51,7 +51,7 @@ class ScaleDiscriminator(nn.Module):
 
 
 class Discriminators:
-    """The discriminators of a run and their optimiser: `compare` says what the generator lowers, `learn` is their step."""
+    """The discriminators of a run and their optimiser: `compare` is the generator's loss, `learn` their own step."""
 
     def __init__(self, weights: Adversarial, bands: int, device: torch.device) -> None:
         self.weights = weights

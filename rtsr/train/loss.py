@@ -85,7 +85,7 @@ class EnvelopeLoss:
         return 2 * (error * target.missing).mean() / target.missing.mean().clamp(min=0.1)
 
     def seen(self, envelope: Tensor, target: Target) -> Tensor:
-        """Return what discriminators see, (rows, BELOW + bands, frames): `envelope`, over the floor, where it is missing."""
+        """Return what discriminators see, (rows, BELOW + bands, frames): `envelope` only where bands are missing."""
         below = target.received[..., :BELOW]
         kept = target.received[..., BELOW:]
         whole = torch.cat([below, kept + (envelope - kept) * target.missing], dim=-1)

@@ -38,7 +38,7 @@ typedef enum rtsr_precision {
 
 /* Sizes in samples at `rate`, as in rtsr/spec.py. */
 typedef struct rtsr_spec {
-    int32_t rate, hop, history, synthesis, bins_in, bins_out;
+    int32_t rate, hop, history, synthesis, bins_in, bins_out, bands;
     double cutoff_min_hz, cutoff_max_hz;
 } rtsr_spec;
 
@@ -92,7 +92,7 @@ RTSR_API rtsr_status rtsr_rows_new(const rtsr_model *model, int32_t rows, rtsr_r
 RTSR_API void rtsr_rows_free(rtsr_rows *state);
 
 /* [audio] Advances the first `count` rows by one frame, without the framing around it: `spectrum` (count, bins_in, 2),
- * `cutoff` (count) in Hz, `out` (count, bins_out, 2). Where `active` (count) is 0, the row keeps its memory and gets
+ * `cutoff` (count) in Hz, `out` (count, bands): the natural log of each band's mean power. Where `active` (count) is 0, the row keeps its memory and gets
  * zeros; NULL means all. */
 RTSR_API void rtsr_step(rtsr_rows *state, int32_t count, float *out, const float *spectrum, const float *cutoff,
                         const uint8_t *active);

@@ -15,6 +15,8 @@ public:
     Frames(const Spec &spec, int rate);
     /// Takes one hop and returns the spectrum (bins_in, 2), valid until the next call.
     const float *push(const float *hop);
+    /// The newest `samples` of what was heard.
+    const float *newest(int samples) const { return history_.data() + history_.size() - size_t(samples); }
     void reset();
 
 private:

@@ -7,7 +7,7 @@ namespace rtsr {
 
 namespace {
 
-constexpr int FORMAT = 1;
+constexpr int FORMAT = 2;  // 1 wrote spectra, 2 writes envelopes
 constexpr int WIDEST = 8192;        // channels; bounds on sizes keep a damaged manifest from asking for all memory
 constexpr int LONGEST = 4096;       // frames that a layer may look back
 constexpr int MOST_RATE = 192'000;
@@ -104,7 +104,8 @@ std::map<std::string, std::pair<int, int>> NetConfig::states() const {
 Manifest Manifest::parse(std::string_view text) {
     const Json json = Json::parse(text);
     if (json.at("format").integer(0, 1 << 30) != FORMAT)
-        corrupt("expected format " + std::to_string(FORMAT) + ", got another");
+        corrupt("expected format " + std::to_string(FORMAT) + ", got another: the model and this library are of different "
+                "versions of rtsr");
     Manifest manifest;
     manifest.name = json.at("name").text();
     const Json &file = json.at("files").at("safetensors");

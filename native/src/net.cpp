@@ -7,10 +7,7 @@ namespace rtsr {
 
 namespace {
 
-// As in rtsr/net/model.py.
-constexpr float POWER_FLOOR = 1e-9f;
-constexpr float SILENCE_POWER = 1e-6f;
-constexpr float LOG_CEILING = 5.0f;
+constexpr float POWER_FLOOR = 1e-9f;  // as in rtsr/dsp/structure.py
 
 /// Evenly spaced from 0 to `end`, rounded as torch.linspace rounds: a bin's place decides whether it was received.
 std::vector<float> frequencies(double end, int count) {
@@ -66,7 +63,6 @@ Workspace::Workspace(const Net &net, int rows) : rows(rows), stride_(padded(net.
     const size_t size = size_t(rows) * size_t(stride_);
     for (auto *buffer : {&x_, &one_, &two_}) buffer->resize(size);
     skips_.assign(net.down_.size(), std::vector<float>(size));
-    audible_.resize(size_t(rows));
     past_.resize(size_t(rows));
     memory_.resize(size_t(rows));
 }
@@ -90,7 +86,7 @@ Net::Net(const NetConfig &config, const Source &from) : config_(config), kernels
                                  config.kernel, config.dilations.back() << i);
     memory_ = std::make_unique<Memory>(from, "memory", narrowest, config.memory);
     norm_ = std::make_unique<Norm>(from, "norm", widths[0]);
-    leave_ = std::make_unique<Linear>(from, "leave", widths[0], 3 * spec.bins_out());
+    leave_ = std::make_unique<Linear>(from, "leave", widths[0], spec.bands());
     const size_t blocks = encoder_.size() + bottleneck_.size() + decoder_.size();
     const size_t expected = 9 * blocks + 2 * (down_.size() + up_.size()) + 2 + 6 + 2 + 2;
     if (from.tensors.count() != expected)
@@ -98,7 +94,7 @@ Net::Net(const NetConfig &config, const Source &from) : config_(config), kernels
 }
 
 int Net::widest() const {
-    int most = std::max({width_in(), padded(3 * config_.spec.bins_out()), 2 * config_.memory});
+    int most = std::max({width_in(), padded(config_.spec.bands()), 2 * config_.memory});
     for (size_t i = 0; i < config_.widths.size(); ++i) {
         const int next = i + 1 < config_.widths.size() ? config_.widths[i + 1] : 0;
         most = std::max({most, config_.hidden(config_.widths[i]), config_.widths[i] + next});
@@ -123,7 +119,7 @@ void Net::step(Row *const *rows, int count, const float *const *spectrum, const 
         one = space.one_.data();
     };
     for (int r = 0; r < count; ++r)
-        space.audible_[size_t(r)] = features(spectrum[r], cutoff[r], space.x_.data() + long(r) * stride);
+        features(spectrum[r], cutoff[r], space.x_.data() + long(r) * stride);
     linear(*enter_);
     for (size_t i = 0; i < encoder_.size(); ++i) {
         block(encoder_[i], &Row::encoder, i, rows, count, space);
@@ -143,15 +139,12 @@ void Net::step(Row *const *rows, int count, const float *const *spectrum, const 
     }
     for (int r = 0; r < count; ++r) norm_->apply(space.x_.data() + long(r) * stride, one + long(r) * stride);
     leave_->apply(one, stride, space.x_.data(), stride, count);
-    for (int r = 0; r < count; ++r)
-        band(space.x_.data() + long(r) * stride, space.audible_[size_t(r)], cutoff[r], out[r]);
+    for (int r = 0; r < count; ++r) std::copy_n(space.x_.data() + long(r) * stride, config_.spec.bands(), out[r]);
 }
 
-/// Log-magnitude and unit phase of the received bins, zero above the cutoff, and where that is; returns how audible
-/// the frame is, 0 to 1.
-float Net::features(const float *spectrum, float cutoff, float *out) const {
+/// Log-magnitude and unit phase of the received bins, zero above the cutoff, and where that is.
+void Net::features(const float *spectrum, float cutoff, float *out) const {
     const int bins = config_.spec.bins_in();
-    float total = 0;
     for (int k = 0; k < bins; ++k) {
         const float re = spectrum[2 * k], im = spectrum[2 * k + 1];
         const float power = re * re + im * im;
@@ -160,10 +153,8 @@ float Net::features(const float *spectrum, float cutoff, float *out) const {
         out[k] = received ? std::log(power + POWER_FLOOR) / 6.0f + 1.0f : 0.0f;
         out[bins + 2 * k] = re * unit;
         out[bins + 2 * k + 1] = im * unit;
-        total += power;
     }
     missing(cutoff, out + 3 * bins);
-    return std::min(total / SILENCE_POWER, 1.0f);
 }
 
 /// 0 for bins that were received and 1 for missing ones, rising over the last bin under the cutoff.
@@ -171,20 +162,6 @@ void Net::missing(float cutoff, float *out) const {
     const float width = float(config_.spec.rate) / float(config_.spec.synthesis);
     for (size_t k = 0; k < hz_out_.size(); ++k)
         out[k] = std::clamp((hz_out_[k] - cutoff) / width + 1.0f, 0.0f, 1.0f);
-}
-
-/// The last layer's numbers (log-magnitude and a phase pair a bin) to the generated spectrum; overwrites them.
-void Net::band(float *raw, float audible, float cutoff, float *out) const {
-    const int bins = config_.spec.bins_out();
-    const float *a = raw + bins, *b = raw + 2 * bins;
-    for (int k = 0; k < bins; ++k) raw[k] = std::min(raw[k], LOG_CEILING);
-    kernels_.exp(raw, bins);
-    missing(cutoff, out);
-    for (int k = bins; k-- > 0;) {  // from the end: `missing` lies in the first half of what is written
-        const float size = raw[k] * out[k] * audible / std::sqrt(a[k] * a[k] + b[k] * b[k] + POWER_FLOOR);
-        out[2 * k] = a[k] * size;
-        out[2 * k + 1] = b[k] * size;
-    }
 }
 
 }  // namespace rtsr

@@ -1,4 +1,4 @@
-// THE network: received spectra in, generated spectra out, one frame a step; the twin of rtsr/net/model.py.
+// THE network: received spectra in, envelopes out, one frame a step; the twin of rtsr/net/model.py.
 #pragma once
 
 #include <memory>
@@ -36,7 +36,6 @@ private:
     int stride_;                             // of every activation, as wide as the widest
     std::vector<float> x_, one_, two_;       // (rows, stride)
     std::vector<std::vector<float>> skips_;  // of every encoder level (rows, stride)
-    std::vector<float> audible_;             // of every row, 0 to 1
     std::vector<Past *> past_;
     std::vector<float *> memory_;
 };
@@ -47,13 +46,12 @@ public:
     Net(const NetConfig &config, const Source &from);
 
     /// Advances `count` rows, at most as many as the workspace has, by one frame: spectrum[r] (bins_in, 2), cutoff[r]
-    /// in Hz, out[r] (bins_out, 2). Allocates nothing.
+    /// in Hz, out[r] (bands), the natural log of each band's mean power. Allocates nothing.
     void step(Row *const *rows, int count, const float *const *spectrum, const float *cutoff, float *const *out,
               Workspace &space) const;
 
-    /// The parts of a step, for tests: one row's features (width_in), and its spectrum from the last layer's numbers.
-    float features(const float *spectrum, float cutoff, float *out) const;
-    void band(float *raw, float audible, float cutoff, float *out) const;
+    /// A part of a step, for tests: one row's features (width_in).
+    void features(const float *spectrum, float cutoff, float *out) const;
 
     const NetConfig &config() const { return config_; }
     int width_in() const { return 3 * config_.spec.bins_in() + config_.spec.bins_out(); }

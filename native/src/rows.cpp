@@ -24,7 +24,7 @@ Rows::Rows(std::shared_ptr<const Model> model, int rows)
 
 void Rows::step(int rows, const float *spectrum, const float *cutoff, float *out, const uint8_t *active) noexcept {
     const NoDenormals no_denormals;
-    const size_t in = 2 * size_t(model_->spec().bins_in()), made = 2 * size_t(model_->spec().bins_out());
+    const size_t in = 2 * size_t(model_->spec().bins_in()), made = size_t(model_->spec().bands());
     size_t count = 0;
     for (size_t r = 0; r < size_t(rows); ++r) {
         if (active && !active[r]) {

@@ -59,7 +59,7 @@ rtsr_status make_guarded(Made **made, Make make) {
 
 rtsr_spec plain(const rtsr::Spec &spec) {
     return {spec.rate,      spec.hop,        spec.history,       spec.synthesis,
-            spec.bins_in(), spec.bins_out(), spec.cutoff_min_hz, spec.cutoff_max_hz};
+            spec.bins_in(), spec.bins_out(), spec.bands(), spec.cutoff_min_hz, spec.cutoff_max_hz};
 }
 
 }  // namespace

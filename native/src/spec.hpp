@@ -1,6 +1,7 @@
 // Every size, rate and window length of a model, and what follows from them; the twin of rtsr/spec.py.
 #pragma once
 
+#include <cmath>
 #include <string>
 
 #include "error.hpp"
@@ -14,6 +15,11 @@ struct Spec {
     int frames_per_s() const { return rate / hop; }
     int bins_in() const { return history / 2 + 1; }
     int bins_out() const { return synthesis / 2 + 1; }
+    /// Bands of a frame's envelope: one equivalent rectangular bandwidth apart from 1 kHz up (Glasberg and Moore 1990).
+    int bands() const {
+        auto erb_rate = [](double hz) { return 21.4 * std::log10(1 + 0.00437 * hz); };
+        return int(erb_rate(rate / 2.0) - erb_rate(1000)) + 1;
+    }
     int overlap() const { return synthesis - hop; }
 
     /// One hop in samples at `rate`; refuses a rate at which it is no whole number.

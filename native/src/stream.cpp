@@ -57,6 +57,7 @@ Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)
       delay_(spec_.overlap() * rate_out / spec_.rate + lift_delay(spec_, rate_out)),
       dry_(rate, rate_out, delay_, hop, model_->kernels),
       frames_(spec_, rate),
+      structure_(spec_, rate, model_->kernels),
       overlap_(spec_),
       tracker_(spec_, rate),
       gate_(spec_),
@@ -65,7 +66,7 @@ Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)
       hop_(size_t(hop)),
       received_(size_t(hop_out)),
       lifted_(size_t(hop_out)),
-      generated_(2 * size_t(spec_.bins_out())) {
+      envelope_(size_t(spec_.bands())) {
     if (rate_out != spec_.rate)
         lift_.emplace(spec_.rate, rate_out, lift_delay(spec_, rate_out), spec_.hop, model_->kernels);
     reset();
@@ -81,19 +82,19 @@ void Stream::process(const float *block, float *out) noexcept {
     gain_now_ = gain;
 }
 
-/// Frames, network, overlap-add and resampling of the missing band; returns (hop_out).
+/// Frames, network, fine structure, overlap-add and resampling of the missing band; returns (hop_out).
 const float *Stream::generate() {
     const float *spectrum = frames_.push(hop_.data());
     const double detected = tracker_.push(spectrum), fixed = fixed_.load(RELAXED);
     detected_.store(detected, RELAXED);
     const float told = float(cutoff_for_network(fixed > 0 ? fixed : detected));
     Row *row = &row_;
-    float *made = generated_.data();
+    float *envelope = envelope_.data();
     if (gate_.opens(spectrum))
-        model_->net.step(&row, 1, &spectrum, &told, &made, space_);
+        model_->net.step(&row, 1, &spectrum, &told, &envelope, space_);
     else
-        std::fill(generated_.begin(), generated_.end(), 0.0f);
-    const float *generated = overlap_.push(made);
+        std::fill(envelope_.begin(), envelope_.end(), NOTHING);
+    const float *generated = overlap_.push(structure_.push(frames_.newest(structure_.size()), envelope, told));
     if (!lift_) return generated;
     lift_->process(generated, spec_.hop, lifted_.data());
     return lifted_.data();
@@ -108,6 +109,7 @@ void Stream::reset() noexcept {
     dry_.reset();
     if (lift_) lift_->reset();
     frames_.reset();
+    structure_.reset();
     overlap_.reset();
     tracker_.reset();
     row_.reset();

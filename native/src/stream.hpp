@@ -1,8 +1,8 @@
 // OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py.
 //
-//     hop -+- frames -- network -- overlap-add -- resample --+
-//          |                                                 + -- hop
-//          +- resample (linear phase, as long as the delay) -+
+//     hop -+- frames -- network -- structure -- overlap-add -- resample --+
+//          |                                                              + -- hop
+//          +------- resample (linear phase, as long as the delay) --------+
 //
 // The lower path is what was received, delayed and nothing else; the upper path adds the band above the cutoff.
 #pragma once
@@ -17,6 +17,7 @@
 #include "gate.hpp"
 #include "net.hpp"
 #include "resample.hpp"
+#include "structure.hpp"
 
 namespace rtsr {
 
@@ -69,12 +70,13 @@ private:
     const int delay_;
     Resampler dry_;
     Frames frames_;
+    FineStructure structure_;
     OverlapAdd overlap_;
     CutoffTracker tracker_;
     Gate gate_;
     Row row_;
     Workspace space_;
-    std::vector<float> hop_, received_, lifted_, generated_;
+    std::vector<float> hop_, received_, lifted_, envelope_;
     double gain_now_ = 1;
     std::atomic<double> fixed_{0}, gain_{1}, detected_{0};
     std::atomic<bool> bypass_{false};

@@ -62,19 +62,19 @@ double run_linear(const Fixture &fixture, int which, const std::string &name, in
     });
 }
 
-/// All frames through whole steps; returns (frames, bins_out, 2).
+/// All frames through whole steps; returns (frames, bands).
 std::vector<float> steps(const Fixture &fixture, int which, bool half) {
     const Net net(fixture.config(), fixture.source(which, half));
     const auto spectrum = fixture.vectors.read("spectrum"), cutoff = fixture.vectors.read("cutoff");
     const Spec &spec = fixture.config().spec;
-    std::vector<float> out(cutoff.size() * size_t(spec.bins_out()) * 2);
+    std::vector<float> out(cutoff.size() * size_t(spec.bands()));
     Row row(fixture.config());
     Workspace space(net, 1);
     for (size_t f = 0; f < cutoff.size(); ++f) {
         Row *rows = &row;
         const float *heard = spectrum.data() + f * size_t(spec.bins_in()) * 2;
-        float *made = out.data() + f * size_t(spec.bins_out()) * 2;
-        net.step(&rows, 1, &heard, &cutoff[f], &made, space);
+        float *envelope = out.data() + f * size_t(spec.bands());
+        net.step(&rows, 1, &heard, &cutoff[f], &envelope, space);
     }
     return out;
 }
@@ -113,7 +113,7 @@ TEST(memory_does_what_the_reference_does) {
 TEST(linear_layers_do_what_the_reference_does) {
     everywhere([](const Fixture &f, int which) {
         const NetConfig &net = f.config();
-        const int in = 3 * net.spec.bins_in() + net.spec.bins_out(), out = 3 * net.spec.bins_out();
+        const int in = 3 * net.spec.bins_in() + net.spec.bins_out(), out = net.spec.bands();
         for (bool half : {false, true}) {
             const double bound = half ? BOUND_HALF : BOUND;
             CHECK(run_linear(f, which, "enter", in, net.widths[0], half) <= bound);
@@ -151,8 +151,8 @@ TEST(features_are_the_references) {
 
 TEST(whole_steps_give_what_the_reference_gives) {
     everywhere([](const Fixture &f, int which) {
-        CHECK(difference(steps(f, which, false), f.vectors.read("generated")) <= BOUND);
-        const double half = difference(steps(f, which, true), f.vectors.read("generated"));
+        CHECK(difference(steps(f, which, false), f.vectors.read("envelope")) <= BOUND);
+        const double half = difference(steps(f, which, true), f.vectors.read("envelope"));
         CHECK(half <= BOUND_HALF);
         CHECK(half > BOUND);  // or the weights were not rounded at all
     });
@@ -160,7 +160,7 @@ TEST(whole_steps_give_what_the_reference_gives) {
 
 TEST(rows_give_the_same_bits_in_any_batch) {
     const auto model = Model::open(manifest("random"), false, kernels());
-    const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bins_out()) * 2;
+    const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bands());
     constexpr int ROWS = 21;
     signals::Random random(5);
     Rows together(model, ROWS);
@@ -182,7 +182,7 @@ TEST(rows_give_the_same_bits_in_any_batch) {
 
 TEST(what_a_row_remembers_can_be_moved) {
     const auto model = Model::open(manifest("random"), false, kernels());
-    const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bins_out()) * 2;
+    const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bands());
     Rows from(model, 1), to(model, 2);
     signals::Random random(6);
     std::vector<float> spectrum(2 * in), cutoff(2, 2000.0f), out(made), moved(2 * made);

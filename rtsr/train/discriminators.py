@@ -24,25 +24,30 @@ class Adversarial:
 
     realism: float = 1.0  # of how true they take the envelope for
     features: float = 2.0  # of how alike their layers see both
-    channels: int = 96
+    channels: int = 32
     rate: float = 5e-4
-    ramp: int = 800  # steps over which they come to count in full
+    ramp: int = 300  # steps over which they come to count in full
 
 
 class ScaleDiscriminator(nn.Module):
-    """Convolves over time at one scale, with the bands as channels."""
+    """Convolves over time, at one scale, and over bands."""
 
-    def __init__(self, bands: int, channels: int, scale: int) -> None:
+    def __init__(self, channels: int, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        sizes = ((2 * bands, channels, 1), (channels, channels, 1), (channels, channels, 2), (channels, channels, 1))
-        self.layers = nn.ModuleList(nn.Conv1d(a, b, 5, stride) for a, b, stride in sizes)
-        self.leave = nn.Conv1d(channels, 1, 3)
+        strides = ((1, 1), (1, 2), (2, 2), (1, 2))
+        widths = (2, *[channels] * len(strides))
+        self.layers = nn.ModuleList(
+            nn.Conv2d(a, b, 5, stride, padding=(0, 2))
+            for a, b, stride in zip(widths[:-1], widths[1:], strides, strict=True)
+        )
+        self.leave = nn.Conv2d(channels, 1, 3, padding=(0, 1))
 
     def forward(self, envelope: Tensor, missing: Tensor) -> list[Tensor]:
-        """Return all layers, the last one the answer; envelope (rows, bands, frames), missing (rows, bands, 1)."""
-        seen = F.avg_pool1d(envelope, self.scale) if self.scale > 1 else envelope
-        x = torch.cat([seen, missing.expand(-1, -1, seen.shape[2])], dim=1)
+        """Return all layers, the last one the answer; envelope (rows, frames, bands), missing (rows, 1, bands)."""
+        seen = F.avg_pool2d(envelope.unsqueeze(1), (self.scale, 1))
+        x = torch.cat([seen, missing.unsqueeze(1).expand(-1, -1, seen.shape[2], -1)], dim=1)
+        x = x.contiguous(memory_format=torch.channels_last)
         layers = []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
@@ -53,9 +58,10 @@ class ScaleDiscriminator(nn.Module):
 class Discriminators:
     """The discriminators of a run and their optimiser: `compare` is the generator's loss, `learn` their own step."""
 
-    def __init__(self, weights: Adversarial, bands: int, device: torch.device) -> None:
+    def __init__(self, weights: Adversarial, device: torch.device) -> None:
         self.weights = weights
-        self.nets = nn.ModuleList(ScaleDiscriminator(bands, weights.channels, scale) for scale in SCALES).to(device)
+        nets = nn.ModuleList(ScaleDiscriminator(weights.channels, scale) for scale in SCALES)
+        self.nets = nets.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(self.nets.parameters(), weights.rate, betas=(0.5, 0.99))
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,17 +73,19 @@ class Discriminators:
         self.nets.load_state_dict(state["nets"])
         self.optimiser.load_state_dict(state["optimiser"])
 
+    def look(self, net: nn.Module, envelope: Tensor, missing: Tensor) -> list[Tensor]:
+        """Return a discriminator's layers, computed under bf16 autocast."""
+        with torch.autocast(envelope.device.type, torch.bfloat16):
+            return [layer.float() for layer in net(envelope, missing)]
+
     def learn(self, generated: Tensor, true: Tensor, missing: Tensor) -> float:
         """Take one step of the discriminators; returns their error, 0.5 for those that cannot tell.
 
-        generated and true (rows, bands, frames), missing (rows, bands, 1).
+        generated and true (rows, frames, bands), missing (rows, 1, bands).
         """
-        wrong = torch.stack(
-            [
-                (1 - net(true, missing)[-1]).square().mean() + net(generated.detach(), missing)[-1].square().mean()
-                for net in self.nets
-            ]
-        ).mean()
+        generated = generated.detach()
+        answers = [(self.look(net, true, missing)[-1], self.look(net, generated, missing)[-1]) for net in self.nets]
+        wrong = torch.stack([(1 - t).square().mean() + g.square().mean() for t, g in answers]).mean()
         self.optimiser.zero_grad()
         wrong.backward()
         self.optimiser.step()
@@ -89,8 +97,8 @@ class Discriminators:
         unreal, unlike = [], []
         for net in self.nets:
             with torch.no_grad():
-                expected = net(true, missing)
-            found = net(generated, missing)
+                expected = self.look(net, true, missing)
+            found = self.look(net, generated, missing)
             unreal.append((1 - found[-1]).square().mean())
             unlike += [
                 (t - g).abs().mean() / (t.abs().mean() + 1e-3) for t, g in zip(expected[:-1], found[:-1], strict=True)

@@ -26,7 +26,7 @@ from ..speech.corpus import Corpus, Recording, describe, read_manifest, select
 from ..speech.narrow import narrow
 from .discriminators import Discriminators
 from .lines import Lines
-from .loss import BELOW, EnvelopeLoss
+from .loss import EnvelopeLoss
 from .pairs import Lower, PairMaker, Pairs
 from .recipes import Recipe, learning_rate
 from .widen import widen
@@ -93,9 +93,8 @@ class Run:
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
         self.optimisers = Optimisers(self.net, recipe)
-        spec = recipe.net.spec
-        self.loss = EnvelopeLoss(spec, recipe.weights, device)
-        self.discriminators = Discriminators(recipe.adversarial, BELOW + spec.bands, device)
+        self.loss = EnvelopeLoss(recipe.net.spec, recipe.weights, device)
+        self.discriminators = Discriminators(recipe.adversarial, device)
         self.step = 0
         self.seconds = 0.0  # of training, over all resumptions
 
@@ -174,7 +173,7 @@ class Run:
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
         self.seconds += time.monotonic() - began
-        return {name: float(value) for name, value in parts.items()}
+        return {name: float(torch.as_tensor(value).detach()) for name, value in parts.items()}
 
 
 def pair_maker(run: Run, recordings: list[Recording], packed: Path, noise: Path) -> PairMaker:

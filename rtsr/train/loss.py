@@ -25,13 +25,13 @@ class LossWeights:
     Under 0.5 it is rather too quiet than too loud, and the quieter the less sure it is.
     """
 
-    level: float = 0.5
-    quantile: float = 0.3
+    level: float = 0.3
+    quantile: float = 0.35
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a batch's envelopes are compared with; `missing` (rows, bands, 1) is the share of each band to generate.
+    """What a batch's envelopes are compared with; `missing` (rows, 1, bands) is the share of each band to generate.
 
     envelope (rows, frames, bands) and received (rows, frames, BELOW + bands): natural log of power over `floor`
     (rows, 1, 1), which is added to every power; mean (rows, 1, 1): natural log of the row's mean power.
@@ -85,12 +85,12 @@ class EnvelopeLoss:
         return 2 * (error * target.missing).mean() / target.missing.mean().clamp(min=0.1)
 
     def seen(self, envelope: Tensor, target: Target) -> Tensor:
-        """Return what discriminators see, (rows, BELOW + bands, frames): `envelope` only where bands are missing."""
+        """Return what discriminators see, (rows, frames, BELOW + bands): `envelope` only where bands are missing."""
         below = target.received[..., :BELOW]
         kept = target.received[..., BELOW:]
         whole = torch.cat([below, kept + (envelope - kept) * target.missing], dim=-1)
-        return ((whole - target.mean) / SPREAD).transpose(1, 2)
+        return (whole - target.mean) / SPREAD
 
     def where(self, target: Target) -> Tensor:
-        """Return which of the bands that discriminators see are generated, (rows, BELOW + bands, 1)."""
-        return torch.cat([torch.zeros_like(target.received[:, :1, :BELOW]), target.missing], dim=-1).transpose(1, 2)
+        """Return which of the bands that discriminators see are generated, (rows, 1, BELOW + bands)."""
+        return torch.cat([torch.zeros_like(target.received[:, :1, :BELOW]), target.missing], dim=-1)

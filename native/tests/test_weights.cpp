@@ -100,7 +100,7 @@ TEST(a_manifest_cannot_reach_out_of_its_folder) {
 
 TEST(a_manifest_that_says_something_else_is_refused) {
     const std::pair<const char *, const char *> edits[] = {
-        {"\"format\": 2", "\"format\": 2"},       {"\"kernel\": 7", "\"kernel\": 5"},
+        {"\"format\": 2", "\"format\": 1"},       {"\"kernel\": 7", "\"kernel\": 5"},
         {"\"hop\": 80", "\"hop\": 81"},           {"\"memory\": 19", "\"memory\": 20"},
         {"\"rate\": 16000", "\"rate\": 0"},       {"\"expansion\": 2.0", "\"expansion\": 1e300"},
         {"\"kernel\"", "\"unheard_of\""},         {"\"files\"", "\"file\""},

@@ -37,10 +37,8 @@ class ScaleDiscriminator(nn.Module):
         self.scale = scale
         strides = ((1, 1), (1, 2), (2, 2), (1, 2))
         widths = (2, *[channels] * len(strides))
-        self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, 5, stride, padding=(0, 2))
-            for a, b, stride in zip(widths[:-1], widths[1:], strides, strict=True)
-        )
+        sizes = zip(widths[:-1], widths[1:], strides, strict=True)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 5, stride, padding=(0, 2)) for a, b, stride in sizes)
         self.leave = nn.Conv2d(channels, 1, 3, padding=(0, 1))
 
     def forward(self, envelope: Tensor, missing: Tensor) -> list[Tensor]:

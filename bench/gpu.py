@@ -27,7 +27,7 @@ from rtsr.bench.signal import hops, voice
 from rtsr.bench.throughput import gpu_watts
 from rtsr.errors import RtsrError
 from rtsr.net.weights import Weights
-from rtsr.pool.device_lane import DeviceLane
+from rtsr.pool.device_batch import DeviceBatch
 
 RATE_IN, RATE_OUT = 8_000, 16_000
 BOUNDS = {"float32": 1e-4, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 6e-2}  # of ‖out - reference‖ / ‖reference‖
@@ -203,11 +203,11 @@ def ticks(model: Any, rows: int, threads: int, count: int) -> tuple[list[float],
 
 def floor_s(card: Card, model: GraphBackend, weights: Weights, rows: int) -> tuple[float, float]:
     """The least seconds of a tick: bytes that have to move through memory, and operations of the network."""
-    lane = DeviceLane(model, RATE_IN, RATE_OUT, 1)
-    remembered = sum(whole.numel() * whole.element_size() for whole in lane._path.remembered())
-    rings = [(p.kernel + 1) * p.channels * lane._state.rings[n].element_size() for n, p in model._pasts.items()]
-    memory = 2 * lane._state.memory.numel() * 4
-    moved = rows * (2 * remembered + sum(rings) + memory + lane.blocks.nbytes + lane.out.nbytes)
+    batch = DeviceBatch(model, RATE_IN, RATE_OUT, 1)
+    remembered = sum(whole.numel() * whole.element_size() for whole in batch._path.remembered())
+    rings = [(p.kernel + 1) * p.channels * batch._state.rings[n].element_size() for n, p in model._pasts.items()]
+    memory = 2 * batch._state.memory.numel() * 4
+    moved = rows * (2 * remembered + sum(rings) + memory + batch.blocks.nbytes + batch.out.nbytes)
     moved += sum(p.numel() * 4 for p in model.net.parameters())
     flops = 2.0 * weights.manifest["macs_per_s"] / model.spec.frames_per_s * rows
     return moved / card.bandwidth, flops / card.rates[model.precision]
@@ -244,20 +244,20 @@ def stages(card: Card, weights: Weights, rows: int) -> None:
     """Record the parts of a tick by themselves and time their replays: where a large batch spends its time."""
     for precision in ("float32", "bfloat16"):
         model = opened(card, weights, precision)
-        lane = DeviceLane(model, RATE_IN, RATE_OUT, rows)
-        spec, path, state = model.spec, lane._path, lane._state
+        batch = DeviceBatch(model, RATE_IN, RATE_OUT, rows)
+        spec, path, state = model.spec, batch._path, batch._state
         with torch.inference_mode():
             hop = 0.1 * torch.randn(rows, spec.hop_at(RATE_IN), device=card.device)
             active = torch.ones(rows, 1, dtype=torch.bool, device=card.device)
             fixed = torch.full((rows,), 4000.0, device=card.device)
             gain = torch.ones(rows, dtype=torch.float64, device=card.device)
             received, spectrum, told = (t.clone() for t in path.enter(hop, active, fixed))
-            made = model.advance(state, spectrum, told, active[:, 0], lane._all_rows).clone()
+            made = model.advance(state, spectrum, told, active[:, 0], batch._all_rows).clone()
         parts: dict[str, Callable[[int], Any]] = {
             "enter": lambda n: path.enter(hop, active, fixed),  # noqa: B023  each is run before the next round
-            "network": lambda n: model.advance(state, spectrum, told, active[:, 0], lane._all_rows),  # noqa: B023
+            "network": lambda n: model.advance(state, spectrum, told, active[:, 0], batch._all_rows),  # noqa: B023
             "leave": lambda n: path.leave(made, received, active, gain),  # noqa: B023
-            "copies": lambda n: (lane._blocks.to(card.device, non_blocking=True), lane._out.copy_(received, True)),  # noqa: B023
+            "copies": lambda n: (batch._blocks.to(card.device, non_blocking=True), batch._out.copy_(received, True)),  # noqa: B023
         }
         times = {}
         for name, part in parts.items():

@@ -57,3 +57,17 @@ def test_the_models_rate_is_the_default(null):
     path = Reblock(null)
     assert (path.rate, path.rate_out, path.latency) == (16000, 16000, 160)
     assert path.latency_ms == 10
+
+
+@pytest.mark.parametrize(("value", "counts_as"), [(np.nan, 0), (np.inf, 1), (-np.inf, -1), (1e30, 1)])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_one_sample_that_cannot_be_costs_one_sample(null, rate, value, counts_as):
+    """A filter would spread it over all of its taps."""
+    x, path = voice_like(0.2, rate), Reblock(null, rate)
+    given = x.copy()
+    given[rate // 10] = value
+    x[rate // 10] = counts_as
+    expected = path.process(x)
+    path.reset()
+    np.testing.assert_array_equal(path.process(given), expected)
+    assert not np.isfinite(given[rate // 10]) or given[rate // 10] > 1, "the caller's block was written to"

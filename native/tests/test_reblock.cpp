@@ -1,4 +1,6 @@
 // Any block size and any rate: the reference's samples, the reported latency, and the same bits however it is cut.
+#include <limits>
+
 #include "reblock.hpp"
 #include "signals.hpp"
 #include "vectors.hpp"
@@ -52,6 +54,21 @@ TEST(any_blocks_give_the_same_bits) {
             CHECK(run(path, voice, size, true) == expected);
         }
     }
+}
+
+TEST(one_sample_that_cannot_be_costs_one_sample) {
+    constexpr float inf = std::numeric_limits<float>::infinity();
+    const std::pair<float, float> counts_as[] = {{NAN, 0}, {inf, 1}, {-inf, -1}, {1e30f, 1}};
+    for (int rate : {16000, 44100})
+        for (const auto &[value, as] : counts_as) {
+            Reblock path(opened(), rate, 48000);
+            auto voice = signals::voice_like(0.2, rate);
+            voice[size_t(rate) / 10] = as;
+            const auto expected = run(path, voice, 441, false);
+            path.reset();
+            voice[size_t(rate) / 10] = value;
+            CHECK(run(path, voice, 441, false) == expected);
+        }
 }
 
 TEST(an_impulse_leaves_when_it_was_promised) {

@@ -68,7 +68,7 @@ class Engine:
         self._ending = threading.Event()
         self._ticking = False  # the clock obeys; otherwise whoever orders does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
-        for rate in {*RATES.values(), *NARROW_RATES}:  # a lane is made when its first row is opened, which takes time
+        for rate in {*RATES.values(), *NARROW_RATES}:  # the first stream of a rate makes a batch: that takes time
             self.pool.close(self.pool.open(rate, MIX_RATE))
 
     def start(self) -> None:

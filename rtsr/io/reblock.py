@@ -8,6 +8,7 @@ from math import ceil, gcd
 import numpy as np
 
 from ..backend.base import Backend
+from ..dsp.mix import clean
 from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
 from ..errors import InvalidAudio, InvalidSetting
@@ -17,6 +18,7 @@ from .ring import Ring
 INNER_RATE = 48_000  # what the stream runs at where a hop is no whole number of samples, as at 44.1 kHz
 OUTER_DELAY_MS = 1  # of a resampler on either side of such a stream
 LEAST_RATE, MOST_RATE = 4_000, 192_000
+ONE = np.ones(1, np.bool_)
 
 
 def inner_rate(rate: int, model: Backend) -> int:
@@ -57,6 +59,8 @@ class Reblock:
         self.latency = self._path + self._silence
         self._pending = Ring(2 * self.stream.hop + 2 * INNER_RATE // LEAST_RATE)
         self._ready = Ring(8 * self.stream.hop_out + INNER_RATE // 100)
+        self._step = max(1, self.stream.hop * self.rate // self.stream.rate)  # input samples: at most about a hop
+        self._cleaned = np.zeros((1, self._step), np.float32)
         self._hop = np.zeros(self.stream.hop, np.float32)
         self._hop_out = np.zeros(self.stream.hop_out, np.float32)
         self._prefill()
@@ -103,9 +107,8 @@ class Reblock:
         due = (self._taken + len(samples)) * self.rate_out // self.rate - self._given
         out = np.zeros(due, np.float32)
         done = 0
-        step = max(1, self.stream.hop * self.rate // self.stream.rate)
-        for start in range(0, len(samples), step):
-            piece = samples[start : start + step]
+        for start in range(0, len(samples), self._step):
+            piece = samples[start : start + self._step]
             self._push(piece)
             self._taken += len(piece)
             now_due = self._taken * self.rate_out // self.rate - self._given
@@ -115,7 +118,12 @@ class Reblock:
 
     def _push(self, piece: FloatArray) -> None:
         """Move at most about a hop of input through the stream to the output."""
-        self._pending.write(self._enter.process(piece) if self._enter else piece)
+        if self._enter:
+            cleaned = self._cleaned[:, : len(piece)]
+            cleaned[0] = piece
+            clean(cleaned, ONE)  # a filter would spread what is no number over all of its taps
+            piece = self._enter.process(cleaned[0])
+        self._pending.write(piece)
         while len(self._pending) >= self.stream.hop:
             self._pending.read(self._hop)
             hop = self.stream.process(self._hop, self._hop_out)

@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import GPU_BACKENDS, Backend
 from ..errors import BackendFailed
 from .pool import Pool
-from .seats import buckets
+from .slots import buckets
 
 RATE_IN = 8_000
 WARM_UP_TICKS = 20

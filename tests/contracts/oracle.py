@@ -109,7 +109,7 @@ def reblock(model: Backend, x: np.ndarray, rate: int, rate_out: int, cutoff: flo
     inner, inner_out = (r if r % frames_per_s == 0 else INNER for r in (rate, rate_out))
     path = Fraction(0)  # in output samples
     due = len(x) * rate_out // rate
-    x = np.concatenate([x, np.zeros(rate // 5)])
+    x = np.concatenate([np.clip(np.nan_to_num(x), -1, 1), np.zeros(rate // 5)])
     if rate != inner:
         grid = inner // gcd(inner, inner_out)
         entered = ceil(inner / 1000 / grid) * grid

@@ -152,8 +152,8 @@ def test_when_the_device_is_lost_the_received_band_goes_on(graph, eager, null, g
     voices = [voice_like(0.3, rate, rate_out) + noise(rate * 3 // 10, rate, 1e-3) for rate, rate_out in rates]
     for i in range(60):
         if i == fault:
-            for seats in pools[0]._lanes:
-                seats.lane._replays.run = lose
+            for slots in pools[0]._batches:
+                slots.batch._replays.run = lose
         for p, pool in enumerate(pools):
             for row, voice in zip(rows[0], voices, strict=True):
                 pool.push(row, voice.reshape(60, -1)[i])
@@ -180,7 +180,7 @@ def test_a_voice_can_leave_a_lost_device(graph, eager, null):
             pool.open(8000, cutoff=2000.0)
     for i in range(60):
         if i == 30:
-            pools[0]._lanes[0].lane.move = lambda source, target: lose(0)
+            pools[0]._batches[0].batch.move = lambda source, target: lose(0)
             assert not len(pools[0].tick())  # nobody said anything: all stall and stand still
             for pool in pools:
                 pool.close(0)
@@ -199,7 +199,7 @@ def test_a_voice_can_leave_a_lost_device(graph, eager, null):
 def test_a_lost_device_without_a_spare_says_so(graph):
     pool = Pool(graph, limit=1)
     row = pool.open(8000)
-    pool._lanes[0].lane._replays.run = lose
+    pool._batches[0].batch._replays.run = lose
     pool.push(row, noise(40))
     with pytest.raises(BackendFailed, match=r"graph failed and there is no other backend.*fell off the bus"):
         pool.tick()
@@ -238,7 +238,7 @@ class FakeCuda:
                 self.replay = None
 
             def pool(self) -> str:
-                return "the lane's pool"
+                return "the batch's pool"
 
         @contextmanager
         def record(graph, pool, stream, capture_error_mode):
@@ -282,7 +282,7 @@ def test_recording_moves_nothing_and_happens_once_a_batch_size(model_path, eager
         for _ in range(60):
             platform.tick()
     assert cuda.recorded == [1, 2, 4, 5]
-    assert cuda.pools == [None, *3 * ["the lane's pool"]]
+    assert cuda.pools == [None, *3 * ["the batch's pool"]]
     assert platform.compared > 50
     assert platform.worst <= BOUND
     heard, cutoff = frames(eager, 3)

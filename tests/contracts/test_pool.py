@@ -196,13 +196,13 @@ def test_a_closed_row_is_no_row(null):
     row = pool.open()
     pool.close(row)
     for use in (pool.close, pool.reset, lambda r: pool.push(r, noise(80)), lambda r: pool.set(r, bypass=True)):
-        with pytest.raises(InvalidSetting, match="open row"):
+        with pytest.raises(InvalidSetting, match="open stream"):
             use(row)
     assert row not in pool.tick()
 
 
 @pytest.mark.parametrize("wrong", [{"rate": 44100}, {"rate_out": 8000}, {"cutoff": 500.0}, {"gain_db": 30.0}])
-def test_a_row_that_cannot_be_is_refused_and_takes_no_seat(null, wrong):
+def test_a_row_that_cannot_be_is_refused_and_takes_no_slot(null, wrong):
     pool = Pool(null, limit=1)
     with pytest.raises(InvalidSetting, match="expected"):
         pool.open(**wrong)
@@ -253,9 +253,9 @@ def test_hops_of_many_rows_go_in_and_out_at_once(generating):
             for row, hop in zip(speaking, out, strict=False):
                 np.testing.assert_array_equal(hop, outputs[row])
         assert np.abs(out).max() > 0.01
-        with pytest.raises(InvalidAudio, match="3 open rows"):
+        with pytest.raises(InvalidAudio, match="3 open streams"):
             many.push_hops(np.array([5, 1, 6]), hops)
-        with pytest.raises(InvalidAudio, match="3 open rows"):
+        with pytest.raises(InvalidAudio, match="3 open streams"):
             many.push_hops(np.array([5, 1, 0]), hops)
-        with pytest.raises(InvalidAudio, match="3 open rows"):
+        with pytest.raises(InvalidAudio, match="3 open streams"):
             many.take_hops(rows, np.zeros((3, 40), np.float32), moved)

@@ -12,8 +12,8 @@ from ..dsp.windows import FloatArray
 from ..errors import BackendFailed
 
 
-class AnyLane(Protocol):
-    """What the pool needs of a lane, whether it runs on the host or on a device. Used by one thread."""
+class Batch(Protocol):
+    """What the pool needs of a batch, whether it runs on the host or on a device. Used by one thread."""
 
     blocks: FloatArray  # (rows, hop), written by the pool
     active: BoolArray  # (rows,), written by the pool: which rows have a hop there
@@ -30,23 +30,23 @@ class AnyLane(Protocol):
         Raises `BackendFailed` where the model fails and no other can take over.
         """
 
-    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+    def set(self, row: int, cutoff_hz: float, gain: float) -> None:
         """Set where a row's received band ends (NaN: detect it) and the linear gain of what is added."""
 
-    def settings(self, slot: int) -> tuple[float, float]:
+    def settings(self, row: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
 
-    def received(self, slot: int) -> FloatArray:
+    def received(self, row: int) -> FloatArray:
         """Return what a row's hop in `out` was laid over: the received band alone, (hop_out,), on the host."""
 
-    def clear(self, slot: int) -> None:
+    def clear(self, row: int) -> None:
         """Make a row that of a new stream with the settings it has."""
 
     def move(self, source: int, target: int) -> None:
         """Copy a row, with everything it remembers and is set to, over another."""
 
 
-class Lane:
+class HostBatch:
     """The rows of one pair of rates on the CPU: batched kernels around one call of the network.
 
     When the model raises, `spare` takes over in the same tick with what every row remembered; where that cannot be
@@ -100,22 +100,22 @@ class Lane:
         """Let every row's generated band rise from nothing over its next hop."""
         self.path.mixer.gain_now[:] = 0
 
-    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+    def set(self, row: int, cutoff_hz: float, gain: float) -> None:
         """Set a row's cutoff in Hz, NaN to detect it, and its gain."""
-        self.path.fixed_hz[slot], self.path.mixer.gain[slot] = cutoff_hz, gain
+        self.path.fixed_hz[row], self.path.mixer.gain[row] = cutoff_hz, gain
 
-    def settings(self, slot: int) -> tuple[float, float]:
+    def settings(self, row: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
-        return float(self.path.fixed_hz[slot]), float(self.path.mixer.gain[slot])
+        return float(self.path.fixed_hz[row]), float(self.path.mixer.gain[row])
 
-    def received(self, slot: int) -> FloatArray:
+    def received(self, row: int) -> FloatArray:
         """Return the received band of a row's last hop."""
-        return self.path.received[slot]
+        return self.path.received[row]
 
-    def clear(self, slot: int) -> None:
+    def clear(self, row: int) -> None:
         """Make a row that of a new stream with the settings it has."""
-        self.path.clear(slot)
-        self.model.write_row(self.state, slot)
+        self.path.clear(row)
+        self.model.write_row(self.state, row)
 
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""

@@ -1,4 +1,4 @@
-"""A lane whose whole path runs on a device: one copy in, one recorded tick, one copy out."""
+"""A batch whose whole path runs on a device: one copy in, one recorded tick, one copy out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from ..dsp.windows import FloatArray
 
 
-class DeviceLane:
+class DeviceBatch:
     """The rows of one pair of rates on a CUDA device, or on the CPU in torch for the sake of its tests.
 
-    What the pool writes (`blocks`, `active`) and reads (`out`) is pinned host memory. Lanes of several shards run on
+    What the pool writes (`blocks`, `active`) and reads (`out`) is pinned host memory. Batches of several shards run on
     streams of their own, so that one's copies overlap with another's computing. Used by one thread.
     """
 
@@ -25,7 +25,7 @@ class DeviceLane:
         spec, self.model = model.spec, model
         self.name = model.name
         self.failures: list[Exception] = []
-        self._to_clear: dict[int, float] = {}  # slot: gain at that time
+        self._to_clear: dict[int, float] = {}  # row: gain at that time
         self._received: dict[int, Tensor] = {}  # by how many rows ran: where each recorded tick leaves it
         self._ran = 0
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
@@ -61,22 +61,22 @@ class DeviceLane:
         envelope = self.model.advance(self._state, spectrum, told, active, self._all_rows)
         self._out[:rows].copy_(self._path.leave(envelope, told, received, column, gain), non_blocking=True)
 
-    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+    def set(self, row: int, cutoff_hz: float, gain: float) -> None:
         """Set a row's cutoff in Hz, NaN to detect it, and its gain."""
-        self._fixed[slot], self._gain[slot] = cutoff_hz, gain
+        self._fixed[row], self._gain[row] = cutoff_hz, gain
 
-    def settings(self, slot: int) -> tuple[float, float]:
+    def settings(self, row: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
-        return float(self._fixed[slot]), float(self._gain[slot])
+        return float(self._fixed[row]), float(self._gain[row])
 
-    def received(self, slot: int) -> FloatArray:
+    def received(self, row: int) -> FloatArray:
         """Copy the received band of a row's last hop from the device: only for who asks, nothing in the tick."""
-        whole: FloatArray = self._received[self._ran][slot].cpu().numpy()
+        whole: FloatArray = self._received[self._ran][row].cpu().numpy()
         return whole
 
-    def clear(self, slot: int) -> None:
+    def clear(self, row: int) -> None:
         """Make a row that of a new stream with the settings it has: with the next tick, all that are due at once."""
-        self._to_clear[slot] = float(self._gain[slot])
+        self._to_clear[row] = float(self._gain[row])
 
     @torch.inference_mode()
     def _clear(self) -> None:

@@ -1,0 +1,248 @@
+"""The streams of a batch: a slot with a ring for each, and rows without gaps so that a batch stays small."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..backend.base import BoolArray
+from ..dsp.windows import FloatArray
+from ..errors import BackendFailed
+from ..io.ring import MARKS, READ, WRITTEN, IntArray, read, write
+from .batch import Batch, HostBatch
+
+ROOM_HOPS = 16  # a ring's room; a voice that is in time uses one or two, the rest is its past
+BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
+REPEATED_HOPS = 7  # of the past: what the analysis window and the filters reach back, and the hop that overlaps
+
+
+def buckets(most: int) -> list[int]:
+    """Return the batch sizes that are run: powers of two and, from 16 on, the ones half way; the last is `most`."""
+    sizes, size = [], 1
+    while size < most:
+        sizes.append(size)
+        if size >= 16 and size * 3 // 2 < most:
+            sizes.append(size * 3 // 2)
+        size *= 2
+    return [*sizes, most]
+
+
+@njit(nogil=True, cache=True)
+def _gather(
+    samples: FloatArray,
+    marks: IntArray,
+    slot_at: IntArray,
+    taken: int,
+    rows: int,
+    blocks: FloatArray,
+    active: BoolArray,
+) -> int:
+    """Read a hop of every taken row that has one; says which did in `active`, and returns how many."""
+    hops = 0
+    for row in range(rows):
+        active[row] = False
+        if row < taken:
+            slot = slot_at[row]
+            if marks[slot, WRITTEN] - marks[slot, READ] >= blocks.shape[1]:
+                read(samples[slot], marks[slot], blocks[row])
+                active[row] = True
+                hops += 1
+    return hops
+
+
+@njit(nogil=True, cache=True)
+def _rewind(
+    samples: FloatArray,
+    marks: IntArray,
+    slot_at: IntArray,
+    unheard: BoolArray,
+    hops_ago: int,
+    blocks: FloatArray,
+    active: BoolArray,
+) -> None:
+    """Copy the hop that every row heard so long ago, where its ring still has it; `unheard` ones have read one more."""
+    hop, room = blocks.shape[1], samples.shape[1]
+    active[:] = False
+    for row in range(len(slot_at)):
+        slot = slot_at[row]
+        start = marks[slot, READ] - (hops_ago + unheard[row]) * hop
+        if start >= 0 and marks[slot, WRITTEN] - start <= room:
+            for i in range(hop):
+                blocks[row, i] = samples[slot, (start + i) % room]
+            active[row] = True
+
+
+@njit(nogil=True, cache=True)
+def _deposit(
+    samples: FloatArray,
+    marks: IntArray,
+    batch: int,
+    places: IntArray,
+    handles: IntArray,
+    hops: FloatArray,
+) -> int:
+    """Write the hops (n, hop) of those of n streams that are in this batch to their rings; returns what fitted."""
+    fitted = 0
+    for i in range(len(handles)):
+        if places[handles[i], BATCH] == batch:
+            slot = places[handles[i], SLOT]
+            fitted += write(samples[slot], marks[slot], hops[i])
+    return fitted
+
+
+@njit(nogil=True, cache=True)
+def _collect(
+    batch_out: FloatArray,
+    active: BoolArray,
+    row_of: IntArray,
+    batch: int,
+    places: IntArray,
+    handles: IntArray,
+    out: FloatArray,
+    moved: BoolArray,
+) -> None:
+    """Copy the hops, to `out` (n, hop_out), of those of n streams that are in this batch and moved."""
+    for i in range(len(handles)):
+        if places[handles[i], BATCH] == batch:
+            row = row_of[places[handles[i], SLOT]]
+            moved[i] = active[row]
+            if moved[i]:
+                out[i] = batch_out[row]
+
+
+class Slots:
+    """The streams of one batch. A slot is a stream's for as long as it stays; its row in the arrays may change.
+
+    `write` may be called by one other thread a slot; everything else by the ticking thread.
+    """
+
+    def __init__(self, batch: Batch, rows: int, spare: Callable[[], HostBatch] | None = None) -> None:
+        self.batch, self.spare = batch, spare
+        self.hop, self.hop_out = batch.blocks.shape[1], batch.out.shape[1]
+        self.buckets = buckets(rows)
+        self.hops = 0  # that the last tick moved
+        self._samples = np.zeros((rows, ROOM_HOPS * self.hop), np.float32)
+        self._marks = np.zeros((rows, MARKS), np.int64)
+        self._slot_at: NDArray[np.int64] = np.zeros(rows, np.int64)
+        self._row_of: NDArray[np.int64] = np.zeros(rows, np.int64)
+        self._free = list(range(rows - 1, -1, -1))
+        self._taken = 0
+        for rows_run in self.buckets:  # with nobody active: compiles, binds and captures, and moves nothing
+            batch.tick(rows_run)
+
+    def __len__(self) -> int:
+        return self._taken
+
+    def take(self, cutoff_hz: float, gain: float) -> int:
+        """Take a slot for a new stream and return it; there has to be one."""
+        slot, row = self._free.pop(), self._taken
+        self._taken += 1
+        self._slot_at[row], self._row_of[slot] = slot, row
+        self._marks[slot] = 0
+        self.batch.active[row] = False
+        self.batch.set(row, cutoff_hz, gain)
+        self.batch.clear(row)
+        return slot
+
+    def leave(self, slot: int) -> None:
+        """Free a slot; the last row takes its place in the batch."""
+        row, last = int(self._row_of[slot]), self._taken - 1
+        if row != last:
+            self._move(last, row)
+            moved = self._slot_at[last]
+            self._slot_at[row], self._row_of[moved] = moved, row
+        self._taken = last
+        self._free.append(slot)
+
+    def _move(self, source: int, target: int) -> None:
+        """Copy a row over another, with what the last tick gave it."""
+        failed = self.batch
+        try:
+            failed.move(source, target)
+        except Exception as error:  # as in a tick, but every row has heard what it read
+            self._fall_back(error, np.zeros_like(failed.active))
+            self.batch.active[:], self.batch.out[:] = failed.active, failed.out
+            self.batch.move(source, target)
+        self.batch.active[target] = self.batch.active[source]
+        self.batch.out[target] = self.batch.out[source]
+
+    def reset(self, slot: int) -> None:
+        """Forget what a voice said, heard or waiting."""
+        self._marks[slot] = 0
+        self.batch.clear(int(self._row_of[slot]))
+
+    def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
+        """Set a voice's cutoff in Hz, NaN to detect it, and its linear gain."""
+        self.batch.set(int(self._row_of[slot]), cutoff_hz, gain)
+
+    def write(self, slot: int, block: FloatArray) -> int:
+        """Append as much of a block as a voice's ring has room for; returns how much."""
+        return write(self._samples[slot], self._marks[slot], block)
+
+    def deposit(self, batch: int, places: IntArray, handles: IntArray, hops: FloatArray) -> int:
+        """Append hops (n, hop) to the rings of those streams (n,) that are here; returns how many samples fitted.
+
+        `places` (handles, 2) has the number of a handle's batch, of which this one is `batch`, and its slot there.
+        """
+        return _deposit(self._samples, self._marks, batch, places, handles, hops)
+
+    def collect(self, batch: int, places: IntArray, handles: IntArray, out: FloatArray, moved: BoolArray) -> None:
+        """Copy the last hops of those streams (n,) that are here and moved to `out` (n, hop_out), and mark them."""
+        _collect(self.batch.out, self.batch.active, self._row_of, batch, places, handles, out, moved)
+
+    def tick(self) -> None:
+        """Move every voice that has a hop by one hop."""
+        self.hops = 0
+        if self._taken:
+            rows = self.buckets[bisect_left(self.buckets, self._taken)]
+            self.hops = _gather(
+                self._samples, self._marks, self._slot_at, self._taken, rows, self.batch.blocks, self.batch.active
+            )
+        if self.hops:
+            try:
+                self.batch.tick(rows)
+            except BackendFailed:
+                raise  # a batch on the host has tried its own spare
+            except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
+                failed = self.batch
+                self._fall_back(error, failed.active)
+                self.batch.blocks[:rows], self.batch.active[:rows] = failed.blocks[:rows], failed.active[:rows]
+                self.batch.tick(rows)
+
+    def _fall_back(self, error: Exception, unheard: BoolArray) -> None:
+        """Go on with another batch when this one's device is gone, and with it all that rows remembered.
+
+        What the rings still hold of the past is said to the new batch first, enough for the received band to go on
+        without a seam; the generated band fades in. Raises `BackendFailed` where there is no other batch.
+        """
+        if self.spare is None:
+            raise BackendFailed(
+                f"{self.batch.name} failed and there is no other backend to go on with: {error}"
+            ) from error
+        batch, failed = self.spare(), self.batch
+        self.batch, self.spare = batch, None
+        batch.failures += [*failed.failures, error]
+        for row in range(self._taken):
+            batch.set(row, *failed.settings(row))
+            batch.clear(row)
+        for hops_ago in range(REPEATED_HOPS, 0, -1):
+            slots, active = self._slot_at[: self._taken], batch.active[: self._taken]
+            _rewind(self._samples, self._marks, slots, unheard, hops_ago, batch.blocks, active)
+            batch.tick(self._taken)
+        batch.fade_in()
+
+    def moved(self, slot: int) -> bool:
+        """Whether the last tick moved this voice."""
+        return bool(self.batch.active[self._row_of[slot]])
+
+    def hop_of(self, slot: int) -> FloatArray:
+        """Return the hop that the last tick gave this voice."""
+        return self.batch.out[self._row_of[slot]]
+
+    def plain_hop_of(self, slot: int) -> FloatArray:
+        """Return that hop without the generated band."""
+        return np.clip(self.batch.received(int(self._row_of[slot])), -1, 1)

@@ -41,7 +41,7 @@ def widen(net: BandNet, lower: BandNet) -> None:
     for own, other in ((net.leave.weight, lower.leave.weight), (net.leave.bias, lower.leave.bias)):
         own[:shared] = other
         own[shared:] = other[-1]
-    net.leave.bias += 2 * math.log(mine.rate / theirs.rate)
+    net.leave.bias.add_(2 * math.log(mine.rate / theirs.rate))
 
 
 def _by_written_bin(powers: Tensor, bins: int) -> Tensor:

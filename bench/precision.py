@@ -50,7 +50,7 @@ def main() -> None:
     chosen = options.parse_args()
     weights = Weights.find(chosen.model)
     rate, factor = weights.spec.rate, chosen.factor
-    files = recordings(chosen.speech, chosen.split, rate, chosen.limit)
+    files = list(recordings(chosen.speech, chosen.split, rate, chosen.limit))
     truths = [read_truth(path, rate)[: round(chosen.seconds * rate)] for path in files]
     rows, exact = [], 0.0
     for what, model in opened(weights, chosen.device, chosen.native):

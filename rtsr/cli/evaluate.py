@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..eval.evaluate import Line, Row
     from ..eval.systems import Voice
 
-WIDTH = 150  # of the table where nothing says how wide a screen is
+WIDTH = 220  # of the table where nothing says how wide a screen is
 
 
 @app.command()
@@ -36,6 +36,9 @@ def evaluate(
     detect: Annotated[bool, typer.Option("--detect", help="Let the stream detect the cutoff, do not tell it.")] = False,
     perceptual: Annotated[bool, typer.Option(help="PESQ-WB and STOI too.")] = True,
     visqol: Annotated[bool, typer.Option("--visqol", help="ViSQOL too: pip install 'rtsr[visqol]'.")] = False,
+    mos: Annotated[
+        bool, typer.Option("--mos", help="DistillMOS and DNSMOS too, and the share restored: pip install 'rtsr[mos]'.")
+    ] = False,
     harm: Annotated[
         bool, typer.Option("--harm", help="Only check what has to pass as it is: tones, music, wideband.")
     ] = False,
@@ -55,7 +58,7 @@ def evaluate(
 
     Examples:
 
-        rtsr evaluate ../shared/speech --split valid
+        rtsr evaluate ../shared/speech --split valid --mos
 
         rtsr evaluate my-recordings/ --cutoffs 4000,3400 --detect --json out/scores.json
 
@@ -66,11 +69,12 @@ def evaluate(
     """
     from ..eval import evaluate as evaluation
     from ..eval.opening import open_systems
-    from ..speech.scores import PERCEPTUAL, VISQOL
+    from ..speech.scores import MOS, PERCEPTUAL, VISQOL
 
     systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
     rate = voice.model.spec.rate
-    files = evaluation.recordings(speech, split, rate, limit, corpus)
+    corpora = evaluation.recordings(speech, split, rate, limit, corpus)
+    files = list(corpora)
     if harm:
         _check_harm(voice, files)
         return
@@ -78,6 +82,7 @@ def evaluate(
     for folder in (json and json.parent, report):
         if folder is not None:
             make_folder(folder)
+    asked_for = {PERCEPTUAL: perceptual, VISQOL: visqol, MOS: mos}
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("", total=len(files) * len(lines))
@@ -87,7 +92,8 @@ def evaluate(
                 systems,
                 lines,
                 rate,
-                options=[name for name, asked in ((PERCEPTUAL, perceptual), (VISQOL, visqol)) if asked],
+                options=[name for name, asked in asked_for.items() if asked],
+                corpora=corpora,
                 progress=lambda: progress.advance(task),
             )
         )
@@ -132,7 +138,7 @@ def _table(rows: list[Row], title: str) -> Table:
     headings, cells = table(rows)
     shown = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for number, heading in enumerate(headings):
-        justify: JustifyMethod = "left" if heading in ("line", "system") else "right"
+        justify: JustifyMethod = "left" if heading in ("line", "corpus", "system") else "right"
         shown.add_column(heading, justify=justify, no_wrap=number >= len(NAMES) - 1)
     for row in cells:
         shown.add_row(*row)

@@ -58,7 +58,7 @@ def listen(
 
     systems, voice = open_systems(models or ["voice-16k"], backend, told=True)
     rate = voice.model.spec.rate
-    files = recordings(speech, split, rate, limit)
+    files = list(recordings(speech, split, rate, limit))
     lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
     make_folder(out)
     examples = [example(path, line, systems, rate) for line in lines for path in files]

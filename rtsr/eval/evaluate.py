@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -48,11 +48,12 @@ class Row:
     condition: str
     facts: Facts
     real_time_factor: float  # seconds of a processor for a second of audio, whatever else it had to do
+    corpus: str = ""  # whose recordings a mean is over, or whose the file is; all of them where it is empty
 
     @property
-    def line(self) -> tuple[str, float]:
+    def line(self) -> tuple[str, float, str]:
         """What all systems that are compared with it have in common."""
-        return self.condition, self.cutoff_hz
+        return self.condition, self.cutoff_hz, self.corpus
 
 
 def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool) -> dict[str, FloatArray]:
@@ -70,22 +71,23 @@ def restored(heard: Heard, systems: Sequence[System], rate: int) -> Iterator[tup
             yield system, wide[: len(heard.truth)], time.process_time() - began
 
 
-def recordings(where: Path, split: str | None, rate: int, limit: int | None, corpus: str = "") -> list[Path]:
-    """Return a folder's audio files, or a manifest's files of one split that were made at `rate`.
+def recordings(where: Path, split: str | None, rate: int, limit: int | None, corpus: str = "") -> dict[Path, str]:
+    """Return a folder's audio files, or a manifest's files of one split that were made at `rate`, each with its corpus.
 
-    Of the manifest's, only those of corpora whose names begin with `corpus`.
+    Of the manifest's, only those of corpora whose names begin with `corpus`; a folder's have none.
     """
     if not where.is_dir():
         raise InvalidSetting(f"expected a folder of recordings, got {where}")
     if split is None:
-        files = find_audio(where)
+        files = dict.fromkeys(find_audio(where), "")
     else:
         listed = [r for r in read_manifest(where) if r.split == split and r.rate == rate]
-        files = sorted(r.path for r in listed if r.corpus.startswith(corpus))
+        files = dict(sorted((r.path, r.corpus) for r in listed if r.corpus.startswith(corpus)))
         if not files:
             of = f" of a corpus {corpus!r}" if corpus else ""
             raise InvalidSetting(f"{where}/manifest.csv lists no {rate} Hz recording{of} in split {split!r}")
-    return files if limit is None else files[:: max(1, len(files) // limit)][:limit]
+    kept = list(files.items())
+    return files if limit is None else dict(kept[:: max(1, len(kept) // limit)][:limit])
 
 
 def read_truth(path: Path, rate: int) -> FloatArray:
@@ -109,13 +111,15 @@ def evaluate(
     rate: int,
     *,
     options: Collection[str] = (PERCEPTUAL,),
+    corpora: Mapping[Path, str] | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Row]:
     """Yield each system's row for each line and file, then the line's means; `progress` hears of each file and line.
 
     `options` name the metrics that are taken beside those that always are. Where one of them does not need the truth,
-    the truth has a row too.
+    the truth has a row too. Where `corpora` says that the files are of several, each has its means as well.
     """
+    corpora = corpora or {}
     for line in lines:
         rows: list[Row] = []
         costs: dict[str, Facts] = {}
@@ -125,23 +129,27 @@ def evaluate(
                 if system.name not in costs:
                     costs[system.name] = system.facts(heard, rate)
                 scores = score(heard.truth, wide, rate, heard.cutoff_hz, options)
-                told = (system.name, heard.cutoff_hz, path.name, scores, line.condition, costs[system.name])
-                rows.append(Row(*told, seconds * rate / len(wide)))
+                known = (system.name, heard.cutoff_hz, path.name, scores, line.condition, costs[system.name])
+                rows.append(Row(*known, seconds * rate / len(wide), corpora.get(path, "")))
             own = score_truth(heard.truth, rate, options)
             if own is not None:
-                rows.append(Row(TRUTH, heard.cutoff_hz, path.name, own, line.condition, Facts(), 0.0))
+                known = (TRUTH, heard.cutoff_hz, path.name, own, line.condition, Facts())
+                rows.append(Row(*known, 0.0, corpora.get(path, "")))
             progress()
         yield from rows
         yield from means(rows)
+        present = sorted({row.corpus for row in rows})
+        for corpus in present if len(present) > 1 else ():
+            yield from means([row for row in rows if row.corpus == corpus], corpus)
 
 
-def means(rows: list[Row]) -> Iterator[Row]:
-    """Yield the mean of each system's rows."""
+def means(rows: list[Row], corpus: str = "") -> Iterator[Row]:
+    """Yield the mean of each system's rows, which are of one corpus where it is named."""
     for system in dict.fromkeys(r.system for r in rows):
         its = [r for r in rows if r.system == system]
         pace = sum(r.real_time_factor for r in its) / len(its)
         scores = mean_scores([r.scores for r in its])
-        yield Row(system, its[0].cutoff_hz, None, scores, its[0].condition, its[0].facts, pace)
+        yield Row(system, its[0].cutoff_hz, None, scores, its[0].condition, its[0].facts, pace, corpus)
 
 
 def write_json(rows: list[Row], path: Path, about: dict[str, object]) -> None:

@@ -56,7 +56,8 @@ def bars(metric: Metric, means: Sequence[Row], ours: Sequence[str]) -> str:
             for r, v in present
             if r.line == line
         )
-        parts.append(f'<h4>{escape(line[0])}, {line[1]:.0f} Hz</h4><div class="bars">{drawn}</div>')
+        named = ", ".join((line[0], f"{line[1]:.0f} Hz", *([line[2]] if line[2] else [])))
+        parts.append(f'<h4>{escape(named)}</h4><div class="bars">{drawn}</div>')
     return "\n".join(parts)
 
 

@@ -13,13 +13,13 @@ COSTS: dict[str, Callable[[Row], str]] = {
     "ahead ms": lambda r: f"{r.facts.look_ahead_ms:.1f}",
     "of real time": lambda r: f"{r.real_time_factor:.3f}",
 }
-NAMES = ("line", "cutoff", "system")
+NAMES = ("line", "cutoff", "corpus", "system")
 
 
 def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return the headings, `NAMES` first, and the cells of every mean among the rows."""
     means = [r for r in rows if r.file is None]
-    lines: dict[tuple[str, float], dict[str, Scores]] = {}
+    lines: dict[tuple[str, float, str], dict[str, Scores]] = {}
     for row in means:
         lines.setdefault(row.line, {})[row.system] = row.scores
     columns = figures(row.scores for row in means)
@@ -27,6 +27,7 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         [
             row.condition,
             f"{row.cutoff_hz:.0f}",
+            row.corpus or "all",
             row.system,
             *(shown(column.of(row.scores, lines[row.line])) for column in columns),
             *(cost(row) for cost in COSTS.values()),

@@ -17,6 +17,7 @@ from ..errors import InvalidAudio, InvalidSetting
 FFT_SIZE = 2048
 FFT_HOP = 512
 POWER_FLOOR = 1e-8
+FRAME_S, BAND_HZ, ACTIVE_DB = 0.032, 500.0, 40.0  # of levels above the cutoff
 
 
 def lsd(truth: ArrayLike, estimate: ArrayLike, rate: float = 16000, band: tuple[float, float] | None = None) -> float:
@@ -43,6 +44,34 @@ def snr(truth: ArrayLike, estimate: ArrayLike) -> float:
     return _ratio_db(_energy(true), _energy(guess - true))
 
 
+def level_bias(truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float) -> float | None:
+    """Return by how many dB the band above the cutoff is too loud (positive) where the true one is loudest.
+
+    Mean over the loudest quarter of active frames of the difference of levels; frames of 32 ms, active within 40 dB of
+    the loudest. None where the truth has nothing above the cutoff.
+    """
+    true, guess = (10 * np.log10(bands.sum(1) + POWER_FLOOR) for bands in _bands(truth, estimate, rate, cutoff_hz))
+    active = np.sort(true[true > true.max() - ACTIVE_DB])
+    if true.max() <= 10 * math.log10(2 * POWER_FLOOR):
+        return None
+    loud = true >= active[-max(1, len(active) // 4)]
+    return float((guess - true)[loud].mean())
+
+
+def envelope_error(truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float) -> float | None:
+    """Return the root mean square difference in dB of levels in bands of 500 Hz above the cutoff, over active frames.
+
+    Levels 60 dB under the loudest count as equally quiet. None where the truth has nothing above the cutoff.
+    """
+    true, guess = _bands(truth, estimate, rate, cutoff_hz)
+    if true.max() <= POWER_FLOOR:
+        return None
+    floor = true.max() * 1e-6
+    active = true.sum(1) > true.sum(1).max() * 10 ** (-ACTIVE_DB / 10)
+    difference = 10 * np.log10((guess[active] + floor) / (true[active] + floor))
+    return float(np.sqrt(np.mean(difference**2)))
+
+
 def si_sdr(truth: ArrayLike, estimate: ArrayLike) -> float:
     """Return the signal-to-distortion ratio in dB that no gain on the estimate can change.
 
@@ -67,6 +96,22 @@ def pair(truth: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.float64], ND
     if not (np.isfinite(true).all() and np.isfinite(guess).all()):
         raise InvalidAudio("expected finite samples to measure, got NaN or infinity")
     return true, guess
+
+
+def _bands(
+    truth: ArrayLike, estimate: ArrayLike, rate: int, cutoff_hz: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both signals' power in bands of 500 Hz above the cutoff, (frames, bands); frames of 32 ms, Hann."""
+    size = int(FRAME_S * rate)
+    edges = np.arange(cutoff_hz, max(rate / 2, cutoff_hz + 1), BAND_HZ)
+    place = np.searchsorted(edges, np.fft.rfftfreq(size, 1 / rate), side="right") - 1
+    found = []
+    for signal in pair(truth, estimate):
+        padded = np.pad(signal, size // 2)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 4] * np.hanning(size)
+        power = np.abs(np.fft.rfft(frames, axis=1)) ** 2
+        found.append(np.stack([power[:, place == b].sum(1) for b in range(len(edges))], axis=1))
+    return found[0], found[1]
 
 
 def _log_power(signal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from ..errors import InvalidSetting
-from .metrics import lsd, si_sdr, snr
+from .metrics import envelope_error, level_bias, lsd, si_sdr, snr
+from .mos import MOS_RATE, distillmos, dnsmos
 from .perceptual import PESQ_WB_RATE, VISQOL_MODES, pesq_wb, stoi, visqol
 
 Scores = dict[str, float | None]  # by a metric's name, in the order of METRICS; None where it was not taken
 
-PERCEPTUAL, VISQOL = "perceptual", "visqol"  # options of `score`
+PERCEPTUAL, VISQOL, MOS = "perceptual", "visqol", "mos"  # options of `score`
+ARROWS = {"lower": "↓", "higher": "↑", "near 0": "→0"}
 SINC, TRUTH = "sinc", "truth"  # the systems between which a share is restored: the received band, and all of it
 
 
@@ -38,21 +40,29 @@ class Metric:
 
     name: str  # in rows of JSON
     heading: str
-    better: str  # lower or higher
+    better: str  # lower, higher or near 0
     of: Callable[[Judged], float | None]
     option: str | None = None  # taken only where this is asked for
     rates: Collection[int] = ()  # that it is defined at; any where there are none
     needs_truth: bool = True
     in_bars: bool = False  # drawn line by line in a report
+    share: bool = False  # tables have the restored share as well
 
     @property
     def directed(self) -> str:
         """The heading with an arrow to the better side."""
-        return f"{self.heading} {'↓' if self.better == 'lower' else '↑'}"
+        return f"{self.heading} {ARROWS[self.better]}"
 
     def taken(self, rate: int, options: Collection[str]) -> bool:
         """Whether it is defined at this rate and asked for."""
         return (not self.rates or rate in self.rates) and (self.option is None or self.option in options)
+
+
+def _opinion(name: str, heading: str, of: Callable[[Judged], float | None], share: bool = False) -> Metric:
+    """Return the row of a predictor of human opinion."""
+    return Metric(
+        name, heading, "higher", of, option=MOS, rates=(MOS_RATE,), needs_truth=False, share=share, in_bars=share
+    )
 
 
 METRICS = (
@@ -82,6 +92,12 @@ METRICS = (
         rates=VISQOL_MODES,
         in_bars=True,
     ),
+    Metric("level_bias_db", "level dB", "near 0", lambda j: level_bias(j.truth, j.estimate, j.rate, j.cutoff_hz)),
+    Metric("envelope_db", "envelope dB", "lower", lambda j: envelope_error(j.truth, j.estimate, j.rate, j.cutoff_hz)),
+    _opinion("distillmos", "DistillMOS", lambda j: distillmos(j.estimate), share=True),
+    _opinion("p808", "DNSMOS", lambda j: dnsmos(j.estimate, "p808"), share=True),
+    _opinion("sig", "SIG", lambda j: dnsmos(j.estimate, "sig")),
+    _opinion("ovrl", "OVRL", lambda j: dnsmos(j.estimate, "ovrl")),
 )
 
 
@@ -138,7 +154,7 @@ def figures(scores: Iterable[Scores]) -> list[Figure]:
     """Return the columns for these means: each metric that any of them has, and the share where the truth has it."""
     known = list(scores)
     present = [m for m in METRICS if any(each.get(m.name) is not None for each in known)]
-    return [Figure(m, share) for m in present for share in ((False,) if m.needs_truth else (False, True))]
+    return [Figure(m, share) for m in present for share in ((False, True) if m.share else (False,))]
 
 
 def restored_share(name: str, own: Scores, line: Mapping[str, Scores]) -> float | None:

@@ -64,21 +64,21 @@ the loss knows nothing of the band that those do not have.
 
 def _score_table(rows: list[dict[str, Any]]) -> str:
     """Return the means as a table of Markdown."""
-    lines: dict[tuple[str, str, float], dict[str, Scores]] = {}
+    lines: dict[tuple[str, str, str, float], dict[str, Scores]] = {}
     for row in rows:
         lines.setdefault(_line(row), {})[row["system"]] = row["scores"]
     columns = figures(row["scores"] for row in rows)
-    cells = [["split", "line", "cutoff", "system", *(column.heading for column in columns)]]
+    cells = [["split", "corpus", "line", "cutoff", "system", *(column.heading for column in columns)]]
     cells.append(["---"] * len(cells[0]))
     for row in rows:
-        split, condition, cutoff_hz = _line(row)
+        split, corpus, condition, cutoff_hz = _line(row)
         found = (shown(column.of(row["scores"], lines[_line(row)])) for column in columns)
-        cells.append([split, condition, f"{cutoff_hz:.0f}", row["system"], *found])
+        cells.append([split, corpus or "all", condition, f"{cutoff_hz:.0f}", row["system"], *found])
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _line(row: dict[str, Any]) -> tuple[str, str, float]:
-    return str(row["split"]), row.get("condition", "clean"), row["cutoff_hz"]
+def _line(row: dict[str, Any]) -> tuple[str, str, str, float]:
+    return str(row["split"]), row.get("corpus", ""), row.get("condition", "clean"), row["cutoff_hz"]
 
 
 def card_text(name: str, manifest: dict[str, Any]) -> str:

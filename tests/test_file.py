@@ -289,6 +289,11 @@ def test_a_name_as_long_as_names_may_be(source, tmp_path, null):
     assert target.exists()
 
 
+def test_a_name_that_is_too_long_is_refused(source, tmp_path, null):
+    with pytest.raises(InvalidAudio, match="cannot be written"):
+        enhance_file(source, tmp_path / ("a" * 300 + ".wav"), null, SETTINGS)
+
+
 def test_what_is_no_file_is_not_replaced(source, tmp_path, null):
     target = tmp_path / "out.wav"
     os.mkfifo(target)

@@ -80,7 +80,9 @@ def open_to_write(
 
 def _refuse_existing(path: Path, force: bool) -> None:
     """Raise `OutputExists` for what is there, a link that leads nowhere too; `InvalidAudio` for what is no file."""
-    if path.exists() and not path.is_file():
+    with _say_why(path):  # a name may be too long to ask for
+        is_special = path.exists() and not path.is_file()
+    if is_special:
         raise InvalidAudio(f"{path}: cannot be written (it exists and is no file)")
     if os.path.lexists(path) and not force:
         raise OutputExists(f"{path} exists: choose another name or pass --force")

@@ -30,6 +30,11 @@ def rate_of_output(model: Backend, settings: Settings) -> int:
     return model.spec.rate if settings.rate_out is None else settings.rate_out
 
 
+def length_of_output(samples: int, rate: int, rate_out: int) -> int:
+    """Return how many samples at `rate_out` last as long as so many at `rate`."""
+    return round(samples * rate_out / rate)
+
+
 class Aligned:
     """Streams for the channels of one recording, with the latency taken off: sample i out is sample i in."""
 
@@ -53,7 +58,7 @@ class Aligned:
 
     def finish(self) -> FloatArray:
         """Return the rest, so that everything given is as long as everything taken."""
-        due = round(self.taken * self.rate_out / self.rate) - self.given
+        due = length_of_output(self.taken, self.rate, self.rate_out) - self.given
         more = np.zeros(2 * -(-self.rate // self.rate_out), np.float32)  # where the duration is rounded up
         rest = [np.concatenate([s.process(more), s.flush()]) for s in self.streams]
         out = np.stack(rest, axis=1)[self.to_drop :]
@@ -115,7 +120,8 @@ def enhance_file(
 
     with open_to_read(source) as opened:
         rate_out = rate_of_output(model, settings)
-        with open_to_write(target, rate_out, opened.channels, opened.subtype, force=force) as written:
+        frames = length_of_output(opened.frames, opened.samplerate, rate_out)
+        with open_to_write(target, rate_out, opened.channels, opened.subtype, frames, force=force) as written:
             done = 0
             for out in enhance_blocks(read_blocks(opened, BLOCK), model, opened.samplerate, opened.channels, settings):
                 written.write(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,20 @@ def test_a_folder_goes_on_after_a_bad_file_and_says_so(run, tmp_path):
     assert "b.wav" in err
     assert "1 of 3" in err
     assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) == ["a.wav", "monday/c.flac"]
+
+
+def test_a_folder_goes_on_whatever_its_files_are_called(run, tmp_path):
+    names = [b"caf\xe9.wav", b"\xff.wav", b"[red].wav", b"a\x1b[2Jb.wav", b"plain.wav"]
+    (tmp_path / "calls").mkdir()
+    for name in names:
+        soundfile.write(tmp_path / "call.wav", tone(), RATE)
+        (tmp_path / "call.wav").rename(tmp_path / "calls" / os.fsdecode(name))
+    (tmp_path / "calls" / os.fsdecode(b"\xfe\x1b.wav")).write_text("broken")
+    code, _, err = run("enhance", tmp_path / "calls", tmp_path / "wide", "--backend", "null")
+    assert code == 1
+    assert "1 of 6 files failed" in err
+    assert "\\udcfe\\x1b.wav" in err
+    assert sorted(os.listdir(os.fsencode(tmp_path / "wide"))) == sorted(names)
 
 
 def test_a_folder_without_audio(run, tmp_path):

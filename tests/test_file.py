@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +60,24 @@ def test_every_format_that_is_read_can_be_written(source, tmp_path, null, suffix
 
 @pytest.mark.parametrize(
     ("subtype", "kept"),
-    [("PCM_16", "PCM_16"), ("PCM_24", "PCM_24"), ("PCM_32", "PCM_32"), ("FLOAT", "FLOAT"), ("ULAW", "PCM_16")],
+    [
+        ("PCM_16", "PCM_16"),
+        ("PCM_24", "PCM_24"),
+        ("PCM_32", "PCM_32"),
+        ("FLOAT", "FLOAT"),
+        ("ULAW", "PCM_16"),
+    ],
 )
 def test_the_sample_width_is_kept_and_a_lossy_one_is_not(tmp_path, null, subtype, kept):
     source = write(tmp_path / "in.wav", voice_like(0.2, 8000), subtype=subtype)
     enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
     assert soundfile.info(tmp_path / "out.wav").subtype == kept
+
+
+def test_a_lossy_recording_does_not_become_a_lossy_wav(tmp_path, null):
+    source = write(tmp_path / "in.mp3", voice_like(0.5, 8000))
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_16"
 
 
 def test_24_bit_is_read_to_the_last_bit(tmp_path, null):
@@ -154,6 +168,67 @@ def test_an_ogg_that_ends_too_early_gives_what_is_there(tmp_path, null):
     assert 16000 < soundfile.info(tmp_path / "out.wav").frames < 5 * 16000
 
 
+GIB = 2**30
+
+
+@pytest.mark.parametrize(("frames", "kind"), [(GIB, "WAV"), (2 * GIB - 2**15, "WAV"), (2 * GIB, "RF64")])
+def test_wav_beyond_4_gib_is_rf64(tmp_path, frames, kind):
+    target = tmp_path / "out.wav"
+    with open_to_write(target, 16000, 1, "PCM_16", frames, force=False) as written:
+        written.write(noise(100, 1))  # the rest is only promised: its writing would take minutes
+    info = soundfile.info(target)
+    assert (info.format, info.subtype, info.frames) == (kind, "PCM_16", 100)
+
+
+def test_a_recording_whose_enhancement_is_longer_than_4_gib_is_written_as_rf64(tmp_path, null, monkeypatch):
+    source = write(tmp_path / "in.wav", noise(8000, 1), subtype="PCM_16")
+    monkeypatch.setattr("rtsr.io.file.MOST_BYTES", 2 * 16000 - 1)
+    enhance_file(source, tmp_path / "out.wav", null, SETTINGS)
+    assert (soundfile.info(tmp_path / "out.wav").format, soundfile.info(tmp_path / "out.wav").frames) == ("RF64", 16000)
+
+
+def test_aiff_beyond_4_gib_is_refused_before_the_work(tmp_path):
+    refused = pytest.raises(InvalidAudio, match=r"out\.aiff: AIFF holds at most 4 GiB")
+    with refused, open_to_write(tmp_path / "out.aiff", 16000, 2, "FLOAT", GIB, force=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def sparse(path: Path, kind: bytes, length: int, told: int) -> Path:
+    """A WAV file with so many bytes of silence, none of which lies on the disk, and a header that tells of others."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16)
+    long = struct.pack("<4sIQQQI", b"ds64", 28, length + 72, length, length // 2, 0) if kind == b"RF64" else b""
+    head = struct.pack("<4sI4s", kind, told, b"WAVE") + long + form + struct.pack("<4sI", b"data", told)
+    path.write_bytes(head)
+    os.truncate(path, len(head) + length)
+    return path
+
+
+def test_rf64_is_read_to_its_end(tmp_path):
+    with open_to_read(sparse(tmp_path / "in.wav", b"RF64", 6 * GIB, 2**32 - 1)) as opened:
+        assert opened.frames == 3 * GIB
+
+
+@pytest.mark.parametrize("told", [2**32 - 1, 6 * GIB % 2**32])
+def test_a_riff_beyond_4_gib_that_cannot_tell_its_length_is_refused(tmp_path, told):
+    with (
+        pytest.raises(InvalidAudio, match=r"in\.wav: expected RF64"),
+        open_to_read(sparse(tmp_path / "in.wav", b"RIFF", 6 * GIB, told)),
+    ):
+        pass
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path, null):
+    used = []
+    for seconds in (2, 20, 200):
+        source = sparse(tmp_path / f"{seconds}.wav", b"RIFF", 2 * 8000 * seconds, 2 * 8000 * seconds)
+        tracemalloc.start()
+        enhance_file(source, tmp_path / "out.wav", null, SETTINGS, force=True)
+        used.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert used[2] < used[1] + 100_000  # the first one may be that of compiling
+
+
 def test_a_header_that_promises_too_much_is_no_reason_to_hang_or_invent(tmp_path, null):
     data = voice_like(0.25, 16000)
     raw = (data * 32767).astype("<i2").tobytes()
@@ -183,6 +258,58 @@ def test_an_output_that_exists_is_refused_and_left_as_it_is(source, tmp_path, nu
     assert target.read_bytes() == b"precious"
     enhance_file(source, target, null, SETTINGS, force=True)
     assert soundfile.info(target).frames == 8000
+
+
+def test_an_output_that_came_meanwhile_is_left_as_it_is(source, tmp_path, null):
+    target = tmp_path / "out.wav"
+    with pytest.raises(OutputExists):
+        enhance_file(source, target, null, SETTINGS, progress=lambda *_: target.write_bytes(b"precious"))  # type: ignore[arg-type,return-value]
+    assert target.read_bytes() == b"precious"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_link_is_never_followed(source, tmp_path, null):
+    other, target = tmp_path / "other", tmp_path / "out.wav"
+    other.write_bytes(b"precious")
+    (tmp_path / ".out.wav.part").symlink_to(other)  # where outputs were once prepared
+    target.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputExists, match="--force"):
+        enhance_file(source, target, null, SETTINGS)
+    target.unlink()
+    target.symlink_to(other)
+    enhance_file(source, target, null, SETTINGS, force=True)
+    assert other.read_bytes() == b"precious"
+    assert not target.is_symlink()
+    assert soundfile.info(target).frames == 8000
+
+
+def test_a_name_as_long_as_names_may_be(source, tmp_path, null):
+    target = tmp_path / ("a" * 251 + ".wav")
+    enhance_file(source, target, null, SETTINGS)
+    assert target.exists()
+
+
+def test_a_name_that_is_too_long_is_refused(source, tmp_path, null):
+    with pytest.raises(InvalidAudio, match="cannot be written"):
+        enhance_file(source, tmp_path / ("a" * 300 + ".wav"), null, SETTINGS)
+
+
+def test_what_is_no_file_is_not_replaced(source, tmp_path, null):
+    target = tmp_path / "out.wav"
+    os.mkfifo(target)
+    with pytest.raises(InvalidAudio, match=r"out\.wav.*is no file"):
+        enhance_file(source, target, null, SETTINGS, force=True)
+    assert target.is_fifo()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.wav", b"\xff\xfe.wav", b"[red].wav", b"a\x1b[2Jb\nc.wav"])
+def test_any_name_that_a_system_allows(source, tmp_path, null, name):
+    path, target = (tmp_path / folder / os.fsdecode(name) for folder in ("in", "out"))
+    path.parent.mkdir()
+    source.rename(path)
+    assert find_audio(path.parent) == [path]
+    enhance_file(path, target, null, SETTINGS)
+    assert target.stat().st_size > 16_000
 
 
 def test_a_file_can_replace_itself(source, null):
@@ -277,7 +404,7 @@ def test_reading_and_writing_close_what_they_open(source, tmp_path):
     with open_to_read(source) as opened:
         pass
     assert opened.closed
-    with pytest.raises(Crash), open_to_write(tmp_path / "x.wav", 8000, 1, "PCM_16", force=False) as written:
+    with pytest.raises(Crash), open_to_write(tmp_path / "x.wav", 8000, 1, "PCM_16", 0, force=False) as written:
         raise Crash
     assert written.closed
     assert not (tmp_path / "x.wav").exists()

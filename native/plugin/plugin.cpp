@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "DistrhoPlugin.hpp"
@@ -42,7 +43,7 @@ protected:
             break;
         case CUTOFF:
             describe(parameter, "Cutoff (0 detects)", "cutoff", "Hz", 0, 0, MOST_CUTOFF_HZ);
-            parameter.description = "Where the received band ends; below 1000 Hz it is detected.";
+            parameter.description = "Where the received band ends; below 1000 Hz it is detected. A model may take the nearest that it can.";
             break;
         case BYPASS: parameter.initDesignation(kParameterDesignationBypass); break;
         case MODEL:
@@ -72,7 +73,8 @@ protected:
 
     void setParameterValue(uint32_t index, float value) override {
         if (index >= DETECTED) return;
-        values_[index] = value;
+        const auto [least, most] = limits(index);
+        values_[index] = std::isnan(value) ? 0 : std::clamp(value, least, most);
         for (auto &channel : channels_) apply(*channel);
     }
 
@@ -101,6 +103,15 @@ private:
         parameter.symbol = symbol;
         parameter.unit = unit;
         parameter.ranges = ParameterRanges(normal, least, most);
+    }
+
+    /// What a value of a setting may be: hosts and saved states give others, too. 0 is always among them.
+    static std::pair<float, float> limits(uint32_t index) {
+        switch (index) {
+        case AMOUNT: return {LEAST_AMOUNT_DB, MOST_AMOUNT_DB};
+        case CUTOFF: return {0.0f, MOST_CUTOFF_HZ};
+        default: return {0.0f, 1.0f};
+        }
     }
 
     models::Which wanted() const { return values_[MODEL] > 0.5f ? models::FULLBAND : models::WIDEBAND; }
@@ -146,7 +157,8 @@ private:
     void apply(Channel &channel) const {
         channel.each([&](rtsr::Stream &stream) {
             stream.set_gain(values_[AMOUNT] <= LEAST_AMOUNT_DB ? -INFINITY : double(values_[AMOUNT]));
-            stream.set_cutoff(values_[CUTOFF] < LEAST_CUTOFF_HZ ? 0.0 : double(values_[CUTOFF]));
+            const double cutoff_hz = values_[CUTOFF] < LEAST_CUTOFF_HZ ? 0.0 : double(values_[CUTOFF]);
+            stream.set_cutoff(stream.nearest_cutoff(cutoff_hz));  // each model takes others; DETECTED tells which
             stream.set_bypass(values_[BYPASS] > 0.5f);
         });
     }

@@ -1,125 +1,13 @@
 // The CLAP plug-in in a host of our own: the same samples as the engine, after the latency that it reports.
-#include <dlfcn.h>
-
-#include <cstring>
-
-#include "check.hpp"
+#include "clap_host.hpp"
 #include "reblock.hpp"
 #include "signals.hpp"
-#include "src/clap/entry.h"
-#include "src/clap/ext/latency.h"
-#include "src/clap/ext/params.h"
-#include "src/clap/ext/state.h"
-#include "src/clap/plugin-factory.h"
+
+using namespace host;
 
 namespace {
 
-constexpr int RATE = 44100, MOST = 1024;
 constexpr double CUTOFF_HZ = 3000;
-
-void nothing(const clap_host_t *) {}
-void rescan(const clap_host_t *, clap_param_rescan_flags) {}
-void clear(const clap_host_t *, clap_id, clap_param_clear_flags) {}
-
-const void *extension(const clap_host_t *, const char *id) {
-    static const clap_host_latency_t latency{nothing};
-    static const clap_host_params_t params{rescan, clear, nothing};
-    if (!std::strcmp(id, CLAP_EXT_LATENCY)) return &latency;
-    return std::strcmp(id, CLAP_EXT_PARAMS) ? nullptr : &params;
-}
-
-/// One event in every block: the cutoff.
-uint32_t one_event(const clap_input_events_t *) { return 1; }
-const clap_event_header_t *cutoff_event(const clap_input_events_t *, uint32_t) {
-    static clap_event_param_value_t event{};
-    event.header = {sizeof event, 0, CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_VALUE, 0};
-    event.param_id = 1;
-    event.note_id = event.port_index = event.channel = event.key = -1;
-    event.value = CUTOFF_HZ;
-    return &event.header;
-}
-bool take_event(const clap_output_events_t *, const clap_event_header_t *) { return true; }
-
-const clap_host_t HOST{CLAP_VERSION, nullptr, "test",  "rtsr",  "",     "1",
-                       extension,    nothing, nothing, nothing};
-
-/// A block at a time through the plug-in.
-std::vector<float> render(const clap_plugin_t *plugin, std::vector<float> in) {
-    std::vector<float> out(in.size());
-    const clap_input_events_t events{nullptr, one_event, cutoff_event};
-    const clap_output_events_t no_output{nullptr, take_event};
-    for (size_t at = 0; at < in.size(); at += MOST) {
-        float *from = in.data() + at, *to = out.data() + at;
-        clap_audio_buffer_t source{&from, nullptr, 1, 0, 0}, target{&to, nullptr, 1, 0, 0};
-        clap_process_t job{};
-        job.steady_time = int64_t(at);
-        job.frames_count = uint32_t(std::min(in.size() - at, size_t(MOST)));
-        job.audio_inputs = &source;
-        job.audio_outputs = &target;
-        job.audio_inputs_count = job.audio_outputs_count = 1;
-        job.in_events = &events;
-        job.out_events = &no_output;
-        CHECK(plugin->process(plugin, &job) != CLAP_PROCESS_ERROR);
-    }
-    return out;
-}
-
-const clap_plugin_entry_t *entry() {
-    static void *library = dlopen(RTSR_CLAP, RTLD_NOW);
-    CHECK(library);
-    const auto *found = static_cast<const clap_plugin_entry_t *>(dlsym(library, "clap_entry"));
-    CHECK(found && found->init(RTSR_CLAP));
-    return found;
-}
-
-/// An activated instance.
-struct Instance {
-    Instance() {
-        const auto *factory = static_cast<const clap_plugin_factory_t *>(library->get_factory(CLAP_PLUGIN_FACTORY_ID));
-        CHECK(factory && factory->get_plugin_count(factory) == 1);
-        CHECK(!std::strcmp(factory->get_plugin_descriptor(factory, 0)->id, "rtsr.mono"));
-        plugin = factory->create_plugin(factory, &HOST, "rtsr.mono");
-        CHECK(plugin && plugin->init(plugin) && plugin->activate(plugin, RATE, 1, MOST));
-        CHECK(plugin->start_processing(plugin));
-    }
-    ~Instance() {
-        plugin->stop_processing(plugin);
-        plugin->deactivate(plugin);
-        plugin->destroy(plugin);
-        library->deinit();
-    }
-    template <class Extension>
-    const Extension *extension(const char *id) const {
-        const auto *found = static_cast<const Extension *>(plugin->get_extension(plugin, id));
-        CHECK(found);
-        return found;
-    }
-    double value(clap_id which) const {
-        double value = 0;
-        CHECK(extension<clap_plugin_params_t>(CLAP_EXT_PARAMS)->get_value(plugin, which, &value));
-        return value;
-    }
-
-    const clap_plugin_entry_t *const library = entry();
-    const clap_plugin_t *plugin;
-};
-
-/// A saved state, as a host keeps it.
-struct Saved {
-    std::string bytes;
-    size_t place = 0;
-
-    static int64_t write(const clap_ostream_t *stream, const void *from, uint64_t size) {
-        static_cast<Saved *>(stream->ctx)->bytes.append(static_cast<const char *>(from), size);
-        return int64_t(size);
-    }
-    static int64_t read(const clap_istream_t *stream, void *to, uint64_t size) {
-        auto &saved = *static_cast<Saved *>(stream->ctx);
-        const size_t count = saved.bytes.copy(static_cast<char *>(to), size, saved.place);
-        saved.place += count;
-        return int64_t(count);
-    }
-};
 
 }  // namespace
 
@@ -132,13 +20,13 @@ TEST(it_gives_what_the_engine_gives) {
     engine.process(voice.data(), int(voice.size()), expected.data());
     const auto *latency = instance.extension<clap_plugin_latency_t>(CLAP_EXT_LATENCY);
     CHECK(latency->get(instance.plugin) == uint32_t(engine.latency()));
-    CHECK(render(instance.plugin, voice) == expected);
+    CHECK(render(instance.plugin, voice, CUTOFF_HZ) == expected);
 }
 
 TEST(what_is_saved_makes_another_instance_the_same) {
     const auto voice = signals::voice_like(0.5, RATE);
     const Instance first, second, fresh;
-    render(first.plugin, voice);  // the events set the cutoff
+    render(first.plugin, voice, CUTOFF_HZ);  // the events set the cutoff
     Saved saved;
     const clap_ostream_t out{&saved, Saved::write};
     const clap_istream_t in{&saved, Saved::read};
@@ -146,6 +34,35 @@ TEST(what_is_saved_makes_another_instance_the_same) {
     CHECK(second.extension<clap_plugin_state_t>(CLAP_EXT_STATE)->load(second.plugin, &in));
     for (clap_id which = 0; which < 4; ++which) CHECK(second.value(which) == first.value(which));
     CHECK(second.value(1) == CUTOFF_HZ && fresh.value(1) == 0);
+}
+
+TEST(a_cutoff_that_cannot_be_is_the_nearest_one_and_not_the_one_before) {
+    const auto voice = signals::voice_like(0.1, RATE);
+    const Instance instance;
+    for (const auto &[given, nearest] : {std::pair(1e9, 16000.0), {INFINITY, 16000.0}, {-5.0, 0.0}, {NAN, 0.0}}) {
+        render(instance.plugin, voice, CUTOFF_HZ);
+        CHECK(instance.value(1) == CUTOFF_HZ);
+        render(instance.plugin, voice, given);
+        CHECK(instance.value(1) == nearest);
+    }
+}
+
+TEST(a_saved_state_with_settings_that_cannot_be_is_restored_with_the_nearest) {
+    const Instance instance;
+    Saved saved;
+    const clap_ostream_t out{&saved, Saved::write};
+    const auto *state = instance.extension<clap_plugin_state_t>(CLAP_EXT_STATE);
+    render(instance.plugin, signals::voice_like(0.1, RATE), CUTOFF_HZ);
+    CHECK(state->save(instance.plugin, &out));
+    for (const auto &[text, nearest] : {std::pair("1e99", 16000.0), {"nan", 0.0}, {"-1", 0.0}}) {
+        Saved other{saved.bytes};
+        const size_t at = other.bytes.find("3000");
+        CHECK(at != std::string::npos);
+        other.bytes.replace(at, other.bytes.find('\0', at) - at, text);
+        const clap_istream_t in{&other, Saved::read};
+        state->load(instance.plugin, &in);
+        CHECK(instance.value(1) == nearest);
+    }
 }
 
 TEST(the_model_is_an_enumeration) {

@@ -124,6 +124,29 @@ TEST(without_a_fullband_model_the_wideband_one_stays_and_that_is_told) {
     CHECK(asked.controls[LATENCY] == wideband.controls[LATENCY]);
 }
 
+TEST(a_setting_that_cannot_be_is_the_nearest_one_and_not_the_one_before) {
+    struct Case {
+        Port port;
+        float before, given, nearest;
+    };
+    constexpr Case CASES[] = {{CUTOFF, 4000, 20000, 16000}, {CUTOFF, 4000, INFINITY, 16000},
+                              {CUTOFF, 4000, -1, 0},        {AMOUNT, -6, 99, 24},
+                              {AMOUNT, -6, -INFINITY, -60}, {BYPASS, 1, -9, 0}};
+    const auto voice = signals::voice_like(0.2, RATE), more = signals::voice_like(0.3, RATE);
+    for (const Case &each : CASES) {
+        Instance instance, expected;
+        for (Instance *one : {&instance, &expected}) {
+            one->controls[each.port] = each.before;
+            one->run(voice, 480);
+        }
+        instance.controls[each.port] = each.given;
+        expected.controls[each.port] = each.nearest;
+        CHECK(instance.run(more, 480) == expected.run(more, 480));
+        CHECK(instance.controls[DETECTED] == expected.controls[DETECTED]);
+        if (each.port == CUTOFF && each.nearest > 0) CHECK(instance.controls[DETECTED] == each.nearest);
+    }
+}
+
 TEST(the_cutoff_in_use_is_told) {
     Instance told(3000), detecting(0);
     const auto voice = signals::voice_like(0.1, RATE);

@@ -1,5 +1,6 @@
 #include "manifest.hpp"
 
+#include "file.hpp"
 #include "json.hpp"
 #include "sha256.hpp"
 
@@ -117,16 +118,16 @@ Manifest Manifest::parse(std::string_view text) {
 }
 
 Weights Weights::open(const std::string &path) {
-    const Mapped text(path);
+    const std::vector<uint8_t> text = read_file(path);
     Weights weights;
     try {
-        weights.manifest = Manifest::parse({reinterpret_cast<const char *>(text.bytes()), text.size()});
+        weights.manifest = Manifest::parse({reinterpret_cast<const char *>(text.data()), text.size()});
     } catch (const Error &error) {
         throw Error(error.status, path + " is no manifest of a model: " + error.what());
     }
     const std::string file = folder_of(path) + weights.manifest.file;
-    weights.file = std::make_unique<Mapped>(file);
-    const std::string found = sha256(weights.file->bytes(), weights.file->size());
+    weights.tensors = read_file(file);
+    const std::string found = sha256(weights.tensors.data(), weights.tensors.size());
     if (found != weights.manifest.sha256)
         corrupt(file + " does not match its manifest: expected sha256 " + weights.manifest.sha256 + ", got " + found +
                 "; install rtsr again");

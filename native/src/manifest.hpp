@@ -1,13 +1,12 @@
 // The manifest of a model: which network it is, and which file holds its weights; the twin of rtsr/net/weights.py.
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "mapped.hpp"
 #include "spec.hpp"
 
 namespace rtsr {
@@ -32,10 +31,10 @@ struct Manifest {
     static Manifest parse(std::string_view text);
 };
 
-/// The manifest at `path` and the mapped file that it names, checked against its hash.
+/// The manifest at `path` and the content of the file that it names, checked against its hash.
 struct Weights {
     Manifest manifest;
-    std::unique_ptr<Mapped> file;
+    std::vector<uint8_t> tensors;
 
     static Weights open(const std::string &path);
 };

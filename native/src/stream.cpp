@@ -39,7 +39,7 @@ std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *byte
 
 std::shared_ptr<const Model> Model::open(const std::string &path, bool half, const Kernels &kernels) {
     const Weights weights = Weights::open(path);
-    return build(weights.manifest, weights.file->bytes(), weights.file->size(), half, kernels);
+    return build(weights.manifest, weights.tensors.data(), weights.tensors.size(), half, kernels);
 }
 
 std::shared_ptr<const Model> Model::read(std::string_view manifest, const uint8_t *tensors, size_t size,

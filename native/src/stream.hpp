@@ -7,6 +7,7 @@
 // The lower path is what was received, delayed and nothing else; the upper path adds the band above the cutoff.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -51,6 +52,10 @@ public:
     void set_level(double factor) noexcept { gain_.store(factor, std::memory_order_relaxed); }  // what set_gain sets
     void set_bypass(bool bypass) noexcept { bypass_.store(bypass, std::memory_order_relaxed); }
     double cutoff_hz() const;
+    /// What set_cutoff takes that is nearest to a cutoff; 0 for 0.
+    double nearest_cutoff(double cutoff_hz) const {
+        return cutoff_hz == 0 ? 0 : std::clamp(cutoff_hz, spec_.cutoff_min_hz, double(spec_.rate));
+    }
 
     /// The thread that calls `process`.
     Gate &gate() { return gate_; }

@@ -80,4 +80,6 @@ inline int run_all() {
 
 #define REFUSED(status, act) check::refusal(status, [&] { act; }, __FILE__, __LINE__)
 
+#ifndef CHECK_NO_MAIN  // a program that is no collection of tests
 int main() { return check::run_all() ? 1 : 0; }
+#endif

@@ -1,4 +1,5 @@
 // Weight files are used only if they are what their manifest says; anything else is refused, with a reason.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -174,4 +175,22 @@ TEST(hashes_are_those_of_the_standard) {
     CHECK(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     CHECK(hash(std::string(1000000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(a_file_that_is_cut_after_it_was_opened_ends_nothing) {
+    const Copy copy;
+    const Weights weights = Weights::open(copy.path.string());
+    fs::resize_file(copy.file, 0);  // a mapping would end the process with SIGBUS
+    CHECK(sha256(weights.tensors.data(), weights.tensors.size()) == weights.manifest.sha256);
+}
+
+TEST(what_is_no_file_is_refused_at_once) {
+    const Copy copy;
+    fs::remove(copy.file);
+    CHECK(::mkfifo(copy.file.c_str(), 0600) == 0);  // nobody writes to it
+    CHECK(contains(copy.refused(RTSR_MISSING), "is no file with something in it"));
+    fs::remove(copy.file);
+    Copy::write(copy.file, "");
+    fs::resize_file(copy.file, uintmax_t(3) << 30);
+    CHECK(contains(copy.refused(RTSR_MISSING), "expected at most 2 GiB"));
 }

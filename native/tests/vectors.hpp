@@ -6,7 +6,7 @@
 #include <string>
 
 #include "check.hpp"
-#include "mapped.hpp"
+#include "file.hpp"
 #include "stream.hpp"
 
 inline std::string vectors_folder() {
@@ -19,10 +19,11 @@ inline std::string manifest(const std::string &model) { return vectors_folder() 
 
 struct Vectors {
     explicit Vectors(const std::string &model)
-        : file(vectors_folder() + "/" + model + "/vectors.safetensors"), tensors(file.bytes(), file.size()) {}
+        : bytes(rtsr::read_file(vectors_folder() + "/" + model + "/vectors.safetensors")),
+          tensors(bytes.data(), bytes.size()) {}
     std::vector<float> read(const std::string &name) const { return tensors.read(name, tensors.shape(name)); }
 
-    const rtsr::Mapped file;
+    const std::vector<uint8_t> bytes;
     const rtsr::Tensors tensors;
 };
 

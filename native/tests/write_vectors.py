@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from signals import dropping, narrowed, noise, voice_like
 
 SECONDS = 1.0
-FRAMES = 60  # more than the longest memory of a layer, 48 frames
+PAUSE = 10  # frames at the end that are too quiet to be heard
 STREAMS = [
     (8000, 16000, 4000.0),
     (16000, 16000, 3400.0),
@@ -79,14 +79,19 @@ def shipped_model(folder: Path) -> Path:
     return Path(shutil.copy(SHIPPED / "voice-16k.json", folder / "shipped.json"))
 
 
+def frames_of(net: BandNet) -> int:
+    """Return more frames than any layer remembers, so that the past of every one is used whole."""
+    return max(shape[0] for shape in net.state_shapes().values()) + 1 + PAUSE
+
+
 def spectra(net: BandNet) -> np.ndarray:
-    """Return (FRAMES, bins_in, 2): a voice, then a pause too quiet to be heard."""
-    spec = net.config.spec
-    frames, x = Frames(spec, spec.rate), voice_like(1.0, spec.rate) + noise(spec.rate, 1, 1e-3)
-    x = x[spec.rate // 4 :]
-    x[(FRAMES - 10) * spec.hop :] *= 1e-5
-    hops = x.reshape(-1, spec.hop)[:FRAMES]
-    return np.concatenate([frames.push(hop[None]).copy() for hop in hops])
+    """Return (frames, bins_in, 2): a voice, then a pause too quiet to be heard."""
+    spec, count = net.config.spec, frames_of(net)
+    seconds = 0.25 + count * spec.hop / spec.rate
+    frames, x = Frames(spec, spec.rate), voice_like(seconds, spec.rate)
+    x = (x + noise(len(x), 1, 1e-3))[-count * spec.hop :]
+    x[(count - PAUSE) * spec.hop :] *= 1e-5
+    return np.concatenate([frames.push(hop[None]).copy() for hop in x.reshape(-1, spec.hop)])
 
 
 def layers(net: BandNet) -> dict[str, np.ndarray]:

@@ -72,7 +72,7 @@ class Settings:
 def address(text: str, name: str) -> tuple[str, int]:
     """Read HOST:PORT, an IPv6 host in brackets; raises `InvalidSetting`."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
+    if not host or not port.isdecimal() or len(port) > 5 or not 0 <= int(port) <= 65_535:
         raise InvalidSetting(f"{name}: expected HOST:PORT, got {text!r}")
     return host.strip("[]"), int(port)
 

@@ -67,7 +67,12 @@ def main() -> None:
 def fail(message: str) -> None:
     """Print one error line to stderr."""
     errors.print("[bold red]error:[/] ", end="")
-    errors.print(message, markup=False, highlight=False, soft_wrap=True)
+    errors.print(printable(message), markup=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey, or cannot show: file names may hold any bytes."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def make_folder(folder: Path) -> Path:

@@ -9,13 +9,14 @@ from typing import Annotated, BinaryIO
 
 import numpy as np
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..backend import Backend, load
 from ..dsp.windows import FloatArray
 from ..enhance import Aligned, Settings, enhance_blocks, enhance_file
 from ..errors import InvalidSetting, RtsrError
-from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff
+from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff, printable
 
 PIPE = "-"
 PIPE_BLOCK_MS = 10
@@ -84,7 +85,7 @@ def _enhance_offline(run: str, source: Path, target: Path, force: bool) -> None:
                 )
             channels = opened.read(dtype="float32", always_2d=True).T
             wide = np.stack([network.widen(channel) for channel in channels], axis=1)
-            with open_to_write(out, network.rate, len(channels), opened.subtype, force=force) as written:
+            with open_to_write(out, network.rate, len(channels), opened.subtype, len(wide), force=force) as written:
                 written.write(wide)
 
 
@@ -105,7 +106,7 @@ def _enhance_all(jobs: list[tuple[Path, Path]], model: Backend, settings: Settin
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         for number, (source, target) in enumerate(jobs, 1):
-            task = progress.add_task(f"{number}/{len(jobs)} {source.name}")
+            task = progress.add_task(f"{number}/{len(jobs)} {escape(printable(source.name))}")
             try:
                 enhance_file(
                     source,

@@ -134,7 +134,7 @@ def read_config(path: Path, kind: type[Any], name: str) -> dict[str, Any]:
         content = tomllib.loads(path.read_text())
     except OSError as error:
         raise InvalidSetting(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of the text, of the TOML, of a number with too many digits
         raise InvalidSetting(f"{path}: is no TOML: {error}") from error
     _refuse_unknown(path, content, list(TABLES), "table")
     table = content.get(name, {})
@@ -164,3 +164,5 @@ def settings_of(kind: type[T], name: str, path: Path | None, given: dict[str, An
         return kind(**{**table, **{n: v for n, v in given.items() if v is not None}})
     except InvalidSetting as error:
         raise InvalidSetting(f"{path}: {error}" if path else str(error)) from None
+    except ValueError as error:  # what Python raises for a number that is too long to be told
+        raise InvalidSetting(f"{path}: expected shorter numbers: {error}") from error

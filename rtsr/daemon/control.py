@@ -41,7 +41,7 @@ def answer(line: bytes, do: Do) -> dict[str, Any]:
     """Return what is answered to one line; never raises for what others have written."""
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"ok": False, "error": "expected one JSON object a line"}
     if not isinstance(request, dict) or not isinstance(request.get("do"), str):
         return {"ok": False, "error": 'expected an object with the text "do"'}

@@ -61,7 +61,7 @@ def run(model: Backend, out: Path, *, paced: bool, progress: Callable[[float], N
     wall_s = time.monotonic() - began
     progress(1.0)
     restored = sink.samples[stream.latency :]
-    with open_to_write(out / "demo.wav", rate_out, 1, "PCM_16", force=True) as written:
+    with open_to_write(out / "demo.wav", rate_out, 1, "PCM_16", len(restored), force=True) as written:
         written.write(restored)
     panels = {
         "received: a telephone prompt, 8 kHz": (received, rate),

@@ -155,7 +155,9 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     need(PLUGINS / "ladspa" / "rtsr.so")
     folder, config = tmp_path_factory.mktemp("beside"), NetConfig(widths=(32, 24, 16))
-    spec = replace(config.spec, rate=RATE, hop=240, history=1440, synthesis=480, cutoff_max_hz=20_000.0)
+    spec = replace(
+        config.spec, rate=RATE, hop=240, history=1440, synthesis=480, cutoff_min_hz=3000.0, cutoff_max_hz=20_000.0
+    )
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(3)
         net = BandNet(replace(config, spec=spec))
@@ -166,17 +168,17 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def render(folder: Path, model: int, at: Path) -> np.ndarray:
+def render(folder: Path, model: int, at: Path, cutoff: int = 4000) -> np.ndarray:
     """What the LADSPA plug-in of a folder makes of the voice, in ffmpeg."""
     soundfile.write(at / "in.wav", X, RATE, subtype="FLOAT")
     run(need("ffmpeg"), "-v", "error", "-y", "-i", str(at / "in.wav"), "-af",
-        f"ladspa=file=rtsr:plugin=rtsr:c=c1=4000|c3={model}", "-c:a", "pcm_f32le", str(at / "out.wav"),
+        f"ladspa=file=rtsr:plugin=rtsr:c=c1={cutoff}|c3={model}", "-c:a", "pcm_f32le", str(at / "out.wav"),
         LADSPA_PATH=str(folder))  # fmt: skip
     return soundfile.read(at / "out.wav", dtype="float32")[0]
 
 
-def expected_of(manifest: Path, at: Path) -> np.ndarray:
-    run(need(BUILT / "rtsr-cli"), "--model", str(manifest), "--cutoff", "4000", str(at / "in.wav"),
+def expected_of(manifest: Path, at: Path, cutoff: int = 4000) -> np.ndarray:
+    run(need(BUILT / "rtsr-cli"), "--model", str(manifest), "--cutoff", str(cutoff), str(at / "in.wav"),
         str(at / "cli.wav"))  # fmt: skip
     return soundfile.read(at / "cli.wav", dtype="float32")[0]
 
@@ -193,6 +195,14 @@ def test_a_second_model_beside_the_bundle_hears_half_a_second_and_is_blended_in(
     share = np.arange(1, FADE + 1) / FADE
     expected = wideband[blended] + share * (fullband[blended] - wideband[blended])
     np.testing.assert_allclose(got[WARM:after], expected, rtol=0, atol=1e-5)
+
+
+def test_a_cutoff_that_a_model_does_not_take_is_the_nearest_that_it_takes(beside, tmp_path):
+    got, late, after = render(beside, 1, tmp_path, cutoff=2000), latency(RATE), WARM + FADE
+    wideband = expected_of(SHIPPED / "voice-16k.json", tmp_path, cutoff=2000)
+    np.testing.assert_array_equal(got[late:WARM], wideband[: WARM - late])
+    fullband = expected_of(beside / "voice-48k.json", tmp_path, cutoff=3000)  # its least
+    np.testing.assert_array_equal(got[after:], fullband[after - late : len(got) - late])
 
 
 def test_a_second_model_is_not_heard_where_nobody_asks_for_it(beside, tmp_path):

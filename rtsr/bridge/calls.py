@@ -151,7 +151,7 @@ class Calls:
         except BaseException:
             self.end(call_id, "its offer could not be answered")
             raise
-        self._start(self._connect(call, peer))
+        self.start(self._connect(call, peer))
         return call, answer
 
     def add(self, call: Call) -> None:
@@ -190,13 +190,14 @@ class Calls:
             tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
                 other.leg.plain -= {call_id}
-            self._start(self._leave(call))
+            self.start(self._leave(call))
 
     async def _leave(self, call: Call) -> None:
         await asyncio.wrap_future(self.engine.leave(call.leg))
         await call.close()
 
-    def _start(self, work: Any) -> None:
+    def start(self, work: Any) -> None:
+        """Let a coroutine run; what it raises is logged, and the bridge waits for it at its end."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)

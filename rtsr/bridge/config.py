@@ -39,6 +39,7 @@ class Settings:
     connect_s: float = 15.0  # from an offer to a connection
     drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
     sdp_bytes: int = 65_536  # of an offer
+    private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
     rtp: str | None = None  # HOST:PORT of a plain RTP leg
     rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends

@@ -24,6 +24,7 @@ from .log import tell
 from .rtp import TYPES, parse, parse_report, write
 
 BUSY_S = 5.0  # for which nobody is let in after somebody could not be
+AGAIN_S = 1.0  # after a caller has left, before the next call: a peer must not begin and end calls as fast as it can
 
 Take = Callable[[bytes, tuple[Any, ...]], None]
 
@@ -149,8 +150,9 @@ class Telephone:
 
     def _take_report(self, data: bytes, place: tuple[Any, ...]) -> None:
         """Take an RTCP packet: the caller is there, or leaves."""
-        report = parse_report(data)
-        if report and self._latch.hear_report(place[0], report.source, self._clock()) and report.leaves:
+        report, now_s = parse_report(data), self._clock()
+        if report and self._latch.hear_report(place[0], report.source, now_s) and report.leaves:
+            self._busy_until_s = now_s + AGAIN_S
             self._hang_up("the caller has left")
 
     def _begin(self, place: tuple[Any, ...], now_s: float) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from test_rtp import rtcp
@@ -14,6 +15,7 @@ from rtsr.bridge.calls import Calls
 from rtsr.bridge.config import Settings
 from rtsr.bridge.engine import Engine
 from rtsr.bridge.rtp import BYE, RECEIVER_REPORT, parse, write
+from rtsr.bridge.service import Service
 from rtsr.bridge.telephone import BUSY_S, Telephone
 from rtsr.errors import InvalidSetting
 
@@ -142,6 +144,17 @@ def test_a_caller_that_leaves_ends_its_call_at_once(null):
     on_a_bench(null, test)
 
 
+def test_a_caller_that_comes_and_leaves_all_the_time_begins_few_calls(null):
+    async def test(bench: Bench) -> None:
+        for _ in range(1_000):
+            bench.say()
+            bench.telephone._take(rtcp(RECEIVER_REPORT, 7) + rtcp(BYE, 7, count=1), HERE)
+            bench.now_s += 0.01
+        assert bench.calls.opened <= 10
+
+    on_a_bench(null, test)
+
+
 def test_what_we_sent_ourselves_is_no_caller(null):
     async def test(bench: Bench) -> None:
         bench.say(source=bench.telephone._source, packets=9)
@@ -192,6 +205,18 @@ def test_a_port_that_was_lost_is_opened_again(null):
         await bench.later(1)
         assert bench.telephone.is_open
         assert bench.telephone._place == place
+
+    on_a_bench(null, test)
+
+
+def test_readiness_says_that_the_port_is_closed(null):
+    async def test(bench: Bench) -> None:
+        service = SimpleNamespace(calls=bench.calls, telephone=bench.telephone)
+        assert (await Service.ready(service, None)).status == 200
+        bench.telephone._port._transport.abort()
+        await asyncio.sleep(0)
+        reply = await Service.ready(service, None)
+        assert (reply.status, reply.text) == (503, "the RTP port is closed\n")
 
     on_a_bench(null, test)
 

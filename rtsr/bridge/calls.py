@@ -17,8 +17,8 @@ from ..errors import InvalidSetting, PoolFull, RtsrError
 from .codec import RATES
 from .config import Settings, address, is_loopback
 from .engine import Engine
-from .gate import Reach
 from .leg import Leg, Speaker
+from .limits import AddressPolicy
 from .log import tell
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
@@ -77,7 +77,7 @@ class Calls:
         self.engine, self.settings, self.limit = engine, settings, limit
         self.by_id: dict[str, Call] = {}
         host, _ = address(settings.listen, "listen")
-        self._reach = Reach(loopback=is_loopback(host), private=settings.private_peers)
+        self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
         self.draining = False
         self.opened = self.refused = 0
         self.connect_ms: float | None = None  # of the last call: from offer to sound
@@ -148,7 +148,7 @@ class Calls:
         out = OutTrack(RATES[codec], self.settings.packet_ms) if wish.listens else None
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
-        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._reach)
+        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)
         call = Call(call_id, wish.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:

@@ -27,8 +27,8 @@ from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..errors import InvalidSetting
 from .codec import RATES
-from .gate import MOST_CANDIDATES, Gate, Reach
 from .jitter import Packet
+from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
 
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
@@ -147,12 +147,12 @@ class Peer:
     """One peer connection, made from an offer. Everything is the event loop's; `put` is called there too."""
 
     def __init__(
-        self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None], reach: Reach
+        self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None], policy: AddressPolicy
     ) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connected = asyncio.Event()
-        self._ended, self._reach = ended, reach
-        self._gates: dict[Any, Gate] = {}  # by aioice connection
+        self._ended, self._policy = ended, policy
+        self._limits: dict[Any, ConnectionLimits] = {}  # by aioice connection
         self._candidates = self._names = 0
         direction = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
         transceiver = self.connection.addTransceiver(out or "audio", direction[put is not None, out is not None])
@@ -185,8 +185,8 @@ class Peer:
             await self.connection.setRemoteDescription(bare)
             for transceiver in self.connection.getTransceivers():
                 ice = transceiver.receiver.transport.transport._connection
-                if ice not in self._gates:
-                    self._gates[ice] = Gate(ice, self._reach)
+                if ice not in self._limits:
+                    self._limits[ice] = ConnectionLimits(ice, self._policy)
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
             await asyncio.gather(
@@ -198,8 +198,8 @@ class Peer:
             if "a=setup:actpass" in sdp:  # as a DTLS client aiortc takes no RSA certificate, which GStreamer has
                 mine.sdp = mine.sdp.replace("a=setup:active", "a=setup:passive")
             await self.connection.setLocalDescription(mine)
-            for gate in self._gates.values():
-                gate.watch()
+            for limits in self._limits.values():
+                limits.watch()
         except Exception as error:  # an offer may be wrong in as many ways as aiortc has lines
             raise InvalidSetting(f"expected an offer that can be answered: {type(error).__name__}: {error}") from error
         return str(self.connection.localDescription.sdp)
@@ -207,7 +207,7 @@ class Peer:
     @property
     def refused(self) -> int:
         """How many datagrams, candidates and checks were not taken."""
-        return sum(gate.refused for gate in self._gates.values())
+        return sum(limits.refused for limits in self._limits.values())
 
     @property
     def remote_fragment(self) -> str:
@@ -216,7 +216,7 @@ class Peer:
         return next((m.ice.usernameFragment for m in media if m.ice and m.ice.usernameFragment), "")
 
     async def add_candidate(self, line: str, mid: str | None) -> None:
-        """Add a candidate that was found later; one where checks may not be sent to is left out (`Reach`).
+        """Add a candidate that was found later; one where checks may not be sent to is left out (`AddressPolicy`).
 
         Raises `InvalidSetting` for what is none, and for one more than a call may have.
         """

@@ -1,6 +1,6 @@
 """A plain RTP leg: G.711 over UDP, what SIP servers and media proxies hand over, as one more caller in a room.
 
-The port stands open as long as the bridge runs. A call begins with its caller's second packet and ends when the caller
+The port is open as long as the bridge runs. A call begins with its caller's second packet and ends when the caller
 leaves or falls silent, when somebody hangs up, or when its sound cannot be dealt with; then the next one may begin.
 """
 

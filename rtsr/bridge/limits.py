@@ -1,7 +1,7 @@
 """What one peer may send us, and where it may make us send: datagrams, ICE candidates and checks, all bounded.
 
 aioice takes datagrams from everybody, every candidate that it is told, and one more for every port that a check comes
-from; each candidate is sent checks. A gate stands around its connection. Everything is the event loop's.
+from; each candidate is sent checks. `ConnectionLimits` wraps its connection. Everything is the event loop's.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ LEAST_PORT, WEB_PORTS = 1_024, (80, 443)  # as browsers have it: services answer
 Clock = Callable[[], float]
 
 
-class Budget:
-    """So many a second, and at most `burst` at once (a token bucket)."""
+class TokenBucket:
+    """So many a second, and at most `burst` at once."""
 
     def __init__(self, per_s: float, burst: float, clock: Clock) -> None:
         self._per_s, self._burst, self._clock = per_s, burst, clock
         self._left, self._at_s = burst, clock()
 
-    def spend(self) -> bool:
-        """Whether there is one more."""
+    def take(self) -> bool:
+        """Whether there is one more token, which is then gone."""
         now_s = self._clock()
         self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
@@ -45,7 +45,7 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class AddressPolicy:
     """Where a peer may make us send ICE checks to."""
 
     loopback: bool = False  # this machine
@@ -67,20 +67,20 @@ class Reach:
         return self.private or address.is_global
 
 
-class Gate:
-    """Stands around an aioice connection; `refused` counts the datagrams, candidates and checks that were not taken."""
+class ConnectionLimits:
+    """Wraps an aioice connection; `refused` counts the datagrams, candidates and checks that were not taken."""
 
-    def __init__(self, connection: Any, reach: Reach, clock: Clock = time.monotonic) -> None:
+    def __init__(self, connection: Any, policy: AddressPolicy, clock: Clock = time.monotonic) -> None:
         self.refused = 0
-        self._connection, self._reach = connection, reach
-        self._media = Budget(MEDIA_PER_S, MEDIA_BURST, clock)
-        self._reports = Budget(REPORTS_PER_S, REPORTS_BURST, clock)
-        self._checks = {known: Budget(CHECKS_PER_S, CHECKS_BURST, clock) for known in (False, True)}
+        self._connection, self._policy = connection, policy
+        self._media = TokenBucket(MEDIA_PER_S, MEDIA_BURST, clock)
+        self._reports = TokenBucket(REPORTS_PER_S, REPORTS_BURST, clock)
+        self._checks = {known: TokenBucket(CHECKS_PER_S, CHECKS_BURST, clock) for known in (False, True)}
         self._add, connection._add_remote_candidate = connection._add_remote_candidate, self._add_candidate
         self._check, connection.check_incoming = connection.check_incoming, self._check_incoming
 
     def watch(self) -> None:
-        """Stand before the connection's sockets, once it has them and before the peer has been told of them."""
+        """Wrap the connection's sockets, once it has them and before the peer has been told of them."""
         for protocol in self._connection._protocols:
             protocol.datagram_received = partial(self._datagram, protocol.datagram_received)
 
@@ -99,14 +99,14 @@ class Gate:
             return False
         known = self._knows(place)
         if data[0] < 4:
-            return self._checks[known].spend()
+            return self._checks[known].take()
         is_srtp = 128 <= data[0] <= 191
         if not known or len(data) < SHORTEST or not (is_srtp or 20 <= data[0] <= 63):
             return False
         if self._connection._queue.qsize() >= MOST_WAITING:
             return False
         is_report = is_srtp and data[1] in REPORTS
-        return (self._reports if is_report else self._media).spend()
+        return (self._reports if is_report else self._media).take()
 
     def _knows(self, place: Any) -> bool:
         """Whether an address is a candidate of the peer's, or has sent a check that was authentic."""
@@ -115,7 +115,7 @@ class Gate:
         return told or any(early[1] == at for early in self._connection._early_checks)
 
     def _may_add(self, host: str, port: int) -> bool:
-        return len(self._connection._remote_candidates) < MOST_CANDIDATES and self._reach.admits(host, port)
+        return len(self._connection._remote_candidates) < MOST_CANDIDATES and self._policy.admits(host, port)
 
     def _add_candidate(self, candidate: Any, host: str) -> None:
         """Let the connection have a candidate that it was told, after its name has been looked up."""

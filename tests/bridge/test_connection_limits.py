@@ -1,4 +1,4 @@
-"""What a gate lets through to an aioice connection, on a scripted clock and on real sockets."""
+"""What passes to an aioice connection, on a scripted clock and on real sockets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ import pytest
 from aioice import Candidate, Connection
 from aioice.stun import Class, Message, Method
 
-from rtsr.bridge.gate import CHECKS_BURST, MEDIA_BURST, MEDIA_PER_S, MOST_CANDIDATES, MOST_WAITING, Gate, Reach
+from rtsr.bridge.limits import (
+    CHECKS_BURST,
+    MEDIA_BURST,
+    MEDIA_PER_S,
+    MOST_CANDIDATES,
+    MOST_WAITING,
+    AddressPolicy,
+    ConnectionLimits,
+)
 
 PEER, OTHER = ("192.0.2.1", 5_000), ("192.0.2.2", 5_000)
 SOUND, REPORT, HELLO = b"\x80\x60" + bytes(60), b"\x81\xc9" + bytes(60), b"\x16\xfe\xff" + bytes(60)
 CHECK = b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)
-ANYWHERE = Reach(loopback=True)
+ANYWHERE = AddressPolicy(loopback=True)
 
 
 class Line:
-    """A gate before a socket that counts what it gets."""
+    """A socket that counts what passes to it."""
 
     def __init__(self) -> None:
         self.now_s, self.came = 100.0, 0
@@ -32,8 +40,8 @@ class Line:
             _add_remote_candidate=None,
             check_incoming=None,
         )
-        self.gate = Gate(self.connection, ANYWHERE, lambda: self.now_s)
-        self.gate.watch()
+        self.limits = ConnectionLimits(self.connection, ANYWHERE, lambda: self.now_s)
+        self.limits.watch()
 
     def take(self, data: bytes, place: tuple) -> None:
         self.came += 1
@@ -52,7 +60,7 @@ def test_a_flood_is_stopped_before_it_is_decrypted():
         passed += line.send(SOUND, times=5_000)
         line.now_s += 1
     assert passed <= MEDIA_BURST + 10 * MEDIA_PER_S
-    assert line.gate.refused == 50_000 - passed
+    assert line.limits.refused == 50_000 - passed
 
 
 def test_what_a_voice_needs_passes():
@@ -65,7 +73,7 @@ def test_what_a_voice_needs_passes():
         assert line.send(CHECK)
         line.now_s += 1
     assert line.send(SOUND, times=100) == 100, "what has piled up for two seconds"
-    assert line.gate.refused == 0
+    assert line.limits.refused == 0
 
 
 def test_reports_have_a_limit_of_their_own():
@@ -98,27 +106,27 @@ def test_what_nobody_reads_does_not_pile_up():
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "reach"),
+    ("host", "port", "policy"),
     [
-        ("8.8.8.8", 5_000, Reach()),
-        ("8.8.8.8", 443, Reach()),
-        ("2606:4700::1", 5_000, Reach(private=False)),
-        ("192.168.1.4", 5_000, Reach()),
-        ("fd00::1", 5_000, Reach()),
+        ("8.8.8.8", 5_000, AddressPolicy()),
+        ("8.8.8.8", 443, AddressPolicy()),
+        ("2606:4700::1", 5_000, AddressPolicy(private=False)),
+        ("192.168.1.4", 5_000, AddressPolicy()),
+        ("fd00::1", 5_000, AddressPolicy()),
         ("127.0.0.1", 5_000, ANYWHERE),
         ("::1", 5_000, ANYWHERE),
     ],
 )
-def test_a_peer_may_be_here(host, port, reach):
-    assert reach.admits(host, port)
+def test_a_peer_may_be_here(host, port, policy):
+    assert policy.admits(host, port)
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "reach"),
+    ("host", "port", "policy"),
     [
-        ("127.0.0.1", 5_000, Reach()),
-        ("::1", 5_000, Reach()),
-        ("::ffff:127.0.0.1", 5_000, Reach()),
+        ("127.0.0.1", 5_000, AddressPolicy()),
+        ("::1", 5_000, AddressPolicy()),
+        ("::ffff:127.0.0.1", 5_000, AddressPolicy()),
         ("224.0.0.251", 5_353, ANYWHERE),
         ("ff02::1", 5_000, ANYWHERE),
         ("169.254.169.254", 8_000, ANYWHERE),
@@ -128,17 +136,17 @@ def test_a_peer_may_be_here(host, port, reach):
         ("::", 5_000, ANYWHERE),
         ("255.255.255.255", 5_000, ANYWHERE),
         ("64:ff9b::7f00:1", 5_000, ANYWHERE),
-        ("10.1.2.3", 5_000, Reach(private=False)),
-        ("100.64.0.1", 5_000, Reach(private=False)),
-        ("fd00::1", 5_000, Reach(private=False)),
+        ("10.1.2.3", 5_000, AddressPolicy(private=False)),
+        ("100.64.0.1", 5_000, AddressPolicy(private=False)),
+        ("fd00::1", 5_000, AddressPolicy(private=False)),
         ("8.8.8.8", 53, ANYWHERE),
         ("192.168.1.1", 80, ANYWHERE),
         ("8.8.8.8", 0, ANYWHERE),
         ("example.org", 5_000, ANYWHERE),
     ],
 )
-def test_a_peer_may_not_be_here(host, port, reach):
-    assert not reach.admits(host, port)
+def test_a_peer_may_not_be_here(host, port, policy):
+    assert not policy.admits(host, port)
 
 
 def candidate(host: str, port: int, component: int = 1, transport: str = "udp") -> Candidate:
@@ -149,11 +157,11 @@ def with_connection(test) -> None:
     async def run() -> None:
         connection = Connection(ice_controlling=False)
         connection.remote_username, connection.remote_password = "user", "x" * 22
-        gate = Gate(connection, Reach())
+        limits = ConnectionLimits(connection, AddressPolicy())
         await connection.gather_candidates()
         connection._early_checks_done = True
         try:
-            await test(connection, gate)
+            await test(connection, limits)
         finally:
             await connection.close()
 
@@ -163,7 +171,7 @@ def with_connection(test) -> None:
 def test_candidates_are_bounded_however_they_come():
     """Told one by one, or found as checks come from port after port."""
 
-    async def test(connection: Connection, gate: Gate) -> None:
+    async def test(connection: Connection, limits: ConnectionLimits) -> None:
         for number in range(MOST_CANDIDATES - 10):
             await connection.add_remote_candidate(candidate("192.168.77.7", 2_000 + number))
         assert len(connection.remote_candidates) == MOST_CANDIDATES - 10
@@ -173,13 +181,13 @@ def test_candidates_are_bounded_however_they_come():
         await connection.add_remote_candidate(candidate("192.168.77.7", 5_000))
         assert len(connection.remote_candidates) == MOST_CANDIDATES
         assert len(connection._check_list) <= MOST_CANDIDATES * len(connection._protocols)
-        assert gate.refused == 991
+        assert limits.refused == 991
 
     with_connection(test)
 
 
 def test_candidates_elsewhere_are_sent_no_checks():
-    async def test(connection: Connection, gate: Gate) -> None:
+    async def test(connection: Connection, limits: ConnectionLimits) -> None:
         for host in ("127.0.0.1", "224.0.0.251", "169.254.1.1"):
             await connection.add_remote_candidate(candidate(host, 5_000))
         message = Message(Method.BINDING, Class.REQUEST, attributes={"PRIORITY": 1})
@@ -188,6 +196,6 @@ def test_candidates_elsewhere_are_sent_no_checks():
         await connection.add_remote_candidate(candidate("192.168.77.7", 5_000, transport="tcp"))
         assert connection.remote_candidates == []
         assert connection._check_list == []
-        assert gate.refused == 6
+        assert limits.refused == 6
 
     with_connection(test)

@@ -15,9 +15,10 @@ from aiohttp import web
 
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .codec import RATES
-from .config import Settings
+from .config import Settings, address, is_loopback
 from .engine import Engine
 from .leg import Leg, Speaker
+from .limits import AddressPolicy
 from .log import tell
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
@@ -50,6 +51,7 @@ class Call:
             "name": self.leg.name,
             "seconds": round(time.monotonic() - self.began_s, 1),
             "echo": self.leg.hears_itself,
+            "refused": self.peer.refused if self.peer else 0,
             "plain": sorted(self.leg.plain),
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
             "listener": {"sent": out.sent, "starved": out.starved, "dropped": out.dropped} if out else None,
@@ -74,6 +76,8 @@ class Calls:
     def __init__(self, engine: Engine, settings: Settings, limit: int) -> None:
         self.engine, self.settings, self.limit = engine, settings, limit
         self.by_id: dict[str, Call] = {}
+        host, _ = address(settings.listen, "listen")
+        self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
         self.draining = False
         self.opened = self.refused = 0
         self.connect_ms: float | None = None  # of the last call: from offer to sound
@@ -143,7 +147,8 @@ class Calls:
         leg = self.make_leg(call_id, room, codec, wish)
         out = OutTrack(RATES[codec], self.settings.packet_ms) if wish.listens else None
         leg.deliver = out.put if out else None
-        peer = Peer(codec, leg.speaker.put if leg.speaker else None, out, lambda why: self.end(call_id, why))
+        put = leg.speaker.put if leg.speaker else None
+        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)
         call = Call(call_id, wish.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
@@ -151,7 +156,7 @@ class Calls:
         except BaseException:
             self.end(call_id, "its offer could not be answered")
             raise
-        self._start(self._connect(call, peer))
+        self.start(self._connect(call, peer))
         return call, answer
 
     def add(self, call: Call) -> None:
@@ -190,13 +195,14 @@ class Calls:
             tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
                 other.leg.plain -= {call_id}
-            self._start(self._leave(call))
+            self.start(self._leave(call))
 
     async def _leave(self, call: Call) -> None:
         await asyncio.wrap_future(self.engine.leave(call.leg))
         await call.close()
 
-    def _start(self, work: Any) -> None:
+    def start(self, work: Any) -> None:
+        """Let a coroutine run; what it raises is logged, and the bridge waits for it at its end."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from .codec import PCMA, PCMU
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a room, and of a call
 PACKET_MS = (10, 20)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class Settings:
     connect_s: float = 15.0  # from an offer to a connection
     drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
     sdp_bytes: int = 65_536  # of an offer
+    private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
     rtp: str | None = None  # HOST:PORT of a plain RTP leg
+    rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
+    rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
     room: str = "phone"  # that it joins
     codec: str = PCMU  # that it speaks and hears
 
@@ -49,6 +55,7 @@ class Settings:
             "idle_s": (1.0, 86_400.0),
             "connect_s": (1.0, 600.0),
             "drain_s": (0.0, 86_400.0),
+            "rtp_silent_s": (1.0, 600.0),
             "sdp_bytes": (1_024, 1_048_576),
         }
         check(self, bounds)
@@ -65,8 +72,11 @@ class Settings:
         host, _ = address(self.listen, "listen")
         if not self.tokens and not is_loopback(host):
             raise InvalidSetting(f"listen: {host} can be reached by others; expected a --token with it")
+        networks(self.rtp_sources, "rtp_sources")
         if self.rtp is not None:
-            address(self.rtp, "rtp")
+            host, _ = address(self.rtp, "rtp")
+            if not self.rtp_sources and not is_loopback(host):
+                raise InvalidSetting(f"rtp: {host} can be reached by others; expected a --rtp-source with it")
 
 
 def address(text: str, name: str) -> tuple[str, int]:
@@ -75,6 +85,14 @@ def address(text: str, name: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or len(port) > 5 or not 0 <= int(port) <= 65_535:
         raise InvalidSetting(f"{name}: expected HOST:PORT, got {text!r}")
     return host.strip("[]"), int(port)
+
+
+def networks(texts: Iterable[str], name: str) -> tuple[Network, ...]:
+    """Read addresses and networks such as 192.0.2.0/24; raises `InvalidSetting`."""
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise InvalidSetting(f"{name}: expected an address or a network such as 192.0.2.0/24: {error}") from error
 
 
 def is_loopback(host: str) -> bool:

@@ -76,6 +76,7 @@ class Speaker:
             "underruns": counts.underruns,
             "concealed_hops": counts.concealed_hops,
             "dropped_hops": counts.dropped_hops,
+            "inserted_hops": counts.inserted_hops,
         }
 
 

@@ -28,6 +28,7 @@ SPEAKER_COUNTERS = {
     "underruns": "Times that nothing was there though nothing was lost",
     "concealed_hops": "Hops that were made up",
     "dropped_hops": "Hops that were taken out to return to the target",
+    "inserted_hops": "Hops that were put in to return to the target",
 }
 LISTENER_COUNTERS = {
     "sent": "Packets sent",

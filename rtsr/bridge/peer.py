@@ -22,18 +22,18 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RtcpRtpfbPacket, RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..errors import InvalidSetting
 from .codec import RATES
 from .jitter import Packet
+from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
 
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
-MOST_SECTIONS, MOST_CANDIDATES = 8, 64  # of an offer
-SHORTEST, LONGEST = 13, 2_048  # of a datagram: a DTLS record's header, more than a path carries
-MOST_WAITING = 256  # datagrams
+MOST_SECTIONS = 8  # of an offer
+MOST_NAMES = 8  # candidates that are names (mDNS): each is asked for on the bridge's network
 MOST_SOURCES = 8  # that one peer's packets may name
 
 Put = Callable[[Packet], None]
@@ -96,24 +96,30 @@ class Tap:
         self._sources.add(packet.ssrc)
         if len(self._sources) > MOST_SOURCES:
             self._hostile()
-        elif packet.payload:
+        else:
             self._put(Packet(packet.sequence_number, packet.timestamp, packet.payload, time.monotonic()))
         return False, None
 
 
-def guard(connection: Any) -> None:
-    """Let only what may be DTLS or SRTP (RFC 7983) through an aioice connection, and no more than can be dealt with.
+def answer_no_nack(sender: Any) -> None:
+    """Let an aiortc sender leave requests to send packets again (RFC 4585) unanswered: ours agree on none for audio.
 
-    aiortc ends a call over an empty datagram, and what comes before it reads piles up without a bound.
+    It would answer each as often as it names a packet, thousands of times, and do nothing else meanwhile.
     """
-    take, queue = connection.data_received, connection._queue
+    take = sender._handle_rtcp_packet
 
-    def data_received(data: bytes, component: int) -> None:
-        known = SHORTEST <= len(data) <= LONGEST and (20 <= data[0] <= 63 or 128 <= data[0] <= 191)
-        if known and queue.qsize() < MOST_WAITING:
-            take(data, component)
+    async def handle(packet: Any) -> None:
+        if not isinstance(packet, RtcpRtpfbPacket):
+            await take(packet)
 
-    connection.data_received = data_received
+    sender._handle_rtcp_packet = handle
+
+
+def without_candidates(sdp: str) -> str:
+    """Return an offer without its ICE candidates, and without the line that says that there are no more."""
+    lines = sdp.splitlines()  # as aiortc does it
+    kept = [line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates"))]
+    return "\r\n".join([*kept, ""])
 
 
 def choose_codec(sdp: str) -> str:
@@ -140,14 +146,19 @@ def choose_codec(sdp: str) -> str:
 class Peer:
     """One peer connection, made from an offer. Everything is the event loop's; `put` is called there too."""
 
-    def __init__(self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None], policy: AddressPolicy
+    ) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connected = asyncio.Event()
-        self._ended = ended
+        self._ended, self._policy = ended, policy
+        self._limits: dict[Any, ConnectionLimits] = {}  # by aioice connection
+        self._candidates = self._names = 0
         direction = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
         transceiver = self.connection.addTransceiver(out or "audio", direction[put is not None, out is not None])
         self._prefer(transceiver, codec)
         self._audio = transceiver
+        answer_no_nack(transceiver.sender)
         if put is not None:
             setattr(transceiver.receiver, JITTER_BUFFER, Tap(put, lambda: ended("too many sources")))
         self.connection.on("connectionstatechange", self._changed)
@@ -169,18 +180,34 @@ class Peer:
     async def answer(self, sdp: str) -> str:
         """Take an offer and return the answer; raises `InvalidSetting` for one that cannot be."""
         try:
-            await self.connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+            offered = SessionDescription.parse(sdp).media
+            bare = RTCSessionDescription(sdp=without_candidates(sdp), type="offer")
+            await self.connection.setRemoteDescription(bare)
             for transceiver in self.connection.getTransceivers():
-                guard(transceiver.receiver.transport.transport._connection)
+                ice = transceiver.receiver.transport.transport._connection
+                if ice not in self._limits:
+                    self._limits[ice] = ConnectionLimits(ice, self._policy)
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
+            await asyncio.gather(
+                *(self._add(one, media.rtp.muxId) for media in offered for one in media.ice_candidates)
+            )
+            if any(media.ice_candidates_complete for media in offered):
+                await self.connection.addIceCandidate(None)
             mine = await self.connection.createAnswer()
             if "a=setup:actpass" in sdp:  # as a DTLS client aiortc takes no RSA certificate, which GStreamer has
                 mine.sdp = mine.sdp.replace("a=setup:active", "a=setup:passive")
             await self.connection.setLocalDescription(mine)
+            for limits in self._limits.values():
+                limits.watch()
         except Exception as error:  # an offer may be wrong in as many ways as aiortc has lines
             raise InvalidSetting(f"expected an offer that can be answered: {type(error).__name__}: {error}") from error
         return str(self.connection.localDescription.sdp)
+
+    @property
+    def refused(self) -> int:
+        """How many datagrams, candidates and checks were not taken."""
+        return sum(limits.refused for limits in self._limits.values())
 
     @property
     def remote_fragment(self) -> str:
@@ -189,13 +216,26 @@ class Peer:
         return next((m.ice.usernameFragment for m in media if m.ice and m.ice.usernameFragment), "")
 
     async def add_candidate(self, line: str, mid: str | None) -> None:
-        """Add a candidate that was found later; raises `InvalidSetting`."""
+        """Add a candidate that was found later; one where checks may not be sent to is left out (`AddressPolicy`).
+
+        Raises `InvalidSetting` for what is none, and for one more than a call may have.
+        """
+        if self._candidates >= MOST_CANDIDATES:
+            raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates in a call")
         try:
             candidate = candidate_from_sdp(line.removeprefix("a=").removeprefix("candidate:"))
-            candidate.sdpMid = mid or self._audio.mid
-            await self.connection.addIceCandidate(candidate)
+            await self._add(candidate, mid or self._audio.mid)
         except Exception as error:
             raise InvalidSetting(f"expected an ICE candidate, got {line[:80]!r} ({type(error).__name__})") from error
+
+    async def _add(self, candidate: Any, mid: str | None) -> None:
+        self._candidates += 1
+        if candidate.ip.endswith(".local"):
+            self._names += 1
+            if self._names > MOST_NAMES:
+                return
+        candidate.sdpMid = mid
+        await self.connection.addIceCandidate(candidate)
 
     async def close(self) -> None:
         """Hang up."""

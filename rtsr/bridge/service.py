@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 import ssl
@@ -27,7 +28,7 @@ from .engine import NARROW_RATES, Engine
 from .log import tell
 from .metrics import exposition
 from .page import files
-from .rtp import RtpLeg
+from .telephone import Telephone
 
 RETRY_AFTER_S = 10
 SWEEP_S = 1.0
@@ -74,6 +75,7 @@ class Service:
         self.loop = asyncio.new_event_loop()
         self.engine = Engine(model, limit, self._send, settings.packet_ms)
         self.calls = Calls(self.engine, settings, limit)
+        self.telephone = Telephone(settings, self.calls) if settings.rtp else None
         self.door = Door(settings.tokens, settings.origins)
         self.app = web.Application(middlewares=[errors, self.door.guard], client_max_size=settings.sdp_bytes)
         self.app[CALLS] = self.calls
@@ -108,20 +110,19 @@ class Service:
         self._ending = asyncio.Event()
         runner = web.AppRunner(self.app, access_log=None, handler_cancellation=True)
         await runner.setup()
-        phone: RtpLeg | None = None
         try:
             await self._listen(runner)
-            if self.settings.rtp:
-                phone = await RtpLeg.open(self.settings, self.calls)
+            if self.telephone:
+                await self.telephone.open()
             self.engine.start()
-            if phone:
-                await phone.join()
             for number, limit_s in ((signal.SIGTERM, self.settings.drain_s), (signal.SIGINT, 0.0)):
                 self.loop.add_signal_handler(number, self.stop, limit_s)
             tell("listening", url=self.url, calls=self.calls.limit, backend=self.engine.pool.model.name)
             await self._watch()
         finally:
             await self.calls.drain(0)
+            if self.telephone:
+                self.telephone.close()
             await runner.cleanup()
             self.engine.stop()
             tell("stopped")
@@ -146,6 +147,8 @@ class Service:
         assert self._ending is not None
         while not self._ending.is_set() and self.engine.alive:
             self.calls.sweep()
+            if self.telephone:
+                await self.telephone.look_after()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), SWEEP_S)
 
@@ -171,6 +174,8 @@ class Service:
     async def ready(self, _: web.Request) -> web.Response:
         """200 while one more call would be let in, otherwise 503 with the reason."""
         reason = self.calls.why_full()
+        if not reason and self.telephone and not self.telephone.is_open:
+            reason = "the RTP port is closed"
         return web.Response(status=503 if reason else 200, text=f"{reason or 'ready'}\n")
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -220,8 +225,7 @@ class Service:
 async def read_json(request: web.Request) -> dict[str, Any]:
     """Return a request's body; raises `InvalidSetting` for what is no JSON object, `TimeoutError` for a slow one."""
     try:
-        async with asyncio.timeout(whip.READ_S):
-            body = await request.json()
+        body = json.loads(await whip.read_text(request))
     except (ValueError, RecursionError):
         raise InvalidSetting("expected a JSON object") from None
     if not isinstance(body, dict):

@@ -16,6 +16,7 @@ KINDS = {
     "whep": Wish(kind="whep", speaks=False, listens=True),
 }
 READ_S = 10.0  # that a request's body may take
+CHARSETS = ("utf-8", "utf8", "us-ascii")  # the last is a part of the first
 MOST_CANDIDATES = 32  # in one fragment
 
 
@@ -32,17 +33,25 @@ async def _begin(request: web.Request) -> web.Response:
     if request.content_type != SDP:
         raise web.HTTPUnsupportedMediaType(text=f"expected {SDP}, got {request.content_type}")
     kind = request.path.split("/")[1]
-    async with asyncio.timeout(READ_S):
-        offer = await _text(request)
+    offer = await read_text(request)
     call, answer = await request.app[CALLS].answer(request.match_info["room"], offer, KINDS[kind])
     headers = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
 
-async def _text(request: web.Request) -> str:
+async def read_text(request: web.Request) -> str:
+    """Return a request's body; raises `InvalidSetting` for what is not UTF-8, and `TimeoutError` for a slow one.
+
+    No other charset is looked up: a client may name one that does not exist, or one that takes quadratic time.
+    """
+    charset = request.charset or "utf-8"
+    if charset.lower() not in CHARSETS:
+        raise InvalidSetting(f"expected text in UTF-8, got charset {charset[:40]!r}")
+    async with asyncio.timeout(READ_S):
+        body = await request.read()
     try:
-        return await request.text()
-    except (UnicodeDecodeError, LookupError):
+        return body.decode()
+    except UnicodeDecodeError:
         raise InvalidSetting("expected text in UTF-8") from None
 
 
@@ -64,8 +73,7 @@ async def _trickle(request: web.Request) -> web.Response:
         raise web.HTTPPreconditionRequired(text="expected If-Match with the session's ETag")
     if tag not in (call.etag, "*"):
         raise web.HTTPPreconditionFailed(text=f"expected If-Match: {call.etag}")
-    async with asyncio.timeout(READ_S):
-        fragment = await _text(request)
+    fragment = await read_text(request)
     assert call.peer is not None
     if tag == "*" or _restarts(fragment, call.peer.remote_fragment):
         raise web.HTTPUnprocessableEntity(text="ICE restarts are not supported: end this session and begin another")

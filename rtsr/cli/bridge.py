@@ -25,6 +25,9 @@ def bridge(
     config: Annotated[Path | None, typer.Option(help="A TOML file with a [bridge] table; options override it.")] = None,
     calls: Annotated[int | None, typer.Option(help="At most so many at once; measured if not given.")] = None,
     rtp: Annotated[str | None, typer.Option(help="HOST:PORT: join a plain RTP stream to a room.")] = None,
+    rtp_source: Annotated[
+        list[str] | None, typer.Option(help="An address or network that may send RTP; may be repeated.")
+    ] = None,
     room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None,
     codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu or pcma.")] = None,
 ) -> None:
@@ -50,10 +53,12 @@ def bridge(
     given = {
         **{"listen": listen, "model": model, "backend": backend, "calls": calls},
         **{"rtp": rtp, "room": room, "codec": codec, "tokens": tuple(token) if token else None},
+        "rtp_sources": tuple(rtp_source) if rtp_source else None,
         **{"tls_cert": str(tls[0]) if tls else None, "tls_key": str(tls[1]) if tls else None},
     }
     settings = make_settings(config, given)
-    if settings.rtp is None and (room or codec):
-        raise InvalidSetting("--room and --codec: expected --rtp HOST:PORT, the telephone leg that they are about")
+    if settings.rtp is None and (room or codec or rtp_source):
+        told = "--room, --codec and --rtp-source: expected --rtp HOST:PORT, the telephone leg that they are about"
+        raise InvalidSetting(told)
     to_stderr()
     Service(settings).run()

@@ -10,7 +10,7 @@ from rtsr.bridge.conceal import Concealer
 from rtsr.bridge.jitter import ROOM, JitterBuffer, Packet
 from rtsr.bridge.playout import LEAST_TARGET_S, MOST_TARGET_S, Playout
 from rtsr.dsp.resample import Resampler
-from tests.bridge.packets import Script, burst, play, uniform
+from tests.bridge.packets import HOP_S, PACKET_S, Script, burst, play, play_long, uniform
 
 CODECS = (OPUS, PCMU)
 
@@ -73,12 +73,122 @@ def test_a_burst_makes_the_delay_grow_and_the_delay_returns(tone):
     assert one.counts.dropped_hops == pytest.approx((after - at_last) / 5, abs=5)
 
 
-@pytest.mark.parametrize("ppm", [-500, 500])
-def test_a_senders_clock_may_drift(ppm, tone):
+@pytest.mark.parametrize("ppm", [-500, -100, 100, 500])
+def test_a_senders_clock_may_drift_for_ten_minutes(ppm):
+    """At 500 ppm the clocks come 300 ms apart; what is put in or taken out makes up for that, and nothing runs dry."""
     one = playout(PCMU)
-    out = play(one, tone(300, 20, 48_000), PCMU, Script(faster_ppm=ppm))
-    assert out.delay_ms[200:].max() < 25
-    assert one.counts.late == one.counts.lost == one.counts.restarts == 0
+    seconds = 600
+    out = play_long(one, seconds, Script(faster_ppm=ppm))
+    assert out.counts.concealed_hops == out.counts.underruns == 0
+    assert out.counts.late == out.counts.lost == out.counts.restarts == 0
+    assert out.least_ms > 5
+    assert out.most_ms < 20
+    put_in, taken_out = out.counts.inserted_hops, out.counts.dropped_hops
+    assert put_in - taken_out == pytest.approx(-seconds * ppm * 1e-6 / HOP_S, abs=3)
+    assert min(put_in, taken_out) == 0, "put in and taken out again"
+
+
+@pytest.mark.parametrize("ppm", [-500, 500])
+def test_a_senders_clock_may_drift_on_an_uneven_line(ppm):
+    one = playout(PCMU)
+    out = play_long(one, 120, Script(faster_ppm=ppm, late_s=uniform(0.03)))
+    assert out.counts.concealed_hops <= 0.002 * 120 / HOP_S
+    assert out.counts.lost <= 6
+    assert out.least_ms > 20
+    assert out.most_ms < 55
+
+
+def test_one_slow_packet_is_not_waited_for_again():
+    one = playout(PCMU)
+    out = play_long(one, 12, Script(late_s=lambda number, left_s: 0.1 * (number == 300)))
+    assert out.counts.lost == 1
+    assert out.counts.inserted_hops == 0
+    assert out.most_ms < 20
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_pause_in_which_nothing_is_sent_is_no_loss_and_no_underrun(codec, tone):
+    """Opus DTX: one packet every 400 ms; the numbers go on, the time stamps say how long the pause was."""
+
+    def pauses(left_s: float) -> bool:
+        return (2 < left_s < 4.5 and round(left_s / PACKET_S) % 20 != 0) or 5.0 < left_s < 5.07
+
+    one = playout(codec)
+    out = play(one, tone(300, 8, 48_000), codec, Script(pauses=pauses))
+    counts = one.counts
+    assert counts.lost == counts.late == counts.underruns == counts.concealed_hops == counts.restarts == 0
+    assert counts.inserted_hops == counts.dropped_hops == 0, "a packet after a pause did not wait for its turn"
+    assert out.delay_ms[1200:].max() <= 1000 * LEAST_TARGET_S + 5
+    assert out.delay_ms[1200:].min() >= 1000 * LEAST_TARGET_S
+    assert np.abs(out.sound[round(2.2 * one.rate) : round(2.38 * one.rate)]).max() == 0
+    assert np.abs(out.sound[round(6 * one.rate) :]).max() > 0.25
+
+
+def test_a_stall_is_an_underrun_although_nothing_was_lost(tone):
+    one = playout(PCMU)
+    play(one, tone(300, 6, 48_000), PCMU, Script(late_s=burst(4.0, 0.1)))
+    assert one.counts.underruns == 1
+    assert one.counts.lost == 0
+    assert one.counts.concealed_hops == pytest.approx(14, abs=2)
+
+
+def test_a_long_stall_is_an_underrun_as_well(tone):
+    one = playout(PCMU)
+    play(one, tone(300, 8, 48_000), PCMU, Script(late_s=burst(4.0, 0.6)))
+    assert one.counts.underruns == 1
+    assert one.counts.lost == 0
+    assert one.counts.concealed_hops >= 0.2 / HOP_S
+
+
+def test_packets_that_hold_no_sound_are_no_loss():
+    """Comfort noise (RFC 3389) and telephone events (RFC 4733) take numbers of the same stream."""
+    one, number = playout(PCMU), 0
+    arrived: list[Packet] = []
+    for slot in range(300):
+        left_s = (slot + 1) * PACKET_S
+        if 100 <= slot < 160:  # a key is pressed for 1.2 s: every packet bears the stamp of its begin
+            arrived.append(Packet(number, 100 * 160, b"", left_s))
+        elif slot == 200:  # comfort noise, and then nothing for 0.9 s
+            arrived.append(Packet(number, slot * 160, b"", left_s))
+        elif 200 < slot < 245:
+            continue
+        else:
+            arrived.append(Packet(number, slot * 160, b"\x80" * 160, left_s))
+        number += 1
+    for tick in range(1_190):
+        now_s = (tick + 0.25) * HOP_S
+        while arrived and arrived[0].arrived_s <= now_s:
+            one.put(arrived.pop(0))
+        one.read(now_s)
+    counts = one.counts
+    assert counts.lost == counts.late == counts.underruns == counts.concealed_hops == counts.restarts == 0
+    assert one.buffer.spread_s < 0.001, "the stamp of an event says nothing of how long it took"
+    assert one.delay_s < 0.016
+
+
+def test_one_stray_packet_does_not_begin_the_stream_anew():
+    """Two in sequence do (RFC 3550, A.1), and none of the two is missing then."""
+    buffer = JitterBuffer(8000)
+    for number in range(10):
+        buffer.put(Packet(number, number * 160, b"x" * 160, number * 0.02))
+        assert buffer.take().number == number
+        buffer.put(Packet(number + 5_000, 7, b"stray", number * 0.02))
+        buffer.put(Packet(number, 2**31 + number, b"stray", number * 0.02))
+    assert buffer.counts.restarts == 0
+    assert buffer.counts.received == 30
+    buffer.put(Packet(10, 1_600, b"x" * 160, 0.2))
+    for number in (700, 701):
+        buffer.put(Packet(number, 50_000 + number * 160, b"y" * 160, (number - 690) * 0.02))
+    assert buffer.counts.restarts == 1
+    assert [buffer.take().number, buffer.take().number] == [700, 701]
+
+
+def test_a_stream_whose_time_stamps_alone_begin_anew_is_heard_again():
+    buffer = JitterBuffer(8000)
+    for number in range(6):
+        buffer.put(Packet(number, number * 160 + (number > 2) * 900_000, b"x" * 160, number * 0.02))
+    assert buffer.counts.restarts == 1
+    assert [buffer.take().number for _ in range(3)] == [3, 4, 5]
 
 
 def test_what_is_late_or_double_is_counted_and_forgotten(tone):
@@ -95,8 +205,10 @@ def test_what_is_late_or_double_is_counted_and_forgotten(tone):
 def test_the_buffer_is_bounded_whatever_the_numbers_say():
     buffer, rng = JitterBuffer(8000), np.random.default_rng(3)
     for _ in range(5_000):
-        number, stamp = int(rng.integers(65_536)), int(rng.integers(2**32))
-        buffer.put(Packet(number, stamp, b"x", float(rng.uniform(0, 10))))
+        number, stamp, now_s = int(rng.integers(65_535)), int(rng.integers(2**32 - 9)), float(rng.uniform(0, 10))
+        for more in range(int(rng.integers(1, 3))):
+            payload = b"x" * int(rng.integers(2))
+            buffer.put(Packet(number + more, stamp + more, payload, now_s))
         assert len(buffer) <= ROOM
     assert buffer.counts.restarts > 100
 

@@ -1,18 +1,22 @@
-"""RTP packets read from bytes: those that are any, and everything else."""
+"""RTP and RTCP packets read from bytes: those that are any, and everything else."""
 
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
-from rtsr.bridge import rtp
-from rtsr.bridge.calls import Calls
-from rtsr.bridge.config import Settings
-from rtsr.bridge.engine import Engine
-from rtsr.bridge.rtp import HEADER, RtpLeg, parse
+from rtsr.bridge.rtp import BYE, HEADER, RECEIVER_REPORT, SENDER_REPORT, Read, Report, parse, parse_report, write
 
 PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
+
+
+def rtcp(kind: int, source: int, more: bytes = b"", count: int = 0) -> bytes:
+    return struct.pack("!BBHI", 0x80 | count, kind, 1 + len(more) // 4, source) + more
+
+
+REPORT = rtcp(RECEIVER_REPORT, 9)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +30,12 @@ PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
     ],
 )
 def test_a_packet_is_read_whatever_is_around_its_payload(data):
-    assert parse(data, 0) == (7, 1_600, b"voice")
+    assert parse(data) == Read(0, 7, 1_600, 9, b"voice")
+
+
+def test_a_packet_of_another_kind_and_one_without_a_payload_are_read():
+    assert parse(HEADER.pack(0x80, 101, 7, 1_600, 9) + b"tone").kind == 101
+    assert parse(PLAIN[:12]).payload == b""
 
 
 @pytest.mark.parametrize(
@@ -34,31 +43,44 @@ def test_a_packet_is_read_whatever_is_around_its_payload(data):
     [
         b"",
         PLAIN[:11],
-        PLAIN[:12],
         b"\x00" + PLAIN[1:],
-        HEADER.pack(0x80, 8, 7, 1_600, 9) + b"another codec",
         HEADER.pack(0x8F, 0, 7, 1_600, 9) + b"fewer sources than said",
         HEADER.pack(0x90, 0, 7, 1_600, 9) + b"\xbe\xde\xff\xff",
         HEADER.pack(0x90, 0, 7, 1_600, 9) + b"\xbe",
         HEADER.pack(0xA0, 0, 7, 1_600, 9) + b"\xff",
+        REPORT + bytes(8),
     ],
 )
 def test_what_is_none_is_none(data):
-    assert parse(data, 0) is None
+    assert parse(data) is None
 
 
 def test_any_bytes_are_read_or_refused():
     rng = random.Random(1)
     for _ in range(20_000):
-        found = parse(bytes([rng.choice([0x80, 0x90, 0xA0, 0xBF]), 0]) + rng.randbytes(rng.randrange(60)), 0)
-        assert found is None or found[2]
+        data = bytes([rng.choice([0x80, 0x90, 0xA0, 0xBF]), rng.choice([0, 200, 201])]) + rng.randbytes(
+            rng.randrange(60)
+        )
+        assert (parse(data) is None) or (parse_report(data) is None)
 
 
-def test_a_caller_is_heard_also_just_after_the_machine_started(null, monkeypatch):
-    said: list[object] = []
-    leg = RtpLeg(Settings(), Calls(Engine(null, 2, print), Settings(), 2))
-    monkeypatch.setattr(leg._leg.speaker, "put", said.append)
-    monkeypatch.setattr(rtp.time, "monotonic", lambda: 1.0)
-    leg.datagram_received(PLAIN, ("127.0.0.1", 9))
-    leg.datagram_received(PLAIN, ("127.0.0.1", 10))  # another, while one speaks
-    assert len(said) == 1
+def test_what_is_written_is_read():
+    assert parse(write(8, 65_537, 2**32 + 3, 5, b"x")) == Read(8, 1, 3, 5, b"x")
+
+
+@pytest.mark.parametrize(
+    ("data", "report"),
+    [
+        (REPORT, Report(9, leaves=False)),
+        (rtcp(SENDER_REPORT, 9, bytes(20)), Report(9, leaves=False)),
+        (REPORT + rtcp(202, 9, b"\x01\x00\x00\x00") + rtcp(BYE, 9, count=1), Report(9, leaves=True)),
+        (REPORT + rtcp(BYE, 10, count=1), Report(9, leaves=False)),
+        (rtcp(BYE, 9, count=1), None),  # a compound packet begins with a report
+        (REPORT + b"\x80", None),
+        (REPORT[:-1], None),
+        (PLAIN, None),
+        (b"", None),
+    ],
+)
+def test_reports_are_read(data, report):
+    assert parse_report(data) == report

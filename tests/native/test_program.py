@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import noise, voice_like
+from tests.signals import noise, voice_like
 from test_plugins import BUILT, need
 
 from rtsr import enhance

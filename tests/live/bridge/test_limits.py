@@ -99,6 +99,11 @@ def test_sigterm_ends_those_who_stay_within_its_limit(start_bridge: Callable[...
     bridge.wait_for('event=ended .*why="the bridge is being shut down"')
 
 
+def test_sigterm_does_not_wait_for_a_telephone_that_nobody_uses(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--backend", "null", "--rtp", "127.0.0.1:0", settings="drain_s = 120.0")
+    assert bridge.stop(signal.SIGTERM, 30) == 0
+
+
 def test_joins_and_leaves_leave_nothing_behind(start_bridge: Callable[..., Bridge]):
     """Thirty here; bench/bridge.py does two hundred."""
     bridge = start_bridge("--backend", "null")

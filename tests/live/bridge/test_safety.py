@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import socket
@@ -21,6 +20,8 @@ import numpy as np
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.test_calls import goes_on_hearing, nobody, until
+
+from rtsr.bridge.rtp import write
 
 TONE = (0.3 * np.sin(2 * np.pi * 500 * np.arange(48_000) / 48_000)).astype(np.float32)
 SDP = {"Content-Type": "application/sdp"}
@@ -134,10 +135,13 @@ def media_ports(process: int) -> list[tuple[str, int]]:
 
 
 def test_clients_that_reset_their_requests_do_not_end_it(start_bridge: Callable[..., Bridge]):
-    bridge = start_bridge("--backend", "null", "--rtp", "127.0.0.1:0")
-    place, host, port = bridge.url + "/rooms/phone", "127.0.0.1", int(bridge.url.rpartition(":")[2])
-    with urllib.request.urlopen(place) as reply:
-        call = json.load(reply)["calls"][0]["id"]
+    bridge = start_bridge("--backend", "null", "--rtp", "127.0.0.1:0", settings="rtp_silent_s = 600.0")
+    host, port = "127.0.0.1", int(bridge.url.rpartition(":")[2])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as telephone:
+        for number in range(2):
+            packet = write(0, number, number * 160, 7, bytes(160))
+            telephone.sendto(packet, (host, int(bridge.wait_for(r"event=rtp address=127.0.0.1:(\d+)"))))
+    call = bridge.wait_for('event="?rtp caller.* call=(\\S+)')
     body = b'{"bypass": true}'
     head = f"PATCH /rooms/phone/calls/{call} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -1,0 +1,134 @@
+"""What one peer may send us, and where it may make us send: datagrams, ICE candidates and checks, all bounded.
+
+aioice takes datagrams from everybody, every candidate that it is told, and one more for every port that a check comes
+from; each candidate is sent checks. `ConnectionLimits` wraps its connection. Everything is the event loop's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .rtp import REPORTS
+
+SHORTEST, LONGEST = 13, 2_048  # of a datagram that is no STUN: a DTLS record's header, more than a path carries
+MOST_WAITING = 256  # datagrams
+MOST_CANDIDATES = 64  # of a peer, told or found by checks
+MEDIA_PER_S, MEDIA_BURST = 500, 250  # datagrams; Opus has at most 400 packets a second
+REPORTS_PER_S, REPORTS_BURST = 50, 50  # RTCP, which takes longer to read
+CHECKS_PER_S, CHECKS_BURST = 100, 200  # STUN from known addresses, and as many from all others
+LEAST_PORT, WEB_PORTS = 1_024, (80, 443)  # as browsers have it: services answer below, and TURN on those of the web
+
+Clock = Callable[[], float]
+
+
+class TokenBucket:
+    """So many a second, and at most `burst` at once."""
+
+    def __init__(self, per_s: float, burst: float, clock: Clock) -> None:
+        self._per_s, self._burst, self._clock = per_s, burst, clock
+        self._left, self._at_s = burst, clock()
+
+    def take(self) -> bool:
+        """Whether there is one more token, which is then gone."""
+        now_s = self._clock()
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """Where a peer may make us send ICE checks to."""
+
+    loopback: bool = False  # this machine
+    private: bool = True  # addresses that are not of the public internet
+
+    def admits(self, host: str, port: int) -> bool:
+        """Whether checks may be sent to an address and port."""
+        try:
+            given = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        address = getattr(given, "ipv4_mapped", None) or given
+        if port < LEAST_PORT and not (port in WEB_PORTS and address.is_global):
+            return False
+        if address.is_loopback:
+            return self.loopback
+        if address.is_multicast or address.is_unspecified or address.is_link_local or address.is_reserved:
+            return False
+        return self.private or address.is_global
+
+
+class ConnectionLimits:
+    """Wraps an aioice connection; `refused` counts the datagrams, candidates and checks that were not taken."""
+
+    def __init__(self, connection: Any, policy: AddressPolicy, clock: Clock = time.monotonic) -> None:
+        self.refused = 0
+        self._connection, self._policy = connection, policy
+        self._media = TokenBucket(MEDIA_PER_S, MEDIA_BURST, clock)
+        self._reports = TokenBucket(REPORTS_PER_S, REPORTS_BURST, clock)
+        self._checks = {known: TokenBucket(CHECKS_PER_S, CHECKS_BURST, clock) for known in (False, True)}
+        self._add, connection._add_remote_candidate = connection._add_remote_candidate, self._add_candidate
+        self._check, connection.check_incoming = connection.check_incoming, self._check_incoming
+
+    def watch(self) -> None:
+        """Wrap the connection's sockets, once it has them and before the peer has been told of them."""
+        for protocol in self._connection._protocols:
+            protocol.datagram_received = partial(self._datagram, protocol.datagram_received)
+
+    def _datagram(self, take: Callable[[bytes, Any], None], data: bytes, place: Any) -> None:
+        if self._passes(data, place):
+            take(data, place)
+        else:
+            self.refused += 1
+
+    def _passes(self, data: bytes, place: Any) -> bool:
+        """Whether a datagram may be STUN, DTLS or SRTP (RFC 7983), from where it may be, and not one too many.
+
+        aiortc ends a call over an empty one, and what comes before it reads piles up without a bound.
+        """
+        if not data or len(data) > LONGEST:
+            return False
+        known = self._knows(place)
+        if data[0] < 4:
+            return self._checks[known].take()
+        is_srtp = 128 <= data[0] <= 191
+        if not known or len(data) < SHORTEST or not (is_srtp or 20 <= data[0] <= 63):
+            return False
+        if self._connection._queue.qsize() >= MOST_WAITING:
+            return False
+        is_report = is_srtp and data[1] in REPORTS
+        return (self._reports if is_report else self._media).take()
+
+    def _knows(self, place: Any) -> bool:
+        """Whether an address is a candidate of the peer's, or has sent a check that was authentic."""
+        at = place[:2]
+        told = any((one._network_host, one.port) == at for one in self._connection._remote_candidates)
+        return told or any(early[1] == at for early in self._connection._early_checks)
+
+    def _may_add(self, host: str, port: int) -> bool:
+        return len(self._connection._remote_candidates) < MOST_CANDIDATES and self._policy.admits(host, port)
+
+    def _add_candidate(self, candidate: Any, host: str) -> None:
+        """Let the connection have a candidate that it was told, after its name has been looked up."""
+        usable = candidate.component == 1 and candidate.transport.lower() == "udp"
+        if usable and self._may_add(host, candidate.port):
+            self._add(candidate, host)
+        else:
+            self.refused += 1
+
+    def _check_incoming(self, message: Any, place: Any, protocol: Any) -> None:
+        """Let the connection have an authentic check; one from a new place makes that a candidate."""
+        told = any((one._network_host, one.port) == place for one in self._connection._remote_candidates)
+        if told or self._may_add(*place):
+            self._check(message, place, protocol)
+        else:
+            self.refused += 1

@@ -1,0 +1,51 @@
+"""Bodies of requests: text in UTF-8 and JSON, and what a client says they are."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from rtsr.bridge.service import errors, read_json
+from rtsr.bridge.whip import read_text
+
+
+async def text(request: web.Request) -> web.Response:
+    return web.Response(text=await read_text(request))
+
+
+async def read(request: web.Request) -> web.Response:
+    return web.json_response(await read_json(request))
+
+
+def post(path: str, content_type: str, body: bytes) -> tuple[int, str]:
+    async def ask() -> tuple[int, str]:
+        app = web.Application(middlewares=[errors])
+        app.add_routes([web.post("/text", text), web.post("/json", read)])
+        async with TestClient(TestServer(app)) as client:
+            reply = await client.post(path, data=body, headers={"Content-Type": content_type})
+            return reply.status, await reply.text()
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("path", ["/text", "/json"])
+@pytest.mark.parametrize("charset", ["bogus", "punycode", "utf-7", "utf-16", "idna", "hex", "unicode_escape"])
+def test_another_charset_is_refused(path, charset):
+    status, told = post(path, f"application/sdp; charset={charset}", b'{"sdp": "v=0"}')
+    assert status == 400
+    assert charset in told
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", '; charset="UTF-8"', "; charset=us-ascii"])
+def test_text_in_utf_8_is_read(charset):
+    body = '{"name": "Jürgen"}'
+    assert post("/text", f"application/sdp{charset}", body.encode()) == (200, body)
+    assert post("/json", f"application/json{charset}", body.encode())[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/text", "/json"])
+def test_what_is_no_text_is_refused(path):
+    assert post(path, "application/json", b"\xff\xfe{}")[0] == 400

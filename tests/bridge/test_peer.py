@@ -1,0 +1,123 @@
+"""One peer connection with a real aiortc program on the other end, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+from rtsr.bridge.codec import OPUS
+from rtsr.bridge.limits import MOST_CANDIDATES, AddressPolicy
+from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer, without_candidates
+from rtsr.bridge.rtp import parse
+from rtsr.errors import InvalidSetting
+
+LIMIT_S = 90.0
+
+
+@asynccontextmanager
+async def offered() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
+    """A peer, and a client whose offer it has not seen."""
+    client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    client.addTransceiver("audio", "recvonly")
+    await client.setLocalDescription(await client.createOffer())
+    peer = Peer(OPUS, None, OutTrack(48_000, 20), lambda why: None, AddressPolicy(loopback=True))
+    try:
+        yield peer, client
+    finally:
+        await peer.close()
+        await client.close()
+
+
+def ice(peer: Peer):
+    return peer._audio.receiver.transport.transport._connection
+
+
+def test_a_request_to_send_packets_again_hundreds_of_times_is_not_answered():
+    async def run() -> None:
+        async with offered() as (peer, client), asyncio.timeout(LIMIT_S):
+            answer = await peer.answer(client.localDescription.sdp)
+            await client.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await peer.connected.wait()
+            sender, transport = peer._audio.sender, peer._audio.sender.transport
+            history = sender._RTCRtpSender__rtp_history
+            while len(history) < 3:
+                peer._audio.sender.track.put(b"\x78" + bytes(60), 960 * len(history))
+                await asyncio.sleep(0.02)
+            sent: list[bytes] = []
+            send, transport._send_rtp = transport._send_rtp, lambda data: (sent.append(data), send(data))[1]
+            number = next(iter(history.values())).sequence_number
+            handled = asyncio.Event()
+            handle = transport._handle_rtcp_data
+
+            async def note(data: bytes) -> None:
+                await handle(data)
+                if data[1] == 205:
+                    handled.set()
+
+            transport._handle_rtcp_data = note
+            entries = struct.pack("!HH", number, 0) * 300
+            nack = struct.pack("!BBHII", 0x81, 205, 2 + 300, 1, sender._ssrc) + entries
+            await client.getTransceivers()[0].receiver.transport._send_rtp(nack)
+            await handled.wait()
+            assert not [data for data in sent if parse(data)]
+            assert peer.refused == 0
+
+    asyncio.run(run())
+
+
+def test_candidates_of_many_fragments_are_bounded():
+    async def run() -> None:
+        async with offered() as (peer, client):
+            await peer.answer(client.localDescription.sdp)
+            with pytest.raises(InvalidSetting, match="at most"):  # noqa: PT012
+                for number in range(200):
+                    await peer.add_candidate(f"candidate:1 1 udp 99 192.168.77.7 {2_000 + number} typ host", "0")
+            assert len(ice(peer).remote_candidates) <= MOST_CANDIDATES
+            assert number <= MOST_CANDIDATES
+
+    asyncio.run(run())
+
+
+def test_candidates_of_an_offer_are_looked_at_as_well():
+    async def run() -> None:
+        async with offered() as (peer, client):
+            known = len(client.getTransceivers()[0].receiver.transport.transport.iceGatherer.getLocalCandidates())
+            more = [
+                f"a=candidate:{n} 1 udp 99 {host} 5000 typ host" for n, host in enumerate(("224.0.0.1", "169.254.1.1"))
+            ]
+            sdp = client.localDescription.sdp.replace(
+                "a=end-of-candidates", "\r\n".join([*more, "a=end-of-candidates"])
+            )
+            await peer.answer(sdp)
+            assert len(ice(peer).remote_candidates) == known
+            assert peer.refused == 2
+
+    asyncio.run(run())
+
+
+def test_names_of_candidates_are_not_asked_for_without_end(monkeypatch):
+    asked: list[str] = []
+
+    async def run() -> None:
+        async with offered() as (peer, client):
+            await peer.answer(client.localDescription.sdp)
+
+            async def add(candidate) -> None:
+                asked.append(candidate.ip)
+
+            monkeypatch.setattr(peer.connection, "addIceCandidate", add)
+            for number in range(MOST_NAMES + 20):
+                await peer.add_candidate(f"candidate:1 1 udp 99 {number}.local 5000 typ host", "0")
+
+    asyncio.run(run())
+    assert len(asked) == MOST_NAMES
+
+
+def test_an_offer_without_its_candidates_is_otherwise_the_same():
+    sdp = "v=0\r\nm=audio 9 UDP 0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=mid:0\r\na=end-of-candidates\r\n"
+    assert without_candidates(sdp) == "v=0\r\nm=audio 9 UDP 0\r\na=mid:0\r\n"

@@ -82,14 +82,16 @@ def live(
 
         Console().print(install([a for a in sys.argv[1:] if a != "--install-unit"]), soft_wrap=True)
         return
+    from ..daemon.background import Background
     from ..daemon.service import run
     from ..daemon.view import Lines, Terminal
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        run(settings, Lines())
+        with Background(Lines()) as show:
+            run(settings, show)
         return
-    with Terminal(console) as show:
+    with Terminal(console) as terminal, Background(terminal) as show:
         run(settings, show)
 
 

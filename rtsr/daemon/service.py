@@ -6,9 +6,10 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import ControlFailed, DeviceFailed
+from .background import Show, Stats
 from .config import Settings
 from .control import Control
 from .metrics import MetricsServer
@@ -18,18 +19,6 @@ LOOK_S = 0.25
 RESTART_S = 0.5
 STEADY_S = 10.0  # a path that dies sooner after its start than this is given up after so many tries
 TRIES = 5
-
-Stats = dict[str, dict[str, Any]]
-
-
-class Show(Protocol):
-    """Where a person sees what goes on: a live view, or lines."""
-
-    def event(self, path: str, kind: str, line: str) -> None:
-        """Show one event; any thread."""
-
-    def stats(self, stats: Stats) -> None:
-        """Show the state, four times a second."""
 
 
 class Service:

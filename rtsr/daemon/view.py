@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-Stats = dict[str, dict[str, Any]]
+from .background import Stats
 
 METER_DB, METER_WIDTH = 60, 30
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -27,12 +28,14 @@ class Lines:
     """One line an event, `key=value`, and one a minute with the state: for a journal."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self.out = out or sys.stderr
+        self.out = out or sys.stderr  # None where stderr was closed before the start
         self.reported = time.monotonic()
         self.writing = threading.Lock()
 
     def event(self, path: str, kind: str, line: str) -> None:
         """Write one line."""
+        if self.out is None:
+            return
         quoted = line.replace("\\", "\\\\").replace('"', "'")
         with self.writing:
             self.out.write(f'{_now()} path={path} event={kind} msg="{quoted}"\n')
@@ -69,7 +72,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.live.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self.live.stop()
 
     def event(self, path: str, kind: str, line: str) -> None:
         """Show one of the last events."""

@@ -1,4 +1,4 @@
-"""Settings, the socket's protocol and the unit file: everything of `rtsr live` that needs no sound."""
+"""Settings, names of devices and the socket's protocol: everything of `rtsr live` that needs no sound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from rtsr.cli.live import with_default_names
 from rtsr.daemon.config import Settings, make_settings
 from rtsr.daemon.control import Control, answer, request
-from rtsr.daemon.unit import install
 from rtsr.errors import AlreadyRunning, ControlFailed, InvalidSetting
 from rtsr.io.device import explain
 from rtsr.io.devices import OWNER, Device, find_device
@@ -120,15 +119,6 @@ def test_an_error_is_answered_with_its_words():
         raise InvalidSetting("no")
 
     assert answer(json.dumps({"do": "x"}).encode(), refuse) == {"ok": False, "error": "no"}
-
-
-def test_the_unit_runs_what_was_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    said = install(["live", "--virtual-mic", "my 100 % mic"])
-    unit = (tmp_path / "systemd/user/rtsr-live.service").read_text()
-    assert "live --virtual-mic 'my 100 %% mic'\n" in unit
-    assert "systemctl --user enable --now rtsr-live.service" in said
-    assert "Restart=on-failure" in unit
 
 
 def test_a_device_is_found_by_name_part_or_default():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsons
-import sys
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +30,12 @@ def with_default_names(arguments: list[str]) -> list[str]:
         if argument in OPTIONAL and following.startswith("-"):
             filled.append(OPTIONAL[argument])
     return filled
+
+
+def as_arguments(options: dict[str, Any]) -> list[str]:
+    """Return the arguments that give options of these names; paths become absolute, and what is None is left out."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return [f"--{name}={os.path.abspath(v) if isinstance(v, Path) else v}" for name, v in given.items()]
 
 
 @app.command()
@@ -80,7 +86,13 @@ def live(
     if install_unit:
         from ..daemon.unit import install
 
-        Console().print(install([a for a in sys.argv[1:] if a != "--install-unit"]), soft_wrap=True)
+        manifest = Path(model) if model and model.endswith(".json") else model  # else one of the shipped names
+        options = {
+            **{"input": input, "output": output, "virtual-mic": virtual_mic, "virtual-speaker": virtual_speaker},
+            **{"model": manifest, "backend": backend, "engine": engine, "config": config, "rate": rate, "host": host},
+            **{"cutoff": cutoff, "gain": gain, "cushion": cushion, "metrics": metrics, "socket": socket},
+        }
+        Console().print(install(["live", *as_arguments(options)]), soft_wrap=True, markup=False)
         return
     from ..daemon.background import Background
     from ..daemon.service import run

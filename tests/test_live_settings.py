@@ -1,9 +1,7 @@
-"""Settings, names of devices and the socket's protocol: everything of `rtsr live` that needs no sound."""
+"""Settings and names of devices: what of `rtsr live` needs no sound."""
 
 from __future__ import annotations
 
-import json
-import stat
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +10,7 @@ import pytest
 
 from rtsr.cli.live import with_default_names
 from rtsr.daemon.config import Settings, make_settings
-from rtsr.daemon.control import Control, answer, request
-from rtsr.errors import AlreadyRunning, ControlFailed, InvalidSetting
+from rtsr.errors import InvalidSetting
 from rtsr.io.device import explain
 from rtsr.io.devices import OWNER, Device, find_device
 from rtsr.io.virtual import MARK, Virtual, remove_stale
@@ -80,45 +77,6 @@ def test_sizes_follow_the_host():
 )
 def test_a_virtual_device_needs_no_name(given, filled):
     assert with_default_names(given) == filled
-
-
-def test_a_request_is_answered_and_the_socket_is_the_users_alone(tmp_path):
-    path = tmp_path / "s"
-    control = Control(path, lambda do, value: [do, value])
-    try:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert request(path, "gain", -3.0) == ["gain", -3.0]
-        with pytest.raises(AlreadyRunning, match="another rtsr live"):
-            Control(path, lambda do, value: None)
-    finally:
-        control.close()
-    assert not path.exists()
-    with pytest.raises(ControlFailed, match="no rtsr live answers"):
-        request(path, "stats")
-
-
-def test_a_socket_left_behind_is_replaced_and_one_that_cannot_be_made_is_said(tmp_path):
-    import socket
-
-    path = tmp_path / "s"
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(path))
-    left.close()
-    Control(path, lambda do, value: None).close()
-    with pytest.raises(ControlFailed, match="choose another place with --socket"):
-        Control(tmp_path / "none" / "s", lambda do, value: None)
-
-
-@pytest.mark.parametrize("line", [b"", b"x\n", b"[]\n", b'{"do": 3}\n', b"\xff\n"])
-def test_nonsense_is_answered_not_raised(line):
-    assert not answer(line, lambda do, value: None)["ok"]
-
-
-def test_an_error_is_answered_with_its_words():
-    def refuse(do, value):
-        raise InvalidSetting("no")
-
-    assert answer(json.dumps({"do": "x"}).encode(), refuse) == {"ok": False, "error": "no"}
 
 
 def test_a_device_is_found_by_name_part_or_default():

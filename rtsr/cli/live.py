@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..daemon.config import MICROPHONE, SPEAKER, default_socket, make_settings
+from ..daemon.config import MICROPHONE, SPEAKER, make_settings
 from ..errors import InvalidSetting
 from . import app, parse_cutoff
 
@@ -146,7 +146,7 @@ def ctl(
 
         rtsr ctl stats
     """
-    from ..daemon.control import request
+    from ..daemon.control import default_socket, request
 
     sent: str | float | None = value
     if command == "gain" and value is not None:
@@ -173,7 +173,7 @@ def latency(
 
         rtsr latency --loop --output A --input B.monitor    # rtsr live --input A.monitor --output B runs
     """
-    from ..daemon.control import request
+    from ..daemon.control import default_socket, request
     from ..daemon.probe import round_trip, table
 
     path = socket or default_socket()

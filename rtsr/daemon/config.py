@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -83,11 +82,6 @@ class Settings:
         ms = CUSHION_MS[self.host] if self.cushion_ms is None else self.cushion_ms
         return round(ms * self.rate / 1000)
 
-    @property
-    def socket_path(self) -> Path:
-        """Where the control socket lies: as told, else in the user's runtime folder."""
-        return Path(self.socket) if self.socket else default_socket()
-
     def paths(self) -> dict[str, Settings]:
         """Return one set of settings for each path that sound takes, by its name."""
         roles = {
@@ -95,12 +89,6 @@ class Settings:
             "speaker": replace(self, virtual_mic=None, input=None) if self.virtual_speaker else None,
         }
         return {n: s for n, s in roles.items() if s} or {"voice": self}
-
-
-def default_socket() -> Path:
-    """Return $XDG_RUNTIME_DIR/rtsr.sock, or one in /tmp that bears the user's number."""
-    folder = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(folder) / "rtsr.sock" if folder else Path(f"/tmp/rtsr-{os.getuid()}.sock")
 
 
 def check(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ..errors import ControlFailed, DeviceFailed
 from .background import Show, Stats
 from .config import Settings
-from .control import Control
+from .control import SUPPORTED, Control, default_socket
 from .metrics import MetricsServer
 from .process import EngineProcess
 
@@ -37,7 +38,7 @@ class Service:
 
     def run(self) -> None:
         """Run until told to stop; raises what starting raises, and `DeviceFailed` for a path that keeps dying."""
-        control = Control(self.settings.socket_path, self.command)
+        control = self._open_control()
         metrics: MetricsServer | None = None
         try:
             if self.settings.metrics is not None:
@@ -54,13 +55,21 @@ class Service:
         finally:
             self._end(control, metrics)
 
-    def _end(self, control: Control, metrics: MetricsServer | None) -> None:
+    def _open_control(self) -> Control | None:
+        """Open the control socket, where this system has such sockets or one was asked for."""
+        if self.settings.socket is None and not SUPPORTED:
+            self.show.event("rtsr", "control", "no control socket: this system has no Unix sockets")
+            return None
+        return Control(Path(self.settings.socket) if self.settings.socket else default_socket(), self.command)
+
+    def _end(self, control: Control | None, metrics: MetricsServer | None) -> None:
         stopping = [threading.Thread(target=e.stop) for e in self.engines.values()]
         for thread in stopping:
             thread.start()
         for thread in stopping:
             thread.join()
-        control.close()
+        if control is not None:
+            control.close()
         if metrics is not None:
             metrics.close()
         self.show.event("rtsr", "stopped", "everything is closed")

@@ -13,7 +13,7 @@ from rtsr.daemon.config import Settings, make_settings
 from rtsr.errors import InvalidSetting
 from rtsr.io.device import explain
 from rtsr.io.devices import OWNER, Device, find_device
-from rtsr.io.virtual import MARK, Virtual, remove_stale
+from rtsr.io.virtual import HOLDER, MARK, Virtual, new_mark, remove_stale
 
 
 def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
@@ -93,22 +93,25 @@ def test_a_device_is_found_by_name_part_or_default():
         find_device("Headset", "output", devices)
 
 
-def test_a_virtual_device_bears_its_maker():
-    virtual = Virtual('My "mic"', "microphone")
-    modules = virtual.modules(1234, 48000)
+def test_a_virtual_device_bears_the_mark_of_its_path():
+    virtual, mark = Virtual('My "mic"', "microphone"), new_mark()
+    modules = virtual.modules(mark, 48000)
     assert virtual.name == "my_mic"
     assert [name for name, _ in modules] == ["module-null-sink", "module-remap-source"]
-    assert all(MARK.search(arguments)[1] == "1234" for _, arguments in modules)
+    assert all(MARK.search(arguments)[1] == mark for _, arguments in modules)
 
 
 class Clearing:
-    """A server whose modules somebody else is unloading at the same time."""
+    """A server whose modules somebody else is unloading at the same time; some marks have a connection."""
 
-    def __init__(self, owners: dict[int, int]) -> None:
-        self.modules, self.unloaded = owners, []
+    def __init__(self, marks: dict[int, str], held: list[str]) -> None:
+        self.modules, self.held, self.unloaded = marks, held, []
 
     def module_list(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(index=i, argument=f"sink_properties={OWNER}={o}") for i, o in self.modules.items()]
+        return [SimpleNamespace(index=i, argument=f"sink_properties={OWNER}={m}") for i, m in self.modules.items()]
+
+    def client_list(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in ("rtsr", *(f"{HOLDER}{mark}" for mark in self.held))]
 
     def module_unload(self, index: int) -> None:
         if index == 2:
@@ -118,8 +121,7 @@ class Clearing:
 
 def test_stale_devices_that_another_rtsr_clears_too_are_no_error():
     pytest.importorskip("pulsectl")
-    nobody = 2**22 + 1  # above the highest number a process may have
-    pulse = Clearing({1: nobody, 2: nobody, 3: nobody})
+    pulse = Clearing({1: "gone", 2: "gone", 3: "gone", 4: "here"}, ["here"])
     assert remove_stale(pulse) == 2
     assert pulse.unloaded == [3, 1]
 

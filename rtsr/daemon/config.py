@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,10 +66,6 @@ class Settings:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise InvalidSetting(f"{name}: expected one of {', '.join(choices)}, got {value!r}{hint}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
-
     @property
     def block(self) -> int:
         """What a device hands over at a time, in samples."""
@@ -91,10 +87,19 @@ class Settings:
         return {n: s for n, s in roles.items() if s} or {"voice": self}
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the process of a path begins, beside its settings."""
+
+    mark: str  # what its virtual device bears
+    again: bool = False  # one ran before: where its devices are absent, this one waits for them
+    commands: dict[str, Any] = field(default_factory=dict)  # what the one before was told, to be done first
+
+
 def check(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:
     """Raise `InvalidSetting` where a field of a dataclass is not of its type, or beyond its bounds."""
-    for field in fields(settings):
-        _check_type(field.name, getattr(settings, field.name), str(field.type))
+    for one in fields(settings):
+        _check_type(one.name, getattr(settings, one.name), str(one.type))
     for name, (least, most) in bounds.items():
         value = getattr(settings, name)
         if value is not None and not least <= value <= most:

@@ -27,6 +27,7 @@ START_S = 1.0  # more, before the first callback
 STALLED_S = 0.5  # without a callback: the stream is opened anew
 LOOK_S = 0.5  # between looks at whether the named ends are still there
 RETRY_S = 0.2
+ABSENT = (DeviceFailed, UnknownName, AlreadyRunning)  # raised where a device is not there now, and may be later
 CLOSE_S, CLOSE_LAST_S = 1.0, 0.2  # a device that is gone may never let go; the last time there is less to wait for
 
 
@@ -63,15 +64,17 @@ class Engine:
     troubles are told as events and mended.
     """
 
-    def __init__(self, settings: Settings, tell: Tell) -> None:
+    def __init__(self, settings: Settings, tell: Tell, mark: str | None = None) -> None:
+        """`mark` is what its virtual device bears; None: a new one."""
         self.settings, self.tell = settings, tell
-        self.virtual = self._virtual()
+        self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
         self.worker = make_worker(settings)
         self.told = self.worker.report()
         self.advice = Advice(1000 * settings.cushion / settings.rate, 1000 * settings.block / settings.rate)
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
         self.priority = ""  # the worker's, in words
+        self.connected = False  # to both devices, as far as is known
         self.reconnects = 0
         self.began = time.monotonic()
         self._calls, self._called = (0, 0), [0.0, 0.0]
@@ -87,11 +90,19 @@ class Engine:
             return virtual.Virtual(self.settings.virtual_speaker, "speaker")
         return None
 
-    def start(self) -> None:
-        """Open the devices and let the voice flow; raises `DeviceFailed` and its kin."""
+    def start(self, patient: bool = False) -> None:
+        """Open the devices and let the voice flow.
+
+        Where a device is absent, raises `DeviceFailed` and its kin; when `patient`, waits for it.
+        """
         self.worker.warm_up()
         self._thread.start()
-        self._open()
+        try:
+            self._open()
+        except ABSENT as error:
+            if not patient:
+                raise
+            self._reconnect(str(error))
         self.tell("memory", keep_in_memory())
 
     def _work(self) -> None:
@@ -103,7 +114,7 @@ class Engine:
     def _open(self) -> None:
         """Find and open both ends, the virtual one made first if it is not there."""
         if self.virtual is not None:
-            removed = virtual.ensure(self.virtual, self.settings.rate)
+            removed = virtual.ensure(self.virtual, self.settings.rate, self.holder)
             if removed:
                 self.tell("stale", f"removed {removed} virtual devices that a crash had left behind")
         self.plan = self._make_plan(list_devices())
@@ -113,6 +124,7 @@ class Engine:
         self.worker.relearn()
         self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
         self._looked = time.monotonic()
+        self.connected = True
 
     def _hurry(self) -> None:
         """Give the worker the priority that it needs beside the callbacks that there are now."""
@@ -190,12 +202,13 @@ class Engine:
     def _reconnect(self, trouble: str) -> None:
         """Close, and try to open until it works or the engine stops; the voice's state stays."""
         began = time.monotonic()
+        self.connected = False
         self._close()
         told = False
         while not self._stopping.is_set():
             try:
                 self._open()
-            except (DeviceFailed, UnknownName, AlreadyRunning) as error:
+            except ABSENT as error:
                 self._close()
                 if not told and time.monotonic() - began > 2:
                     told = True
@@ -224,7 +237,15 @@ class Engine:
             self._thread.join(CLOSE_LAST_S)
         if self.virtual is not None:
             with contextlib.suppress(RtsrError):
-                virtual.remove()
+                virtual.remove(self.holder.mark)
+            self.holder.release()
+
+    @property
+    def delivers(self) -> bool:
+        """Whether both devices have called back of late and the plain voice is not all that is heard; any thread."""
+        flowing = bool(self.worker.wire.head[w.FLOWING])
+        late = time.monotonic() - min(self._called) > 2 * STALLED_S  # `watch` may be held up by a server
+        return self.connected and flowing and not late and not self.worker.report().resting
 
     def request_stop(self) -> None:
         """Ask a `_reconnect` in progress to give up; any thread."""

@@ -156,9 +156,9 @@ class NativeWorker:
 
     def report(self) -> Report:
         """Return what is going on."""
-        numbers = self._numbers()
-        if self._next is not None and numbers.switches >= self._next[0]:
-            self._model, self._next = self._next[1], None
+        numbers, following = self._numbers(), self._next
+        if following is not None and numbers.switches >= following[0]:
+            self._model = following[1]
         known = {field[0]: getattr(numbers, field[0]) for field in Numbers._fields_}
         known |= {name: bool(known[name]) for name in ("asleep", "resting")}
         return Report(self._model.model, self._model.name, compute_ms=self._percentiles_ms(), **known)

@@ -60,6 +60,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         "gain_db": worker.wishes.gain_db,
         "cutoff_hz": report.cutoff_hz,
         "asleep": report.asleep,
+        "delivers": engine.delivers,
         "plain": not head[w.FLOWING] or report.resting,
         "input_db": level_db(float(wire.levels[w.PEAK_IN])),
         "output_db": level_db(float(wire.levels[w.PEAK_OUT])),

@@ -42,10 +42,13 @@ class PyAudioHost:
         try:
             for device in (plan.source, plan.sink):
                 self._open(device, plan, pyaudio.paFloat32)
+            self.latency_s = (self.streams[0].get_input_latency(), self.streams[1].get_output_latency())
         except DeviceFailed:
             self.close()
             raise
-        self.latency_s = (self.streams[0].get_input_latency(), self.streams[1].get_output_latency())
+        except OSError as error:  # a device that goes meanwhile
+            self.close()
+            raise DeviceFailed(f"PyAudio cannot open {plan.source.name!r} and {plan.sink.name!r}: {error}") from error
         jobs = {"capture": (self._capture, self.streams[0]), "playback": (self._play, self.streams[1])}
         self.threads = [
             threading.Thread(

@@ -1,9 +1,9 @@
 """`python -m bench.soak`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
 
 Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
-computing time, how much the engine's memory grew after the first minute, and how long the machine itself stood still.
-All are counted from when everything runs: to start a program, a witness too, can stop a machine for 50 ms. A loss in a
-second in which no processor stood still for as long as the ring holds is `unexplained`.
+computing time, how much the engine's memory grew after the first minute, and how long the machine itself stalled.
+All are counted from when everything runs: to start a program, a monitor too, can stop a machine for 50 ms. A loss in a
+second in which no processor stalled for as long as the ring holds is `unexplained`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESULTS = HERE / "results"
 sys.path[:0] = [str(HERE.parent / "tests" / "live")]
 
 from servers import RATE, Server, play  # noqa: E402
-from stillness import witnessed  # noqa: E402
+from stall_monitor import Stalls, monitored  # noqa: E402
 
 from rtsr.daemon.config import Settings  # noqa: E402
 from rtsr.daemon.process import EngineProcess  # noqa: E402
@@ -76,11 +76,10 @@ def main(
                 burner.start()
             engine.start()
             engine.wait_until_ready()
-            seen: list[list[tuple[float, float]]] = []
             losses: list[tuple[float, int]] = []
-            with witnessed(seen):
+            with monitored() as stalls:
                 row = soak(engine, minutes, losses)
-            row |= explain(losses, seen[0])
+            row |= explain(losses, stalls)
             print(row, flush=True)
             for name, bar in BARS.items():
                 print(f"{name:12} {row[name]:7.2f}   bar {bar:5.1f}{'' if row[name] <= bar else '   OVER THE BAR'}")
@@ -112,9 +111,9 @@ def soak(engine: EngineProcess, minutes: float, losses: list[tuple[float, int]])
     return row | {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
 
 
-def explain(losses: list[tuple[float, int]], stood_still: list[tuple[float, float]]) -> dict[str, Any]:
-    """Say how often and for how long the machine stood still, and how many losses that does not explain."""
-    long = [began for began, lasted in stood_still if lasted > HELD_S]
+def explain(losses: list[tuple[float, int]], stalls: Stalls) -> dict[str, Any]:
+    """Say how often and for how long the machine stalled, and how many losses that does not explain."""
+    long = [began for began, lasted in stalls if lasted > HELD_S]
     unexplained = sum(
         now - before
         for (since, before), (until, now) in pairwise(losses)
@@ -122,8 +121,8 @@ def explain(losses: list[tuple[float, int]], stood_still: list[tuple[float, floa
     )
     return {
         "unexplained": unexplained,
-        "stood_still": len(long),
-        "stood_still_ms": 1000 * max((lasted for _, lasted in stood_still), default=0.0),
+        "stalls": len(long),
+        "longest_stall_ms": 1000 * max((lasted for _, lasted in stalls), default=0.0),
     }
 
 

@@ -11,7 +11,9 @@ import pytest
 from running import ANY_S, SETTLED_S, THROUGH, Running, patiently
 from servers import RATE, Server, missing_programs, wait_for
 from speech import missing
+from stall_monitor import Excuses
 
+EXCUSES = pytest.StashKey[Excuses]()
 PACKAGES = ("sounddevice", "pyaudio", "pulsectl", "prometheus_client")
 PROGRAMS = {
     "pulse": ("pulseaudio", "pactl", "parec"),
@@ -24,6 +26,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def excuses(pytestconfig: pytest.Config) -> Excuses:
+    """What is excused in this run of the tests; the end of the run tells."""
+    pytestconfig.stash[EXCUSES] = one = Excuses()
+    return one
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell what was excused."""
+    one = config.stash.get(EXCUSES, None)
+    if one is not None:
+        terminalreporter.section("losses that stalls of the machine excuse")
+        terminalreporter.write_line(f"{len(one.excused)} of at most {one.quota}")
+        for line in one.excused:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ import pytest
 from running import STOP_S, Running, rtsr, start, through_whole, voice
 from scipy.signal import butter, sosfiltfilt
 from servers import RATE, wait_for
-from stillness import undisturbed
 
 REFUSED = {
     "no such input": (("--input", "nobody"), "no input device named 'nobody'"),
@@ -51,7 +50,7 @@ def jumping(sound: np.ndarray) -> np.ndarray:
     return out
 
 
-def test_bypass_gain_and_a_model_switch_while_a_voice_flows_make_no_click(pulse, running, model_path):
+def test_bypass_gain_and_a_model_switch_while_a_voice_flows_make_no_click(pulse, running, model_path, excuses):
     def switch() -> None:
         time.sleep(1.2)
         assert running.ask("bypass", "on") is True
@@ -71,7 +70,7 @@ def test_bypass_gain_and_a_model_switch_while_a_voice_flows_make_no_click(pulse,
         assert loudest_click(expected) < told / 4
         assert loudest_click(heard) < told / 2
 
-    undisturbed(listen)
+    excuses.attempt(listen)
     assert running.ask("gain", 0.0) == 0.0
     running.wait_for_event("model")
 
@@ -105,11 +104,17 @@ def metrics_port(running: Running) -> int:
 def test_metrics_and_health(running):
     base = f"127.0.0.1:{metrics_port(running)}"
 
-    def healthy() -> bool:
+    def health() -> tuple[int, bytes]:
         try:
-            return urllib.request.urlopen(f"http://{base}/healthz", timeout=10).status == 200
+            answer = urllib.request.urlopen(f"http://{base}/healthz", timeout=10)
+            return answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            return error.code != 503
+            return error.code, error.read()
+
+    def healthy() -> bool:
+        code, said = health()
+        assert (code, said) == (200, b"ok\n") or code == 503, (code, said)
+        return code == 200
 
     wait_for(healthy)
     text = urllib.request.urlopen(f"http://{base}/metrics", timeout=10).read().decode()

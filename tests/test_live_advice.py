@@ -21,9 +21,9 @@ def test_what_happens_now_and_then_needs_no_advice(counts):
 @pytest.mark.parametrize(
     ("counts", "told", "untold"),
     [
-        ((OFTEN, 0), "--cushion 16", "block_ms"),
-        ((0, OFTEN), "block_ms = 5", "--cushion"),
-        ((OFTEN, 1), "--cushion 16 and block_ms = 5", "--block"),
+        ((OFTEN, 0), "--low-water 16", "block_ms"),
+        ((0, OFTEN), "block_ms = 5", "--low-water"),
+        ((OFTEN, 1), "--low-water 16 and block_ms = 5", "--block"),
     ],
 )
 def test_what_happens_often_is_told_with_what_helps(counts, told, untold):

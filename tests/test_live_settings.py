@@ -63,7 +63,8 @@ def test_both_virtual_devices_are_two_paths():
 
 
 def test_sizes_follow_the_host():
-    assert Settings(cushion_ms=10.0, block_ms=5.0).cushion == 2 * Settings(cushion_ms=10.0, block_ms=5.0).block == 480
+    settings = Settings(low_water_ms=10.0, block_ms=5.0)
+    assert (settings.low_water, settings.block) == (480, 240)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def live(
     host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None,
     cutoff: Annotated[str | None, typer.Option(help="Where the received band ends: auto, or a number of Hz.")] = None,
     gain: Annotated[float | None, typer.Option(help="Level of the generated band in dB.")] = None,
-    cushion: Annotated[float | None, typer.Option(help="Milliseconds that wait in the ring.")] = None,
+    low_water: Annotated[float | None, typer.Option(help="The least that remains in the ring, in ms.")] = None,
     metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None,
     socket: SocketPath = None,
     install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False,
@@ -78,7 +78,7 @@ def live(
     given: dict[str, Any] = {
         **{"input": input, "output": output, "virtual_mic": virtual_mic, "virtual_speaker": virtual_speaker},
         **{"model": model, "backend": backend, "engine": engine, "rate": rate, "host": host},
-        **{"gain_db": gain, "cushion_ms": cushion, "metrics": metrics},
+        **{"gain_db": gain, "low_water_ms": low_water, "metrics": metrics},
         "socket": None if socket is None else str(socket),
         "cutoff": None if cutoff is None else parse_cutoff(cutoff),
     }
@@ -90,7 +90,7 @@ def live(
         options = {
             **{"input": input, "output": output, "virtual-mic": virtual_mic, "virtual-speaker": virtual_speaker},
             **{"model": manifest, "backend": backend, "engine": engine, "config": config, "rate": rate, "host": host},
-            **{"cutoff": cutoff, "gain": gain, "cushion": cushion, "metrics": metrics, "socket": socket},
+            **{"cutoff": cutoff, "gain": gain, "low-water": low_water, "metrics": metrics, "socket": socket},
         }
         Console().print(install(["live", *as_arguments(options)]), soft_wrap=True, markup=False)
         return

@@ -16,7 +16,7 @@ T = TypeVar("T")
 ENGINES = ("auto", "native", "python")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
-CUSHION_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
+LOW_WATER_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
 TABLES = ("live", "bridge")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
@@ -35,7 +35,7 @@ class Settings:
     host: str = "sounddevice"
     rate: int = 48_000
     block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
-    cushion_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
+    low_water_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
     cutoff: float | str = "auto"
     gain_db: float = 0.0
     sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps
@@ -46,7 +46,7 @@ class Settings:
         bounds = {
             "rate": (16_000, 192_000),
             "block_ms": (1.0, 100.0),
-            "cushion_ms": (1.0, 300.0),
+            "low_water_ms": (1.0, 300.0),
             "gain_db": (-120.0, 24.0),
             "sleep_db": (-200.0, 0.0),
             "metrics": (0, 65_535),
@@ -73,9 +73,9 @@ class Settings:
         return round(ms * self.rate / 1000)
 
     @property
-    def cushion(self) -> int:
+    def low_water(self) -> int:
         """The least that remains in the ring, in samples."""
-        ms = CUSHION_MS[self.host] if self.cushion_ms is None else self.cushion_ms
+        ms = LOW_WATER_MS[self.host] if self.low_water_ms is None else self.low_water_ms
         return round(ms * self.rate / 1000)
 
     def paths(self) -> dict[str, Settings]:

@@ -48,7 +48,7 @@ def make_worker(settings: Settings) -> Worker | NativeWorker:
     worker = kind(
         model,
         settings.rate,
-        cushion=settings.cushion,
+        low_water=settings.low_water,
         burst=2 * settings.block,
         sleep_db=settings.sleep_db,
         cutoff=settings.cutoff,
@@ -70,7 +70,7 @@ class Engine:
         self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
         self.worker = make_worker(settings)
         self.told = self.worker.report()
-        self.advice = Advice(1000 * settings.cushion / settings.rate, 1000 * settings.block / settings.rate)
+        self.advice = Advice(1000 * settings.low_water / settings.rate, 1000 * settings.block / settings.rate)
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
         self.priority = ""  # the worker's, in words

@@ -94,7 +94,7 @@ class NativeWorker:
         model: Backend,
         rate: int,
         *,
-        cushion: int,
+        low_water: int,
         burst: int = 0,
         sleep_db: float = -70.0,
         cutoff: float | str = "auto",
@@ -111,7 +111,7 @@ class NativeWorker:
         made = self._lib.rtsr_worker_new(self._model.handle, rate, told, sleep_db, byref(self._handle))
         self._model.refuse(made)
         self.hop, self.latency = self._lib.rtsr_worker_hop(self._handle), self._lib.rtsr_worker_latency(self._handle)
-        self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop, burst)
+        self.wire = Wire(rate, self.hop, low_water, self.latency - self.hop, burst)
         self._lib.rtsr_worker_connect(self._handle, byref(Ends.of(self.wire, burst)))
         self._free = weakref.finalize(self, self._lib.rtsr_worker_free, self._handle)
         self._next: tuple[int, NativeBackend] | None = None  # how many switches it will have taken, and the model

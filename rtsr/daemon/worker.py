@@ -115,7 +115,7 @@ class Worker:
         model: Backend,
         rate: int,
         *,
-        cushion: int,
+        low_water: int,
         burst: int = 0,
         sleep_db: float = -70.0,
         cutoff: float | str = "auto",
@@ -127,7 +127,7 @@ class Worker:
         self.hop = self.voice.hop
         self.drift = Drift(rate, self.hop)
         self.latency = self.voice.path.latency + self.drift.delay
-        self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop, burst)
+        self.wire = Wire(rate, self.hop, low_water, self.latency - self.hop, burst)
         self.most_waiting = BEHIND_HOPS * self.hop + burst
         self.wishes, self.counters = Wishes(), Counters()
         self.asked: deque[Voice] = deque(maxlen=1)  # the last one that `switch` was given, until `step` takes it

@@ -5,7 +5,7 @@
 
 The tape keeps the last seconds as they were heard; nobody empties it, each reader knows its place. The ring holds what
 the worker made of it. `play` takes from the ring; where the ring has run dry it goes on with the plain voice from the
-tape, delayed alike, and comes back when the ring holds its cushion again: at the same latency, and without a step.
+tape, delayed alike, and comes back when the ring holds its low-water mark again: at the same latency, without a step.
 
 Everything lies in one block of memory, so that a native callback needs one pointer. On Linux a bell lies there too, a
 semaphore: `capture` posts it where a hop is there, and the worker sleeps on it. A device that stood still comes back
@@ -45,7 +45,7 @@ INPUT_OVERFLOW, OUTPUT_UNDERFLOW = 2, 4
 HEARD = 0  # samples ever captured; capture's
 MADE, PLAYED = 8, 16  # samples ever written to and taken from the ring, laid out as a Ring's marks
 TAKEN, SHIFT, MUTED = 24, 25, 26  # the worker's: samples done with; place on the tape of sample 0 of the ring
-TAPE_SIZE, RING_SIZE, CUSHION, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40)  # fixed before the start
+TAPE_SIZE, RING_SIZE, LOW_WATER, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40)  # fixed before the start
 CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
 PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
 UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
@@ -108,7 +108,7 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
     if not head[FLOWING]:
         at = max(at, head[PLACE] - head[SHIFT])  # what the plain voice has said already is not said again
         head[UNSETTLED] = max(0, head[UNSETTLED] - n)
-        if head[UNSETTLED] or made - at - n < (head[START] if head[HELD] else head[CUSHION]):
+        if head[UNSETTLED] or made - at - n < (head[START] if head[HELD] else head[LOW_WATER]):
             return -1
         if head[HELD]:
             at = made - n - head[START]
@@ -151,7 +151,7 @@ def _learn(head: IntArray, spare: int, n: int) -> int:
     else:
         head[MORE_SPARE] = max(head[MORE_SPARE], head[SPARE])
     head[SPARE] = spare
-    over = 0 if head[LEARNING] else max(0, head[MORE_SPARE] - head[CUSHION])
+    over = 0 if head[LEARNING] else max(0, head[MORE_SPARE] - head[LOW_WATER])
     if over > spare:  # just now it has less: at the next block
         head[LEARNING], over = 1, 0
     return over
@@ -161,7 +161,7 @@ def _learn(head: IntArray, spare: int, n: int) -> int:
 def _worker_is_late(head: IntArray, heard: int, n: int) -> bool:
     """Whether the worker owes a hop: surely where it owes several, and else for as long as patience lasts."""
     owed = heard - head[TAKEN]
-    if owed >= head[HOP] + head[START] - head[CUSHION]:
+    if owed >= head[HOP] + head[START] - head[LOW_WATER]:
         head[WAITED] = 0
         return True
     head[WAITED] += n
@@ -173,7 +173,7 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
     """Fill a block (samples, channels) with what is due. The playing thread's; never waits.
 
     The plain voice goes on only where the worker is late; where the input is, its place is kept, so that what comes
-    later is said later and the cushion fills again.
+    later is said later and the ring fills to its low-water mark again.
     """
     n = len(out)
     heard, made = load_acquire(head, HEARD), load_acquire(head, MADE)
@@ -263,7 +263,7 @@ def _copy(tape: FloatArray, size: int, place: int, out: FloatArray) -> None:
 class Wire:
     """The shared memory of one live session at `rate` Hz; `hop` is the worker's block, all sizes are in samples.
 
-    The ring starts with more than it needs; after a second of flow as much is left out as makes `cushion` the least
+    The ring starts with more than it needs; after a second of flow as much is left out as makes `low_water` the least
     that remained in it, by the devices' habits (`_learn`). So the latency is what these demand and no more, and
     constant from then.
     `burst` is how much a device may take at once.
@@ -271,9 +271,11 @@ class Wire:
     `capture` and `play` are called by one thread each (native callbacks take `address`), the rest by the worker.
     """
 
-    def __init__(self, rate: int, hop: int, cushion: int, latency: int, burst: int = 0) -> None:
-        if min(rate, hop) < 1 or cushion < 0:
-            raise InvalidSetting(f"expected a positive rate and hop and a cushion, got {rate}, {hop} and {cushion}")
+    def __init__(self, rate: int, hop: int, low_water: int, latency: int, burst: int = 0) -> None:
+        if min(rate, hop) < 1 or low_water < 0:
+            raise InvalidSetting(
+                f"expected a positive rate and hop and a low-water mark, got {rate}, {hop} and {low_water}"
+            )
         tape_size, ring_size = int(TAPE_S * rate), int(RING_S * rate)
         levels_at = 2 * HEAD
         floats = levels_at + LEVELS + tape_size + ring_size
@@ -288,7 +290,7 @@ class Wire:
         fixed = {
             TAPE_SIZE: tape_size,
             RING_SIZE: ring_size,
-            CUSHION: cushion,
+            LOW_WATER: low_water,
             SLACK: SLACK_MS * rate // 1000,
             FADE: FADE_MS * rate // 1000,
             HOP: hop,
@@ -296,7 +298,7 @@ class Wire:
             SHIFT: -latency,
             PLACE: -latency,
             PATIENCE: PATIENCE_MS * rate // 1000,
-            START: cushion + hop + burst,
+            START: low_water + hop + burst,
             UNSETTLED: UNSETTLED_MS * rate // 1000,
             HELD: 1,
         }

@@ -25,7 +25,7 @@ MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
 KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
 BLOCK_MS, JACK_BLOCK_MS = 5, 512 / 48  # an output holds four: 20 ms, as a recorder asks for; in JACK all take the same
-CUSHION_MS = 30
+LOW_WATER_MS = 30
 LOOK_S = 0.2  # between two looks at what is lost
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
 TROUBLES = ("underruns", "overloads", "reconnects", "starved", "device_xruns")
@@ -115,7 +115,7 @@ def patiently(folder: Path, block_ms: float = BLOCK_MS) -> tuple[str, str]:
     Not by blocks larger than others': a server gives all who ask for different ones lumps whose phases wander.
     """
     config = folder / "rtsr.toml"
-    config.write_text(f"[live]\nblock_ms = {block_ms}\ncushion_ms = {CUSHION_MS}\n")
+    config.write_text(f"[live]\nblock_ms = {block_ms}\nlow_water_ms = {LOW_WATER_MS}\n")
     return "--config", str(config)
 
 

@@ -68,7 +68,7 @@ def test_the_worker_is_as_urgent_as_the_callbacks_beside_it():
 
 
 def test_it_runs_on_a_thread_until_it_is_stopped(kind, generating):
-    worker = kind(generating, RATE, cushion=144, burst=240)
+    worker = kind(generating, RATE, low_water=144, burst=240)
     worker.warm_up()
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -86,7 +86,7 @@ def test_it_runs_on_a_thread_until_it_is_stopped(kind, generating):
 
 def test_the_native_worker_runs_while_the_interpreter_is_held(model_path):
     """One native call that never lets go of the interpreter lock: what comes in meanwhile is made all the same."""
-    worker = NativeWorker(open_backend(model_path, "native"), RATE, cushion=144, burst=240)
+    worker = NativeWorker(open_backend(model_path, "native"), RATE, low_water=144, burst=240)
     thread = threading.Thread(target=worker.run)
     thread.start()
     worker.wire.capture(VOICE[:2400, None])  # compiles
@@ -124,4 +124,4 @@ def test_without_the_library_the_interpreter_carries_the_voice(model_path, monke
 
 def test_the_native_worker_refuses_a_model_of_another_backend(model_path):
     with pytest.raises(InvalidSetting, match="on null"):
-        NativeWorker(load(model_path, "null"), RATE, cushion=100)
+        NativeWorker(load(model_path, "null"), RATE, low_water=100)

@@ -14,12 +14,12 @@ from ..io import virtual
 from ..io import wire as w
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
-from .advice import Advice
 from .config import Settings, Tell
 from .memory import keep_in_memory
 from .native_worker import NativeWorker
 from .priority import ask_for_real_time, hurried
 from .stats import counts_dry, gather
+from .tuning import TuningHint
 from .worker import Worker, events
 
 WATCH_S = 0.1
@@ -70,7 +70,7 @@ class Engine:
         self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
         self.worker = make_worker(settings)
         self.told = self.worker.report()
-        self.advice = Advice(1000 * settings.low_water / settings.rate, 1000 * settings.block / settings.rate)
+        self.tuning = TuningHint(1000 * settings.low_water / settings.rate, 1000 * settings.block / settings.rate)
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
         self.priority = ""  # the worker's, in words
@@ -154,9 +154,9 @@ class Engine:
         before, self.told = self.told, self.worker.report()
         for kind, line in events(before, self.told):
             self.tell(kind, line)
-        advice = self.advice.look(time.monotonic() - self.began, *counts_dry(self.worker.wire.head))
-        if advice:
-            self.tell("advice", advice)
+        hint = self.tuning.look(time.monotonic() - self.began, *counts_dry(self.worker.wire.head))
+        if hint:
+            self.tell("tuning", hint)
         trouble = self._trouble()
         if trouble:
             self._reconnect(trouble)

@@ -7,7 +7,7 @@ OFTEN = 5  # in a window
 QUIET_S = 3600.0  # said once, it is not said again for so long
 
 
-class Advice:
+class TuningHint:
     """Watches counters that only grow; `look` is one thread's, and allocates nothing that stays."""
 
     def __init__(self, low_water_ms: float, block_ms: float) -> None:

@@ -36,7 +36,7 @@ from rtsr.eval.bench.signal import voice  # noqa: E402
 
 LOOP_S = 10
 BARS = {"lost": 0, "grown_mb": 2.0}
-LOST = ("underruns", "starved", "device_xruns", "overloads")
+LOST = ("worker_underruns", "input_underruns", "device_xruns", "overloads")
 COUNTED = (*LOST, "late_hops", "hops", "reconnects")
 SETTLED_S = 2.0
 HELD_S = 0.008  # what the ring holds, and less than an output does

@@ -18,7 +18,7 @@ from .config import Settings, Tell
 from .memory import keep_in_memory
 from .native_worker import NativeWorker
 from .priority import ask_for_real_time, hurried
-from .stats import counts_dry, gather
+from .stats import count_underruns, gather
 from .tuning import TuningHint
 from .worker import Worker, events
 
@@ -154,7 +154,7 @@ class Engine:
         before, self.told = self.told, self.worker.report()
         for kind, line in events(before, self.told):
             self.tell(kind, line)
-        hint = self.tuning.look(time.monotonic() - self.began, *counts_dry(self.worker.wire.head))
+        hint = self.tuning.look(time.monotonic() - self.began, *count_underruns(self.worker.wire.head))
         if hint:
             self.tell("tuning", hint)
         trouble = self._trouble()

@@ -23,8 +23,8 @@ GAUGES = {
 COUNTERS = {
     "rtsr_hops": ("hops", "Hops processed"),
     "rtsr_late_hops": ("late_hops", "Hops that took longer to compute than they last"),
-    "rtsr_underruns": ("underruns", "Blocks for which the worker was late"),
-    "rtsr_starved": ("starved", "Blocks for which the input was late"),
+    "rtsr_worker_underruns": ("worker_underruns", "Blocks for which the worker was late"),
+    "rtsr_input_underruns": ("input_underruns", "Blocks for which the input was late"),
     "rtsr_device_xruns": ("device_xruns", "Over- and underruns that the devices reported"),
     "rtsr_overloads": ("overloads", "Times the network was left out because the machine was too slow"),
     "rtsr_reconnects": ("reconnects", "Times the devices were opened anew"),

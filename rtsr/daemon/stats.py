@@ -34,9 +34,9 @@ def bands_db(cells: FloatArray, last: int) -> list[float]:
     return [round(float(max(10 * np.log10(p + 1e-12), FLOOR_DB)), 1) for p in power]
 
 
-def counts_dry(head: IntArray) -> tuple[int, int]:
+def count_underruns(head: IntArray) -> tuple[int, int]:
     """Return how often the ring and the devices of a wire with this head ran dry."""
-    return int(head[w.UNDERFLOWS] + head[w.STARVED]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
+    return int(head[w.WORKER_UNDERRUNS] + head[w.INPUT_UNDERRUNS]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
 
 
 def gather(engine: Engine) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def gather(engine: Engine) -> dict[str, Any]:
         "compute_ms": {f"p{p}": round(ms, 3) for p, ms in zip(PERCENTILES, report.compute_ms, strict=True)},
         "hops": report.hops,
         "late_hops": report.late,
-        "underruns": int(head[w.UNDERFLOWS]),
-        "starved": int(head[w.STARVED]),
-        "device_xruns": counts_dry(head)[1],
+        "worker_underruns": int(head[w.WORKER_UNDERRUNS]),
+        "input_underruns": int(head[w.INPUT_UNDERRUNS]),
+        "device_xruns": count_underruns(head)[1],
         "overloads": report.overloads,
         "reconnects": engine.reconnects,
         "lost_samples": report.lost,

@@ -47,7 +47,16 @@ class Lines:
             return
         self.reported = time.monotonic()
         for path, s in stats.items():
-            keys = ("model", "cutoff_hz", "input_db", "underruns", "starved", "overloads", "reconnects", "drift_ppm")
+            keys = (
+                "model",
+                "cutoff_hz",
+                "input_db",
+                "worker_underruns",
+                "input_underruns",
+                "overloads",
+                "reconnects",
+                "drift_ppm",
+            )
             told = " ".join(f"{k}={s[k]}" for k in keys)
             self.event(path, "stats", f"{told} compute_p99_ms={s['compute_ms']['p99']}")
 
@@ -99,7 +108,9 @@ class Terminal:
         parts = ", ".join(f"{name} {value:.1f}" for name, value in s["latency_ms"].items())
         compute = ", ".join(f"{name} {value:.2f}" for name, value in s["compute_ms"].items())
         table.add_row("latency ms", f"{parts}; compute {compute}")
-        table.add_row("underruns", f"{s['underruns']} worker, {s['starved']} input, {s['device_xruns']} device")
+        table.add_row(
+            "underruns", f"{s['worker_underruns']} worker, {s['input_underruns']} input, {s['device_xruns']} device"
+        )
         table.add_row("cpu", f"{self._cpu(path, s):.0f} % of a core, drift {s['drift_ppm']:.0f} ppm")
         return table
 

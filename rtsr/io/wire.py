@@ -48,7 +48,7 @@ TAKEN, SHIFT, MUTED = 24, 25, 26  # the worker's: samples done with; place on th
 TAPE_SIZE, RING_SIZE, LOW_WATER, SLACK, FADE, HOP, RATE, PATIENCE = range(32, 40)  # fixed before the start
 CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
 PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is on the tape, of the next plain sample
-UNDERFLOWS, STARVED, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
+WORKER_UNDERRUNS, INPUT_UNDERRUNS, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
 WAITED, HELD, LEARNING, UNSETTLED = range(58, 62)
 VOICE = 62  # which is heard now
 MOST_SPARE, MORE_SPARE = 63, 64  # of the parts of the learning second: the most, and the second most
@@ -216,7 +216,7 @@ def play(head: IntArray, levels: FloatArray, tape: FloatArray, ring: FloatArray,
         store_release(head, PLAYED, at + count)
         if count < n:
             head[FLOWING] = 0
-            head[UNDERFLOWS if late else STARVED] += 1
+            head[WORKER_UNDERRUNS if late else INPUT_UNDERRUNS] += 1
             head[MISSED] += n - count
     if head[FLOWING]:
         head[WAITED] = 0

@@ -28,7 +28,7 @@ BLOCK_MS, JACK_BLOCK_MS = 5, 512 / 48  # an output holds four: 20 ms, as a recor
 LOW_WATER_MS = 30
 LOOK_S = 0.2  # between two looks at what is lost
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
-TROUBLES = ("underruns", "overloads", "reconnects", "starved", "device_xruns")
+TROUBLES = ("worker_underruns", "overloads", "reconnects", "input_underruns", "device_xruns")
 
 
 class Running:

@@ -118,7 +118,7 @@ def test_metrics_and_health(running):
 
     wait_for(healthy)
     text = urllib.request.urlopen(f"http://{base}/metrics", timeout=10).read().decode()
-    assert 'rtsr_underruns_total{path="voice"}' in text
+    assert 'rtsr_worker_underruns_total{path="voice"}' in text
     assert 'rtsr_latency_ms{part="algorithm",path="voice"} 11.33' in text
 
 

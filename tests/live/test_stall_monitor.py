@@ -51,7 +51,7 @@ def scripted(script: list[Stalls]) -> Callable[[], contextlib.AbstractContextMan
     return monitoring
 
 
-LOSS = Loss("underruns", 1, 10.0, 10.2)
+LOSS = Loss("worker_underruns", 1, 10.0, 10.2)
 AT, BEFORE, LONG_BEFORE, AFTER = [(10.1, 0.003)], [(9.95, 0.003)], [(10.0 - 2 * REACH_S, 0.003)], [(10.3, 0.003)]
 
 
@@ -81,7 +81,9 @@ def test_what_a_stall_explains_is_attempted_again_and_told(capsys):
     assert "excused 1 of" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("raised", [AssertionError("3 dB too low"), Losses([LOSS, Loss("starved", 1, 12.0, 12.2)])])
+@pytest.mark.parametrize(
+    "raised", [AssertionError("3 dB too low"), Losses([LOSS, Loss("input_underruns", 1, 12.0, 12.2)])]
+)
 def test_a_wrong_sound_or_a_loss_at_another_time_is_never_excused(raised):
     excuses = Excuses(monitoring=scripted([AT, []]))
     with pytest.raises(AssertionError):
@@ -107,7 +109,7 @@ def passes(chance: random.Random, fault: float, stalls_of: Callable[[float], Sta
         script.append(stalls_of(moment))
         since = moment // LOOK_S * LOOK_S
         if chance.random() < fault:
-            raise Losses([Loss("underruns", 1, since, since + LOOK_S)])
+            raise Losses([Loss("worker_underruns", 1, since, since + LOOK_S)])
 
     try:
         for _ in range(TESTS):

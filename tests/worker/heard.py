@@ -27,4 +27,4 @@ def steps(signal: np.ndarray) -> float:
 
 def counts(fake: FakeHost) -> tuple[int, int]:
     head = fake.worker.wire.head
-    return int(head[w.UNDERFLOWS]), int(head[w.STARVED])
+    return int(head[w.WORKER_UNDERRUNS]), int(head[w.INPUT_UNDERRUNS])

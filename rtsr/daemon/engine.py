@@ -1,4 +1,4 @@
-"""Everything that touches sound in one live path: devices, wire and worker, kept going while devices come and go."""
+"""Everything that touches sound in one live path: devices, worker, what they share; devices come and go."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from ..backend import load
 from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
+from ..io import shared_block as w
 from ..io import virtual
-from ..io import wire as w
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import Settings, Tell
@@ -118,8 +118,8 @@ class Engine:
             if removed:
                 self.tell("stale", f"removed {removed} virtual devices that a crash had left behind")
         self.plan = self._make_plan(list_devices())
-        self.worker.wire.settle()
-        self.host.open(self.plan, self.worker.wire)
+        self.worker.shared.settle()
+        self.host.open(self.plan, self.worker.shared)
         self._hurry()
         self.worker.relearn()
         self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
@@ -154,7 +154,7 @@ class Engine:
         before, self.told = self.told, self.worker.report()
         for kind, line in events(before, self.told):
             self.tell(kind, line)
-        hint = self.tuning.look(time.monotonic() - self.began, *count_underruns(self.worker.wire.head))
+        hint = self.tuning.look(time.monotonic() - self.began, *count_underruns(self.worker.shared.head))
         if hint:
             self.tell("tuning", hint)
         trouble = self._trouble()
@@ -162,7 +162,7 @@ class Engine:
             self._reconnect(trouble)
 
     def _count_calls(self) -> tuple[int, int]:
-        head = self.worker.wire.head
+        head = self.worker.shared.head
         return int(head[w.CAPTURE_CALLS]), int(head[w.PLAY_CALLS])
 
     def _trouble(self) -> str | None:
@@ -243,7 +243,7 @@ class Engine:
     @property
     def delivers(self) -> bool:
         """Whether both devices have called back of late and the plain voice is not all that is heard; any thread."""
-        flowing = bool(self.worker.wire.head[w.FLOWING])
+        flowing = bool(self.worker.shared.head[w.FLOWING])
         late = time.monotonic() - min(self._called) > 2 * STALLED_S  # `watch` may be held up by a server
         return self.connected and flowing and not late and not self.worker.report().resting
 

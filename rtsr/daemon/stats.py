@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dsp.windows import FloatArray
-from ..io import wire as w
+from ..io import shared_block as w
 from ..io.ring import IntArray
 from .worker import PERCENTILES
 
@@ -35,17 +35,17 @@ def bands_db(cells: FloatArray, last: int) -> list[float]:
 
 
 def count_underruns(head: IntArray) -> tuple[int, int]:
-    """Return how often the ring and the devices of a wire with this head ran dry."""
+    """Return how often the ring and the devices of a shared block with this head ran dry."""
     return int(head[w.WORKER_UNDERRUNS] + head[w.INPUT_UNDERRUNS]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
 
 
 def gather(engine: Engine) -> dict[str, Any]:
     """Return everything; reads what other threads write, so the numbers are of about the same moment."""
-    worker, wire, plan = engine.worker, engine.worker.wire, engine.plan
-    head, rate = wire.head, wire.rate
+    worker, shared, plan = engine.worker, engine.worker.shared, engine.plan
+    head, rate = shared.head, shared.rate
     report = worker.report()
     device_in, device_out = (1000 * s for s in engine.host.latency_s)
-    ring = 1000 * max(0, wire.ready) / rate
+    ring = 1000 * max(0, shared.ready) / rate
     return {
         "model": report.model,
         "backend": report.backend,
@@ -62,8 +62,8 @@ def gather(engine: Engine) -> dict[str, Any]:
         "asleep": report.asleep,
         "delivers": engine.delivers,
         "plain": not head[w.FLOWING] or report.resting,
-        "input_db": level_db(float(wire.levels[w.PEAK_IN])),
-        "output_db": level_db(float(wire.levels[w.PEAK_OUT])),
+        "input_db": level_db(float(shared.levels[w.PEAK_IN])),
+        "output_db": level_db(float(shared.levels[w.PEAK_OUT])),
         "latency_ms": {
             "device": round(device_in + device_out, 2),
             "ring": round(ring, 2),
@@ -82,6 +82,6 @@ def gather(engine: Engine) -> dict[str, Any]:
         "trimmed_samples": int(head[w.TRIMMED]),
         "drift_ppm": round(report.drift_ppm, 1),
         "cpu_s": round(time.process_time(), 2),
-        "before_db": bands_db(wire.tape, int(head[w.HEARD])),
-        "after_db": bands_db(wire.ring, int(head[w.MADE])),
+        "before_db": bands_db(shared.input_ring, int(head[w.HEARD])),
+        "after_db": bands_db(shared.output_ring, int(head[w.MADE])),
     }

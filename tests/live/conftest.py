@@ -112,8 +112,8 @@ def running(pulse: Server, model_path: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
     """Compile once, so that no test waits for the compiler twice."""
-    from rtsr.io.wire import Wire
+    from rtsr.io.shared_block import SharedBlock
 
-    wire = Wire(RATE, 240, 100, 100)
-    wire.capture(np.zeros((120, 1), np.float32))
-    wire.play(np.zeros((120, 1), np.float32))
+    shared = SharedBlock(RATE, 240, 100, 100)
+    shared.capture(np.zeros((120, 1), np.float32))
+    shared.play(np.zeros((120, 1), np.float32))

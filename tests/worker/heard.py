@@ -6,7 +6,7 @@ import numpy as np
 from fakehost import FakeHost
 from signals import narrowed, voice_like
 
-from rtsr.io import wire as w
+from rtsr.io import shared_block as w
 
 RATE = 48_000
 VOICE = narrowed(voice_like(12, RATE, seed=3), RATE, 3900)
@@ -26,5 +26,5 @@ def steps(signal: np.ndarray) -> float:
 
 
 def counts(fake: FakeHost) -> tuple[int, int]:
-    head = fake.worker.wire.head
+    head = fake.worker.shared.head
     return int(head[w.WORKER_UNDERRUNS]), int(head[w.INPUT_UNDERRUNS])

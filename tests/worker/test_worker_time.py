@@ -14,7 +14,7 @@ from rtsr import Stream
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
 from rtsr.errors import InvalidSetting
-from rtsr.io import wire as w
+from rtsr.io import shared_block as w
 
 
 def test_what_comes_out_is_the_stream_whole_and_late_by_a_constant(host, generating):
@@ -142,7 +142,7 @@ def test_a_burst_after_a_pause_is_no_overload(kind, generating):
     for _ in range(3):
         now[0] += 1.0  # a device that starts, or was suspended, gives nothing and then much at once
         assert not worker.step()
-        worker.wire.capture(VOICE[: (BEHIND_HOPS + 2) * worker.hop + 240, None])
+        worker.shared.capture(VOICE[: (BEHIND_HOPS + 2) * worker.hop + 240, None])
         while worker.step():
             now[0] += 0.001
     assert worker.report().overloads == 0
@@ -204,7 +204,7 @@ def test_a_machine_that_stood_still_while_the_ring_learnt_costs_no_latency(kind,
 
 
 def test_the_ring_gives_up_what_it_never_needs_only_when_it_has_it():
-    head = w.Wire(RATE, 240, low_water=100, latency=0).head
+    head = w.SharedBlock(RATE, 240, low_water=100, latency=0).head
     head[w.LEARNING], head[w.SPARE], head[w.MOST_SPARE], head[w.MORE_SPARE] = 120, 700, 500, 400
     assert w._learn(head, 200, 120) == 0
     assert w._learn(head, 299, 120) == 0

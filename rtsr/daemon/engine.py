@@ -10,7 +10,7 @@ from typing import Any
 
 from ..backend import load
 from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
-from ..io import shared_block as w
+from ..io import layout as at
 from ..io import virtual
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
@@ -163,7 +163,7 @@ class Engine:
 
     def _count_calls(self) -> tuple[int, int]:
         head = self.worker.shared.head
-        return int(head[w.CAPTURE_CALLS]), int(head[w.PLAY_CALLS])
+        return int(head[at.CAPTURE_CALLS]), int(head[at.PLAY_CALLS])
 
     def _trouble(self) -> str | None:
         """Say what is wrong with the devices, if anything is."""
@@ -243,7 +243,7 @@ class Engine:
     @property
     def delivers(self) -> bool:
         """Whether both devices have called back of late and the plain voice is not all that is heard; any thread."""
-        flowing = bool(self.worker.shared.head[w.FLOWING])
+        flowing = bool(self.worker.shared.head[at.FLOWING])
         late = time.monotonic() - min(self._called) > 2 * STALLED_S  # `watch` may be held up by a server
         return self.connected and flowing and not late and not self.worker.report().resting
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..backend import Backend
 from ..backend.native import NativeBackend
 from ..errors import BackendFailed, InvalidSetting
-from ..io import shared_block as w
+from ..io import layout as at
 from ..io.shared_block import SharedBlock
 from ..session import KEPT
 from ..stream import fixed_cutoff
@@ -37,7 +37,7 @@ class Ends(ctypes.Structure):
     @classmethod
     def of(cls, shared: SharedBlock, burst: int) -> Ends:
         """Return those of a shared block, which has to outlive them."""
-        places = (w.HEARD, w.TAKEN, w.MADE, w.PLAYED, w.FLOWING, w.SHIFT, w.MUTED)
+        places = (at.HEARD, at.TAKEN, at.MADE, at.PLAYED, at.FLOWING, at.SHIFT, at.MUTED)
         addresses = (shared.head[place:].ctypes.data for place in places)
         heard, made = shared.input_ring, shared.output_ring
         return cls(heard.ctypes.data, len(heard), made.ctypes.data, len(made), *addresses, burst, shared.semaphore)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dsp.windows import FloatArray
-from ..io import shared_block as w
+from ..io import layout as at
 from ..io.ring import IntArray
 from .worker import PERCENTILES
 
@@ -36,7 +36,7 @@ def bands_db(cells: FloatArray, last: int) -> list[float]:
 
 def count_underruns(head: IntArray) -> tuple[int, int]:
     """Return how often the ring and the devices of a shared block with this head ran dry."""
-    return int(head[w.WORKER_UNDERRUNS] + head[w.INPUT_UNDERRUNS]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
+    return int(head[at.WORKER_UNDERRUNS] + head[at.INPUT_UNDERRUNS]), int(head[at.CAPTURE_XRUNS] + head[at.PLAY_XRUNS])
 
 
 def gather(engine: Engine) -> dict[str, Any]:
@@ -61,9 +61,9 @@ def gather(engine: Engine) -> dict[str, Any]:
         "cutoff_hz": report.cutoff_hz,
         "asleep": report.asleep,
         "delivers": engine.delivers,
-        "plain": not head[w.FLOWING] or report.resting,
-        "input_db": level_db(float(shared.levels[w.PEAK_IN])),
-        "output_db": level_db(float(shared.levels[w.PEAK_OUT])),
+        "plain": not head[at.FLOWING] or report.resting,
+        "input_db": level_db(float(shared.levels[at.PEAK_IN])),
+        "output_db": level_db(float(shared.levels[at.PEAK_OUT])),
         "latency_ms": {
             "device": round(device_in + device_out, 2),
             "ring": round(ring, 2),
@@ -73,15 +73,15 @@ def gather(engine: Engine) -> dict[str, Any]:
         "compute_ms": {f"p{p}": round(ms, 3) for p, ms in zip(PERCENTILES, report.compute_ms, strict=True)},
         "hops": report.hops,
         "late_hops": report.late,
-        "worker_underruns": int(head[w.WORKER_UNDERRUNS]),
-        "input_underruns": int(head[w.INPUT_UNDERRUNS]),
+        "worker_underruns": int(head[at.WORKER_UNDERRUNS]),
+        "input_underruns": int(head[at.INPUT_UNDERRUNS]),
         "device_xruns": count_underruns(head)[1],
         "overloads": report.overloads,
         "reconnects": engine.reconnects,
         "lost_samples": report.lost,
-        "trimmed_samples": int(head[w.TRIMMED]),
+        "trimmed_samples": int(head[at.TRIMMED]),
         "drift_ppm": round(report.drift_ppm, 1),
         "cpu_s": round(time.process_time(), 2),
-        "before_db": bands_db(shared.input_ring, int(head[w.HEARD])),
-        "after_db": bands_db(shared.output_ring, int(head[w.MADE])),
+        "before_db": bands_db(shared.input_ring, int(head[at.HEARD])),
+        "after_db": bands_db(shared.output_ring, int(head[at.MADE])),
     }

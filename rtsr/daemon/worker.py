@@ -12,7 +12,7 @@ import numpy as np
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
-from ..io import shared_block as w
+from ..io import layout as at
 from ..io.shared_block import SharedBlock
 from ..session import Counters
 from ..spec import Spec
@@ -206,7 +206,7 @@ class Worker:
             out = self._take_over(self.next, out)
         out = self._mute(out)
         self.shared.put(self.drift.process(out), self.hop)
-        if self.shared.head[w.FLOWING] and self.shared.waiting < self.hop:  # catching up says nothing of clocks
+        if self.shared.head[at.FLOWING] and self.shared.waiting < self.hop:  # catching up says nothing of clocks
             self.drift.observe(self.shared.ready)
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True
@@ -239,7 +239,7 @@ class Worker:
     def _mute(self, out: FloatArray) -> FloatArray:
         """Slide to silence and back."""
         wanted = 0.0 if self.wishes.mute else 1.0
-        self.shared.head[w.MUTED] = self.wishes.mute or self._loudness == 0
+        self.shared.head[at.MUTED] = self.wishes.mute or self._loudness == 0
         if self._loudness == wanted == 1.0:
             return out
         reached = self._loudness + min(max(wanted - self._loudness, -1 / FADE_HOPS), 1 / FADE_HOPS)
@@ -259,20 +259,20 @@ class Worker:
                 f"{model.model} has a latency of {voice.path.latency_ms:.1f} ms, this session runs with "
                 f"{self.voice.path.latency_ms:.1f} ms: start rtsr live with --model {model.model} instead"
             )
-        block, taken = np.zeros(self.hop, np.float32), int(self.shared.head[w.TAKEN])
+        block, taken = np.zeros(self.hop, np.float32), int(self.shared.head[at.TAKEN])
         voice.place = max(0, taken - int(WARM_UP_S * self.rate) // self.hop * self.hop)
         while voice.place < taken:
             self._warm(voice, block)
         self.asked.append(voice)
 
     def _warm(self, voice: Voice, block: FloatArray) -> None:
-        self.shared.peek(block, int(self.shared.head[w.TAKEN]) - voice.place)
+        self.shared.peek(block, int(self.shared.head[at.TAKEN]) - voice.place)
         self._follow(voice).path.process(block)
         voice.place += self.hop
 
     def _take_over(self, voice: Voice, out: FloatArray) -> FloatArray:
         """Bring the next voice up to date and blend it in; the plain part of both is the same to the bit."""
-        block, now = np.zeros(self.hop, np.float32), int(self.shared.head[w.TAKEN])
+        block, now = np.zeros(self.hop, np.float32), int(self.shared.head[at.TAKEN])
         for _ in range(CATCH_UP):
             if voice.place < now:
                 self._warm(voice, block)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import DeviceFailed
-from . import shared_block as w
+from .callbacks import capture_callback, play_callback
 from .devices import PULSE, Device, portaudio
+from .layout import CHANNELS_IN, CHANNELS_OUT
 from .shared_block import SharedBlock
 
 LATENCY_BLOCKS = 4  # that a device may hold, as PortAudio's "low" is; a machine that stands still plays on from them
@@ -53,7 +54,7 @@ class SoundDeviceHost:
     def open(self, plan: Plan, shared: SharedBlock) -> None:
         """Start the input, then the output."""
         sd = portaudio()
-        shared.head[w.CHANNELS_IN] = shared.head[w.CHANNELS_OUT] = 1
+        shared.head[CHANNELS_IN] = shared.head[CHANNELS_OUT] = 1
         try:
             self.streams = [self._start(sd, device, plan, shared) for device in (plan.source, plan.sink)]
         except DeviceFailed:
@@ -65,7 +66,7 @@ class SoundDeviceHost:
 
     def _start(self, sd: Any, device: Device, plan: Plan, shared: SharedBlock) -> Any:
         point_server_at(device)
-        native = w.capture_callback if device.kind == "input" else w.play_callback
+        native = capture_callback if device.kind == "input" else play_callback
         try:
             stream = sd._StreamBase(
                 kind=device.kind,

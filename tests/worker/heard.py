@@ -6,7 +6,7 @@ import numpy as np
 from fakehost import FakeHost
 from signals import narrowed, voice_like
 
-from rtsr.io import shared_block as w
+from rtsr.io import layout as at
 
 RATE = 48_000
 VOICE = narrowed(voice_like(12, RATE, seed=3), RATE, 3900)
@@ -27,4 +27,4 @@ def steps(signal: np.ndarray) -> float:
 
 def counts(fake: FakeHost) -> tuple[int, int]:
     head = fake.worker.shared.head
-    return int(head[w.WORKER_UNDERRUNS]), int(head[w.INPUT_UNDERRUNS])
+    return int(head[at.WORKER_UNDERRUNS]), int(head[at.INPUT_UNDERRUNS])

@@ -19,12 +19,13 @@ from rtsr.daemon.native_worker import NativeWorker
 from rtsr.daemon.priority import PRIORITY, ask_for_real_time
 from rtsr.daemon.worker import Worker
 from rtsr.errors import InvalidSetting, MissingDependency
-from rtsr.io import shared_block as w
+from rtsr.io import layout as at
+from rtsr.io.shared_block import SharedBlock
 
 
-@pytest.mark.skipif(not w.HAS_SEMAPHORE, reason="no semaphores without a name here")
+@pytest.mark.skipif(not at.HAS_SEMAPHORE, reason="no semaphores without a name here")
 def test_the_bell_rings_when_a_hop_is_there_and_not_before():
-    shared, value, libc = w.SharedBlock(RATE, 240, 144, 0), ctypes.c_int(), ctypes.CDLL(None)
+    shared, value, libc = SharedBlock(RATE, 240, 144, 0), ctypes.c_int(), ctypes.CDLL(None)
 
     def rung() -> int:
         assert libc.sem_getvalue(ctypes.c_void_p(shared.semaphore), ctypes.byref(value)) == 0
@@ -93,7 +94,7 @@ def test_the_native_worker_runs_while_the_interpreter_is_held(model_path):
     worker.shared.capture(VOICE[2400:12_000, None])
     holding = ctypes.PyDLL(None).usleep  # unlike a CDLL, a PyDLL keeps the lock
     holding(500_000)
-    done = int(worker.shared.head[w.TAKEN])
+    done = int(worker.shared.head[at.TAKEN])
     worker.stop()
     thread.join(5)
     assert done == 12_000

@@ -14,7 +14,8 @@ from rtsr import Stream
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
 from rtsr.errors import InvalidSetting
-from rtsr.io import shared_block as w
+from rtsr.io import layout as at
+from rtsr.io.shared_block import SharedBlock
 
 
 def test_what_comes_out_is_the_stream_whole_and_late_by_a_constant(host, generating):
@@ -204,12 +205,12 @@ def test_a_machine_that_stood_still_while_the_ring_learnt_costs_no_latency(kind,
 
 
 def test_the_ring_gives_up_what_it_never_needs_only_when_it_has_it():
-    head = w.SharedBlock(RATE, 240, low_water=100, latency=0).head
-    head[w.LEARNING], head[w.SPARE], head[w.MOST_SPARE], head[w.MORE_SPARE] = 120, 700, 500, 400
-    assert w._learn(head, 200, 120) == 0
-    assert w._learn(head, 299, 120) == 0
-    assert w._learn(head, 300, 120) == 300
-    assert head[w.LEARNING] == 0
+    head = SharedBlock(RATE, 240, low_water=100, latency=0).head
+    head[at.LEARNING], head[at.SPARE], head[at.MOST_SPARE], head[at.MORE_SPARE] = 120, 700, 500, 400
+    assert at._learn(head, 200, 120) == 0
+    assert at._learn(head, 299, 120) == 0
+    assert at._learn(head, 300, 120) == 300
+    assert head[at.LEARNING] == 0
 
 
 def test_a_rate_that_a_hop_does_not_fit_is_refused(kind, generating):

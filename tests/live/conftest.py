@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ANY_S, SETTLED_S, THROUGH, Running, patiently
+from running import ANY_S, SETTLED_S, THROUGH, Running
 from servers import RATE, Server, missing_programs, wait_for
 from speech import missing
 from stall_monitor import Excuses
@@ -98,10 +98,9 @@ def live(model_path: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="module")
-def running(pulse: Server, model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(pulse: Server, model_path: Path) -> Iterator[Running]:
     """One `rtsr live` from A to B for all tests of a file that do not end it; its metrics are served."""
-    patience = patiently(tmp_path_factory.mktemp("running"))
-    one = Running(pulse, ("--model", str(model_path), *THROUGH, *patience, "--metrics", "0"))
+    one = Running(pulse, ("--model", str(model_path), *THROUGH, "--metrics", "0"))
     one.wait_for_event("ready")
     wait_for(lambda: one.stats()["uptime_s"] > SETTLED_S)
     yield one

@@ -24,8 +24,8 @@ SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
 KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
-BLOCK_MS, JACK_BLOCK_MS = 5, 512 / 48  # an output holds four: 20 ms, as a recorder asks for; in JACK all take the same
-LOW_WATER_MS = 30
+JACK_BLOCK_MS = 512 / 48  # in JACK all take the same, and a recorder of 64 samples at a time loses some itself
+START_S = 90.0  # until an event comes, where that is not what is tested: a start compiles, and is in no hurry
 LOOK_S = 0.2  # between two looks at what is lost
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
 TROUBLES = ("worker_underruns", "overloads", "reconnects", "input_underruns", "device_xruns")
@@ -51,7 +51,7 @@ class Running:
         """The processes in which its sound flows."""
         return children(self.process.pid)
 
-    def wait_for_event(self, event: str, times: int = 1, seconds: float = 30.0) -> None:
+    def wait_for_event(self, event: str, times: int = 1, seconds: float = START_S) -> None:
         """Wait until an event was logged so many times."""
         wait_for(
             lambda: self.printed.count(f"event={event} ") >= times or self.process.poll() is not None,
@@ -109,13 +109,10 @@ def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
-def patiently(folder: Path, block_ms: float = BLOCK_MS) -> tuple[str, str]:
-    """Arguments with which `rtsr live` bears more: where it is asked how a voice sounds, and not how late it comes.
-
-    Not by blocks larger than others': a server gives all who ask for different ones lumps whose phases wander.
-    """
+def in_large_blocks(folder: Path) -> tuple[str, str]:
+    """Arguments with which JACK's callbacks take blocks that its recorders keep up with."""
     config = folder / "rtsr.toml"
-    config.write_text(f"[live]\nblock_ms = {block_ms}\nlow_water_ms = {LOW_WATER_MS}\n")
+    config.write_text(f"[live]\nblock_ms = {JACK_BLOCK_MS}\n")
     return "--config", str(config)
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from running import STOP_S, THROUGH, Running, children
+from running import START_S, STOP_S, THROUGH, Running, children
 from servers import Server, wait_for
 
 from rtsr.daemon.control import request
@@ -21,7 +21,7 @@ from rtsr.io.devices import list_served, server
 
 BOTH = ("--virtual-mic", "--virtual-speaker", "--cutoff", "4000", "--metrics", "0")
 NOTICED_S = 3.0  # until a path that does not answer is no longer called healthy
-AGAIN_S = 30.0  # until one that hangs was killed and is ready again
+AGAIN_S = START_S  # until one that hangs was killed and is ready again
 
 
 def health(running: Running) -> tuple[int, str]:

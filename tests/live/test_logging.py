@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import ANY_S, THROUGH
+from running import ANY_S, START_S, THROUGH
 from servers import Server, wait_for
 
 from rtsr.daemon.control import request
-
-STARTED_S = 60.0
 
 
 def full() -> Iterator[int]:
@@ -66,8 +64,8 @@ def test_sound_flows_whatever_becomes_of_the_log(pulse: Server, model_path: Path
         command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
     process = subprocess.Popen(command, env=pulse.env, stdin=subprocess.DEVNULL, stderr=stderr)
     try:
-        wait_for(path.exists, STARTED_S)
-        wait_for(lambda: delivers(path), STARTED_S, "sound flows")
+        wait_for(path.exists, START_S)
+        wait_for(lambda: delivers(path), START_S, "sound flows")
         before = request(path, "stats")["voice"]
         time.sleep(1.0)
         after = request(path, "stats")["voice"]

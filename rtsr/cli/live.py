@@ -173,11 +173,11 @@ def latency(
 
         rtsr latency --loop --output A --input B.monitor    # rtsr live --input A.monitor --output B runs
     """
-    from ..daemon.control import default_socket, request
+    from ..daemon.control import SUPPORTED, default_socket, request
     from ..daemon.probe import round_trip, table
 
-    path = socket or default_socket()
-    running = request(path, "stats") if path.exists() or not loop else {}
+    path = socket or (default_socket() if SUPPORTED or not loop else None)
+    running = request(path, "stats") if path and (path.exists() or not loop) else {}
     trip = round_trip(output, input) if loop else None
     shown = Table(title="Latency", title_justify="left", show_header=False)
     for row in table(trip, running):

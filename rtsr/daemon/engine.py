@@ -241,11 +241,10 @@ class Engine:
             self.holder.release()
 
     @property
-    def delivers(self) -> bool:
-        """Whether both devices have called back of late and the plain voice is not all that is heard; any thread."""
-        flowing = bool(self.worker.shared.head[at.FLOWING])
+    def flows(self) -> bool:
+        """Whether both devices have called back of late, and what is heard is the worker's; any thread."""
         late = time.monotonic() - min(self._called) > 2 * STALLED_S  # `watch` may be held up by a server
-        return self.connected and flowing and not late and not self.worker.report().resting
+        return self.connected and not late and bool(self.worker.shared.head[at.FLOWING])
 
     def request_stop(self) -> None:
         """Ask a `_reconnect` in progress to give up; any thread."""

@@ -62,8 +62,9 @@ class EngineProcess:
         self.answering.clear()
         self.ready.clear()
         self.began_s, self.silent_s, self.failure = time.monotonic(), 0.0, None
+        text: dict[str, Any] = {"text": True, "bufsize": 1, "errors": "replace"}  # libraries print in any encoding
         self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env, start_new_session=True
+            command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True, **text
         )
         for job in (self._read, self._read_noise):
             threading.Thread(target=job, args=(self.process,), daemon=True).start()

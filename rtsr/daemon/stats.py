@@ -60,7 +60,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         "gain_db": worker.wishes.gain_db,
         "cutoff_hz": report.cutoff_hz,
         "asleep": report.asleep,
-        "delivers": engine.delivers,
+        "delivers": engine.flows and not report.resting,
         "plain": not head[at.FLOWING] or report.resting,
         "input_db": level_db(float(shared.levels[at.PEAK_IN])),
         "output_db": level_db(float(shared.levels[at.PEAK_OUT])),

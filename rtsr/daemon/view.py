@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
-import threading
 import time
 from collections import deque
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,18 +28,16 @@ class Lines:
     """One line an event, `key=value`, and one a minute with the state: for a journal."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self.out = out or sys.stderr  # None where stderr was closed before the start
+        self.out = out or _unbuffered_stderr()
         self.reported = time.monotonic()
-        self.writing = threading.Lock()
 
     def event(self, path: str, kind: str, line: str) -> None:
         """Write one line."""
         if self.out is None:
             return
         quoted = line.replace("\\", "\\\\").replace('"', "'")
-        with self.writing:
-            self.out.write(f'{_now()} path={path} event={kind} msg="{quoted}"\n')
-            self.out.flush()
+        self.out.write(f'{_now()} path={path} event={kind} msg="{quoted}"\n')
+        self.out.flush()
 
     def stats(self, stats: Stats) -> None:
         """Write the state, once a minute."""
@@ -59,6 +57,20 @@ class Lines:
             )
             told = " ".join(f"{k}={s[k]}" for k in keys)
             self.event(path, "stats", f"{told} compute_p99_ms={s['compute_ms']['p99']}")
+
+
+def _unbuffered_stderr() -> TextIO | None:
+    """Return stderr without a buffer, whose lock a write that hangs would hold: Python could not end then.
+
+    None where stderr was closed before the start.
+    """
+    if sys.stderr is None:
+        return None
+    try:
+        raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+    except OSError:  # no file, as where it is captured
+        return sys.stderr
+    return io.TextIOWrapper(cast(BinaryIO, raw), "utf-8", "backslashreplace", write_through=True)
 
 
 def _now() -> str:

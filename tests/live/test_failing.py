@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from running import START_S, STOP_S, THROUGH, Running, children
+from running import ANY_S, START_S, THROUGH, Running, children
 from servers import Server, wait_for
 
 from rtsr.daemon.control import request
@@ -74,7 +74,7 @@ def test_a_device_that_is_absent_when_a_path_died_is_waited_for(pulse, live):
     number = pulse.load(*make)
     running.wait_for_event("ready", times=2, seconds=AGAIN_S)
     assert running.printed.count("event=restart ") == 1
-    running.stop()
+    running.stop(ANY_S)
     pulse.pactl("unload-module", number)
 
 
@@ -126,7 +126,7 @@ def test_a_stop_in_the_midst_of_a_slow_start_leaves_no_virtual_device(server, li
     wait_for(lambda: "rtsr_microphone_feed" in server.names("sinks"), AGAIN_S, "the device is made")
     for process in running.engines:
         os.kill(process, signal.SIGSTOP)  # what hangs in a device's open does nothing else either
-    running.stop(STOP_S)
+    running.stop(ANY_S)
     assert not [n for n in server.names("sinks") + server.names("sources") if "rtsr" in n]
 
 
@@ -155,7 +155,7 @@ def test_devices_of_a_path_whose_process_cannot_be_seen_stay(pulse, live, tmp_pa
         other = live(pulse, "--virtual-mic", "seen")
         assert {"hidden", "seen"} <= set(pulse.names("sources"))
         assert "event=stale" not in other.printed
-        other.stop()
+        other.stop(ANY_S)
     finally:
         for process in children(hidden.pid):
             os.kill(process, signal.SIGTERM)

@@ -15,6 +15,7 @@ from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
 from rtsr.errors import InvalidSetting
 from rtsr.io import layout as at
+from rtsr.io.learning import learn
 from rtsr.io.shared_block import SharedBlock
 
 
@@ -207,9 +208,9 @@ def test_a_machine_that_stood_still_while_the_ring_learnt_costs_no_latency(kind,
 def test_the_ring_gives_up_what_it_never_needs_only_when_it_has_it():
     head = SharedBlock(RATE, 240, low_water=100, latency=0).head
     head[at.LEARNING], head[at.SPARE], head[at.MOST_SPARE], head[at.MORE_SPARE] = 120, 700, 500, 400
-    assert at._learn(head, 200, 120) == 0
-    assert at._learn(head, 299, 120) == 0
-    assert at._learn(head, 300, 120) == 300
+    assert learn(head, 200, 120) == 0
+    assert learn(head, 299, 120) == 0
+    assert learn(head, 300, 120) == 300
     assert head[at.LEARNING] == 0
 
 

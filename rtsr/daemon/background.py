@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import Any, Protocol, Self
 Stats = dict[str, dict[str, Any]]
 
 MOST_WAITING = 1000  # calls that wait for a slow output; what comes beyond them is counted and left out
-END_S = 0.3  # of the second in which `rtsr live` is to end
+END_S = 0.15  # twice that, of the second in which `rtsr live` is to end
 
 
 class Show(Protocol):
@@ -42,7 +43,8 @@ class Background:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._put(())
+        with contextlib.suppress(queue.Full):  # it hangs, and is left alone
+            self.waiting.put((), timeout=END_S)
         self.thread.join(END_S)
 
     def event(self, path: str, kind: str, line: str) -> None:

@@ -1,9 +1,9 @@
 """`python -m bench.soak`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
 
 Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
-computing time, how much the engine's memory grew after the first minute, and how long the machine itself stood still.
-All are counted from when everything runs: to start a program, a witness too, can stop a machine for 50 ms. A loss in a
-second in which no processor stood still for as long as the ring holds is `unexplained`.
+computing time, how much the engine's memory grew after the first minute, and how long the machine itself stalled.
+All are counted from when everything runs: to start a program, a monitor too, can stop a machine for 50 ms. A loss in a
+second in which no processor stalled for as long as the ring holds is `unexplained`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rtsr.bench.signal import voice
 from rtsr.daemon.config import Settings
 from rtsr.daemon.process import EngineProcess
 from tests.live.servers import RATE, Server, play
-from tests.live.stillness import witnessed
+from tests.live.stall_monitor import Stalls, monitored
 
 RESULTS = Path(__file__).parent / "results"
 LOOP_S = 10
 BARS = {"lost": 0, "grown_mb": 2.0}
-LOST = ("underruns", "starved", "device_xruns", "overloads")
+LOST = ("worker_underruns", "input_underruns", "device_xruns", "overloads")
 COUNTED = (*LOST, "late_hops", "hops", "reconnects")
 SETTLED_S = 2.0
 HELD_S = 0.008  # what the ring holds, and less than an output does
@@ -71,11 +71,10 @@ def main(
                 burner.start()
             engine.start()
             engine.wait_until_ready()
-            seen: list[list[tuple[float, float]]] = []
             losses: list[tuple[float, int]] = []
-            with witnessed(seen):
+            with monitored() as stalls:
                 row = soak(engine, minutes, losses)
-            row |= explain(losses, seen[0])
+            row |= explain(losses, stalls)
             print(row, flush=True)
             for name, bar in BARS.items():
                 print(f"{name:12} {row[name]:7.2f}   bar {bar:5.1f}{'' if row[name] <= bar else '   OVER THE BAR'}")
@@ -107,9 +106,9 @@ def soak(engine: EngineProcess, minutes: float, losses: list[tuple[float, int]])
     return row | {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
 
 
-def explain(losses: list[tuple[float, int]], stood_still: list[tuple[float, float]]) -> dict[str, Any]:
-    """Say how often and for how long the machine stood still, and how many losses that does not explain."""
-    long = [began for began, lasted in stood_still if lasted > HELD_S]
+def explain(losses: list[tuple[float, int]], stalls: Stalls) -> dict[str, Any]:
+    """Say how often and for how long the machine stalled, and how many losses that does not explain."""
+    long = [began for began, lasted in stalls if lasted > HELD_S]
     unexplained = sum(
         now - before
         for (since, before), (until, now) in pairwise(losses)
@@ -117,8 +116,8 @@ def explain(losses: list[tuple[float, int]], stood_still: list[tuple[float, floa
     )
     return {
         "unexplained": unexplained,
-        "stood_still": len(long),
-        "stood_still_ms": 1000 * max((lasted for _, lasted in stood_still), default=0.0),
+        "stalls": len(long),
+        "longest_stall_ms": 1000 * max((lasted for _, lasted in stalls), default=0.0),
     }
 
 

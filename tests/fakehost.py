@@ -50,21 +50,21 @@ class FakeHost:
 
     def _capture(self, due: float) -> float:
         if self.input_on(self.now):
-            self.worker.wire.capture(self.sound(self.captured, self.block)[:, None])
+            self.worker.shared.capture(self.sound(self.captured, self.block)[:, None])
             self.captured += self.block
         return due + self.block / (self.rate * (1 + self.ppm * 1e-6))
 
     def _play(self, due: float) -> float:
         if self.output_on(self.now):
             out = np.zeros((self.block, 1), np.float32)
-            self.worker.wire.play(out)
+            self.worker.shared.play(out)
             self.played.append(out[:, 0])
         return due + self.block / self.rate
 
     def _work(self, _due: float) -> float:
         if not self.worker.step():
             return self.now + 0.0005
-        self.levels.append((self.now, self.worker.wire.ready))
+        self.levels.append((self.now, self.worker.shared.ready))
         return self.now + float(self.compute_s(self.now))
 
     @property

@@ -1,9 +1,7 @@
-"""Settings, the socket's protocol and the unit file: everything of `rtsr live` that needs no sound."""
+"""Settings and names of devices: what of `rtsr live` needs no sound."""
 
 from __future__ import annotations
 
-import json
-import stat
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +10,10 @@ import pytest
 
 from rtsr.cli.live import with_default_names
 from rtsr.daemon.config import Settings, make_settings
-from rtsr.daemon.control import Control, answer, request
-from rtsr.daemon.unit import install
-from rtsr.errors import AlreadyRunning, ControlFailed, InvalidSetting
+from rtsr.errors import InvalidSetting
 from rtsr.io.device import explain
 from rtsr.io.devices import OWNER, Device, find_device
-from rtsr.io.virtual import MARK, Virtual, remove_stale
+from rtsr.io.virtual import HOLDER, MARK, Virtual, new_mark, remove_stale
 
 
 def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
@@ -67,7 +63,8 @@ def test_both_virtual_devices_are_two_paths():
 
 
 def test_sizes_follow_the_host():
-    assert Settings(cushion_ms=10.0, block_ms=5.0).cushion == 2 * Settings(cushion_ms=10.0, block_ms=5.0).block == 480
+    settings = Settings(low_water_ms=10.0, block_ms=5.0)
+    assert (settings.low_water, settings.block) == (480, 240)
 
 
 @pytest.mark.parametrize(
@@ -81,54 +78,6 @@ def test_sizes_follow_the_host():
 )
 def test_a_virtual_device_needs_no_name(given, filled):
     assert with_default_names(given) == filled
-
-
-def test_a_request_is_answered_and_the_socket_is_the_users_alone(tmp_path):
-    path = tmp_path / "s"
-    control = Control(path, lambda do, value: [do, value])
-    try:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert request(path, "gain", -3.0) == ["gain", -3.0]
-        with pytest.raises(AlreadyRunning, match="another rtsr live"):
-            Control(path, lambda do, value: None)
-    finally:
-        control.close()
-    assert not path.exists()
-    with pytest.raises(ControlFailed, match="no rtsr live answers"):
-        request(path, "stats")
-
-
-def test_a_socket_left_behind_is_replaced_and_one_that_cannot_be_made_is_said(tmp_path):
-    import socket
-
-    path = tmp_path / "s"
-    left = socket.socket(socket.AF_UNIX)
-    left.bind(str(path))
-    left.close()
-    Control(path, lambda do, value: None).close()
-    with pytest.raises(ControlFailed, match="choose another place with --socket"):
-        Control(tmp_path / "none" / "s", lambda do, value: None)
-
-
-@pytest.mark.parametrize("line", [b"", b"x\n", b"[]\n", b'{"do": 3}\n', b"\xff\n"])
-def test_nonsense_is_answered_not_raised(line):
-    assert not answer(line, lambda do, value: None)["ok"]
-
-
-def test_an_error_is_answered_with_its_words():
-    def refuse(do, value):
-        raise InvalidSetting("no")
-
-    assert answer(json.dumps({"do": "x"}).encode(), refuse) == {"ok": False, "error": "no"}
-
-
-def test_the_unit_runs_what_was_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    said = install(["live", "--virtual-mic", "my 100 % mic"])
-    unit = (tmp_path / "systemd/user/rtsr-live.service").read_text()
-    assert "live --virtual-mic 'my 100 %% mic'\n" in unit
-    assert "systemctl --user enable --now rtsr-live.service" in said
-    assert "Restart=on-failure" in unit
 
 
 def test_a_device_is_found_by_name_part_or_default():
@@ -145,22 +94,25 @@ def test_a_device_is_found_by_name_part_or_default():
         find_device("Headset", "output", devices)
 
 
-def test_a_virtual_device_bears_its_maker():
-    virtual = Virtual('My "mic"', "microphone")
-    modules = virtual.modules(1234, 48000)
+def test_a_virtual_device_bears_the_mark_of_its_path():
+    virtual, mark = Virtual('My "mic"', "microphone"), new_mark()
+    modules = virtual.modules(mark, 48000)
     assert virtual.name == "my_mic"
     assert [name for name, _ in modules] == ["module-null-sink", "module-remap-source"]
-    assert all(MARK.search(arguments)[1] == "1234" for _, arguments in modules)
+    assert all(MARK.search(arguments)[1] == mark for _, arguments in modules)
 
 
 class Clearing:
-    """A server whose modules somebody else is unloading at the same time."""
+    """A server whose modules somebody else is unloading at the same time; some marks have a connection."""
 
-    def __init__(self, owners: dict[int, int]) -> None:
-        self.modules, self.unloaded = owners, []
+    def __init__(self, marks: dict[int, str], held: list[str]) -> None:
+        self.modules, self.held, self.unloaded = marks, held, []
 
     def module_list(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(index=i, argument=f"sink_properties={OWNER}={o}") for i, o in self.modules.items()]
+        return [SimpleNamespace(index=i, argument=f"sink_properties={OWNER}={m}") for i, m in self.modules.items()]
+
+    def client_list(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in ("rtsr", *(f"{HOLDER}{mark}" for mark in self.held))]
 
     def module_unload(self, index: int) -> None:
         if index == 2:
@@ -170,8 +122,7 @@ class Clearing:
 
 def test_stale_devices_that_another_rtsr_clears_too_are_no_error():
     pytest.importorskip("pulsectl")
-    nobody = 2**22 + 1  # above the highest number a process may have
-    pulse = Clearing({1: nobody, 2: nobody, 3: nobody})
+    pulse = Clearing({1: "gone", 2: "gone", 3: "gone", 4: "here"}, ["here"])
     assert remove_stale(pulse) == 2
     assert pulse.unloaded == [3, 1]
 

@@ -138,7 +138,7 @@ int32_t rtsr_worker_hop(const rtsr_worker *worker) { return worker->hop; }
 
 int32_t rtsr_worker_latency(const rtsr_worker *worker) { return worker->latency(); }
 
-void rtsr_worker_connect(rtsr_worker *worker, const rtsr_wire *wire) { worker->connect(*wire); }
+void rtsr_worker_connect(rtsr_worker *worker, const rtsr_shared_block *shared) { worker->connect(*shared); }
 
 int32_t rtsr_worker_step(rtsr_worker *worker, double now_s) { return worker->step(now_s); }
 

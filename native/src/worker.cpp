@@ -22,7 +22,7 @@ constexpr double BEHIND_S = 0.1;
 constexpr double RETRY_S = 1, RETRY_MOST_S = 30;
 constexpr double WARM_UP_S = 0.8;
 constexpr int CATCH_UP = 4;
-constexpr double NAP_S = 0.0005, NAP_SHARE = 0.3;  // as in rtsr/io/wire.py
+constexpr double NAP_S = 0.0005, NAP_SHARE = 0.3;  // as in rtsr/io/shared_block.py
 
 constexpr auto RELAXED = std::memory_order_relaxed;  // reports and wishes stand alone: nothing is published with them
 
@@ -93,23 +93,23 @@ Worker::~Worker() {
     forget();
 }
 
-int64_t Worker::waiting() const { return load(wire_.heard) - *wire_.taken; }
+int64_t Worker::waiting() const { return load(shared_.heard) - *shared_.taken; }
 
 void Worker::peek(int64_t place, float *out) const {
-    pieces(wire_.tape, wire_.tape_size, place, hop,
+    pieces(shared_.input, shared_.input_size, place, hop,
            [&](const float *from, int64_t done, int64_t count) { std::copy(from, from + count, out + done); });
 }
 
-/// Appends what fits to the ring and says how many samples of the tape are done with.
+/// Appends what fits to the output ring and says how many samples of the input ring are done with.
 void Worker::put(const float *block, int count, int64_t taken) noexcept {
-    const int64_t made = *wire_.made, room = wire_.ring_size - (made - load(wire_.played));
+    const int64_t made = *shared_.made, room = shared_.output_size - (made - load(shared_.played));
     const int64_t fits = std::clamp(room, int64_t(0), int64_t(count));
-    pieces(wire_.ring, wire_.ring_size, made, fits,
+    pieces(shared_.output, shared_.output_size, made, fits,
            [&](float *to, int64_t done, int64_t part) { std::copy(block + done, block + done + part, to); });
-    const int64_t done = *wire_.taken + taken;
-    store(wire_.made, made + fits);
-    store(wire_.shift, done - (latency_ - hop) - made - fits);
-    store(wire_.taken, done);
+    const int64_t done = *shared_.taken + taken;
+    store(shared_.made, made + fits);
+    store(shared_.shift, done - (latency_ - hop) - made - fits);
+    store(shared_.taken, done);
 }
 
 bool Worker::step(double now_s) noexcept {
@@ -120,14 +120,14 @@ bool Worker::step(double now_s) noexcept {
     const NoDenormals no_denormals;
     const double began = seconds_now();
     keep_up(now_s);
-    peek(*wire_.taken, heard_.data());
+    peek(*shared_.taken, heard_.data());
     follow(*voice_).path.process(heard_.data(), out_.data());
     take_over();
     mute();
     if (relearn_.exchange(false, RELAXED)) drift_.relearn();
     put(stretched_.data(), drift_.process(out_.data(), stretched_.data()), hop);
-    if (load(wire_.flowing) && waiting() < hop)  // catching up says nothing of clocks
-        drift_.observe(*wire_.made - load(wire_.played));
+    if (load(shared_.flowing) && waiting() < hop)  // catching up says nothing of clocks
+        drift_.observe(*shared_.made - load(shared_.played));
     note(seconds_now() - began);
     return true;
 }
@@ -140,8 +140,8 @@ void Worker::run() noexcept {
 /// Sleeps until a hop may be there, or `stop` was called.
 void Worker::wait() const noexcept {
 #ifdef __linux__
-    if (wire_.bell) {
-        sem_wait(static_cast<sem_t *>(wire_.bell));
+    if (shared_.semaphore) {
+        sem_wait(static_cast<sem_t *>(shared_.semaphore));
         return;
     }
 #endif
@@ -152,7 +152,7 @@ void Worker::wait() const noexcept {
 void Worker::stop() noexcept {
     stopping_ = true;
 #ifdef __linux__
-    if (wire_.bell) sem_post(static_cast<sem_t *>(wire_.bell));
+    if (shared_.semaphore) sem_post(static_cast<sem_t *>(shared_.semaphore));
 #endif
 }
 
@@ -160,11 +160,11 @@ void Worker::stop() noexcept {
 void Worker::keep_up(double now_s) noexcept {
     const int64_t behind = waiting();
     if (hops_.load(RELAXED) == 0) behind_since_ = now_s;
-    if (behind > wire_.tape_size / 2) {
+    if (behind > shared_.input_size / 2) {
         const int64_t skipped = (behind / hop - BEHIND_HOPS) * hop;
         lost_.fetch_add(skipped, RELAXED);
         put(nullptr, 0, skipped);
-    } else if (behind <= BEHIND_HOPS * hop + wire_.burst) {
+    } else if (behind <= BEHIND_HOPS * hop + shared_.burst) {
         behind_since_ = now_s;
     } else if (now_s - behind_since_ > BEHIND_S && rest_until_ == 0) {
         rest_until_ = now_s + retry_s_;
@@ -197,7 +197,7 @@ void Worker::switch_to(std::shared_ptr<const Model> model) {
     if (voice->path.hop != hop || voice->path.latency() + Drift::DELAY != latency_)
         invalid("expected a model with a latency of " + std::to_string(latency_ - Drift::DELAY) + " samples, got " +
                 std::to_string(voice->path.latency()));
-    const int64_t taken = load(wire_.taken);
+    const int64_t taken = load(shared_.taken);
     std::vector<float> block(static_cast<size_t>(hop));
     voice->place = std::max(int64_t(0), taken - int64_t(WARM_UP_S * rate) / hop * hop);
     while (voice->place < taken) warm(*voice, block.data());
@@ -209,7 +209,7 @@ void Worker::switch_to(std::shared_ptr<const Model> model) {
 void Worker::take_over() noexcept {
     if (!next_) next_.reset(offered_.exchange(nullptr));
     if (!next_) return;
-    const int64_t now = *wire_.taken;
+    const int64_t now = *shared_.taken;
     for (int i = 0; i < CATCH_UP && next_->place < now; ++i) warm(*next_, other_.data());
     if (next_->place >= now) blend(*next_);
 }
@@ -231,7 +231,7 @@ void Worker::blend(Voice &voice) noexcept {
 /// Slides to silence and back.
 void Worker::mute() noexcept {
     const bool wished = mute_.load(RELAXED);
-    store(wire_.muted, wished || loudness_ == 0);
+    store(shared_.muted, wished || loudness_ == 0);
     const double wanted = wished ? 0 : 1;
     if (loudness_ == 1 && wanted == 1) return;
     const double reached = towards(loudness_, wanted, 1.0 / FADE_HOPS);

@@ -1,4 +1,4 @@
-// Between a tape and a ring: takes hop after hop, enhances it, and keeps up whatever it takes; the twin of
+// Between input and output ring: takes hop after hop, enhances it, and keeps up whatever it takes; the twin of
 // rtsr/daemon/worker.py.
 #pragma once
 
@@ -13,14 +13,14 @@
 
 namespace rtsr {
 
-/// One model's path at one rate: each hop of the tape gives exactly one hop. One thread at a time.
+/// One model's path at one rate: each hop of the input gives exactly one hop. One thread at a time.
 struct Voice {
     Voice(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db);
     /// Lets the generated band slide towards a level, or at once where it rests; it is there after two hops.
     void follow(double wanted, bool resting);
 
     Stream path;
-    int64_t place = 0;               // on the tape, while it is warming up
+    int64_t place = 0;               // on the input ring, while it is warming up
     double level = 1, wanted = 1;    // of the generated band, factors
     double slope = 0;
     Voice *older = nullptr;          // among those that have spoken their last
@@ -31,7 +31,7 @@ public:
     Worker(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db);
     ~Worker();
 
-    void connect(const rtsr_wire &wire) { wire_ = wire; }
+    void connect(const rtsr_shared_block &shared) { shared_ = shared; }
 
     // The worker's thread; never allocates, frees, locks or throws.
     bool step(double now_s) noexcept;
@@ -72,7 +72,7 @@ private:
     std::unique_ptr<Voice> voice_, next_;
     const int latency_;
     Drift drift_;
-    rtsr_wire wire_{};
+    rtsr_shared_block shared_{};
     std::vector<float> heard_, out_, other_, stretched_;
     int fading_ = 0;       // hops of the fade to `next_` that are done
     double loudness_ = 1;  // 0 while muted

@@ -8,7 +8,7 @@
 #include "rows.hpp"
 #include "signals.hpp"
 #include "vectors.hpp"
-#include "wire.hpp"
+#include "shared_block.hpp"
 #include "worker.hpp"
 
 extern "C" void *__libc_malloc(size_t);
@@ -88,15 +88,15 @@ TEST(a_worker_does_nothing_forbidden_through_wishes_switches_stalls_and_drift) {
     const auto model = Model::open(manifest("random"), false, kernels());
     const auto voice = signals::voice_like(1, RATE);
     Worker worker(model, RATE, 0, -70);
-    Wire wire(RATE);
-    worker.connect(wire.ends());
+    SharedBlock shared(RATE);
+    worker.connect(shared.ends());
     std::vector<float> heard;
     double now = 0;
     for (int i = 0; i < 3000; ++i, now += 0.005) {
         const auto at = size_t(i) * 240 % voice.size();
         if (i % 500 == 100) worker.switch_to(model);
         if (i % 100 == 0) CHECK(worker.wish(-(i % 30), i % 300 == 0, i % 700 == 0));
-        for (int k = 0; k < (i == 2000 ? 300 : i == 2500 ? 30 : 1); ++k) wire.hear(voice.data() + at, 240);
+        for (int k = 0; k < (i == 2000 ? 300 : i == 2500 ? 30 : 1); ++k) shared.hear(voice.data() + at, 240);
         now += i == 2000 || i == 2500 ? 1 : 0;
         CHECK(watch([&] {
                   while (worker.step(now)) now += 0.02;
@@ -104,7 +104,7 @@ TEST(a_worker_does_nothing_forbidden_through_wishes_switches_stalls_and_drift) {
                   worker.report();
               }) == 0);
         heard.clear();
-        wire.play(i % 400 ? 240 : 120, heard);
+        shared.play(i % 400 ? 240 : 120, heard);
     }
     const auto report = worker.report();
     CHECK(report.switches > 3 && report.lost > 0 && report.overloads > 0 && report.rested > 0);

@@ -5,7 +5,7 @@
 
 #include "signals.hpp"
 #include "vectors.hpp"
-#include "wire.hpp"
+#include "shared_block.hpp"
 #include "worker.hpp"
 
 using namespace rtsr;
@@ -51,19 +51,19 @@ TEST(streams_share_a_model_and_nothing_else) {
 }
 
 /// A worker with a capturing thread before it, a playing one behind it, and one that wishes and switches models.
-TEST(a_worker_shares_nothing_but_its_wire) {
+TEST(a_worker_shares_nothing_but_its_block) {
     constexpr int RATE = 48000, SAMPLES = 2 * RATE;
     const auto model = Model::open(manifest("random"), false, kernels());
     const auto voice = signals::voice_like(2, RATE);
     Worker worker(model, RATE, 0, -70);
-    Wire wire(RATE);
-    worker.connect(wire.ends());
+    SharedBlock shared(RATE);
+    worker.connect(shared.ends());
     std::atomic<bool> done{false};
     std::thread working([&] { worker.run(); });
     std::thread capture([&] {
         for (size_t at = 0; at < voice.size(); at += 96) {
-            while (wire.waiting() > RATE / 10 || wire.ready() > RATE / 4) std::this_thread::yield();
-            wire.hear(voice.data() + at, 96);
+            while (shared.waiting() > RATE / 10 || shared.ready() > RATE / 4) std::this_thread::yield();
+            shared.hear(voice.data() + at, 96);
         }
     });
     std::thread steer([&] {
@@ -81,7 +81,7 @@ TEST(a_worker_shares_nothing_but_its_wire) {
     std::vector<float> heard;
     const int due = (SAMPLES / worker.hop - 1) * worker.hop;  // a drifting clock may take a sample
     while (int(heard.size()) < due) {
-        wire.play(96, heard);
+        shared.play(96, heard);
         std::this_thread::yield();
     }
     done = true;
@@ -94,8 +94,8 @@ TEST(a_worker_shares_nothing_but_its_wire) {
 
 TEST(a_worker_that_is_told_to_stop_before_it_begins_ends_at_once) {
     Worker worker(Model::open(manifest("random"), false, kernels()), 48000, 0, -70);
-    Wire wire(48000);
-    worker.connect(wire.ends());
+    SharedBlock shared(48000);
+    worker.connect(shared.ends());
     worker.stop();
     worker.run();
     CHECK(worker.report().hops == 0);

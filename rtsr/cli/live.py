@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsons
-import sys
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..daemon.config import MICROPHONE, SPEAKER, default_socket, make_settings
+from ..daemon.config import MICROPHONE, SPEAKER, make_settings
 from ..errors import InvalidSetting
 from . import app, parse_cutoff
 
@@ -30,6 +30,12 @@ def with_default_names(arguments: list[str]) -> list[str]:
         if argument in OPTIONAL and following.startswith("-"):
             filled.append(OPTIONAL[argument])
     return filled
+
+
+def as_arguments(options: dict[str, Any]) -> list[str]:
+    """Return the arguments that give options of these names; paths become absolute, and what is None is left out."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return [f"--{name}={os.path.abspath(v) if isinstance(v, Path) else v}" for name, v in given.items()]
 
 
 @app.command()
@@ -52,7 +58,7 @@ def live(
     host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None,
     cutoff: Annotated[str | None, typer.Option(help="Where the received band ends: auto, or a number of Hz.")] = None,
     gain: Annotated[float | None, typer.Option(help="Level of the generated band in dB.")] = None,
-    cushion: Annotated[float | None, typer.Option(help="Milliseconds that wait in the ring.")] = None,
+    low_water: Annotated[float | None, typer.Option(help="The least that remains in the ring, in ms.")] = None,
     metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None,
     socket: SocketPath = None,
     install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False,
@@ -72,7 +78,7 @@ def live(
     given: dict[str, Any] = {
         **{"input": input, "output": output, "virtual_mic": virtual_mic, "virtual_speaker": virtual_speaker},
         **{"model": model, "backend": backend, "engine": engine, "rate": rate, "host": host},
-        **{"gain_db": gain, "cushion_ms": cushion, "metrics": metrics},
+        **{"gain_db": gain, "low_water_ms": low_water, "metrics": metrics},
         "socket": None if socket is None else str(socket),
         "cutoff": None if cutoff is None else parse_cutoff(cutoff),
     }
@@ -80,16 +86,24 @@ def live(
     if install_unit:
         from ..daemon.unit import install
 
-        Console().print(install([a for a in sys.argv[1:] if a != "--install-unit"]), soft_wrap=True)
+        manifest = Path(model) if model and model.endswith(".json") else model  # else one of the shipped names
+        options = {
+            **{"input": input, "output": output, "virtual-mic": virtual_mic, "virtual-speaker": virtual_speaker},
+            **{"model": manifest, "backend": backend, "engine": engine, "config": config, "rate": rate, "host": host},
+            **{"cutoff": cutoff, "gain": gain, "low-water": low_water, "metrics": metrics, "socket": socket},
+        }
+        Console().print(install(["live", *as_arguments(options)]), soft_wrap=True, markup=False)
         return
+    from ..daemon.background import Background
     from ..daemon.service import run
     from ..daemon.view import Lines, Terminal
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        run(settings, Lines())
+        with Background(Lines()) as show:
+            run(settings, show)
         return
-    with Terminal(console) as show:
+    with Terminal(console) as terminal, Background(terminal) as show:
         run(settings, show)
 
 
@@ -132,7 +146,7 @@ def ctl(
 
         rtsr ctl stats
     """
-    from ..daemon.control import request
+    from ..daemon.control import default_socket, request
 
     sent: str | float | None = value
     if command == "gain" and value is not None:
@@ -159,11 +173,11 @@ def latency(
 
         rtsr latency --loop --output A --input B.monitor    # rtsr live --input A.monitor --output B runs
     """
-    from ..daemon.control import request
+    from ..daemon.control import SUPPORTED, default_socket, request
     from ..daemon.probe import round_trip, table
 
-    path = socket or default_socket()
-    running = request(path, "stats") if path.exists() or not loop else {}
+    path = socket or (default_socket() if SUPPORTED or not loop else None)
+    running = request(path, "stats") if path and (path.exists() or not loop) else {}
     trip = round_trip(output, input) if loop else None
     shown = Table(title="Latency", title_justify="left", show_header=False)
     for row in table(trip, running):

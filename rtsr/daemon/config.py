@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,7 @@ T = TypeVar("T")
 ENGINES = ("auto", "native", "python")
 Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
-CUSHION_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
+LOW_WATER_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
 TABLES = ("live", "bridge")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
@@ -36,7 +35,7 @@ class Settings:
     host: str = "sounddevice"
     rate: int = 48_000
     block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
-    cushion_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
+    low_water_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
     cutoff: float | str = "auto"
     gain_db: float = 0.0
     sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps
@@ -47,7 +46,7 @@ class Settings:
         bounds = {
             "rate": (16_000, 192_000),
             "block_ms": (1.0, 100.0),
-            "cushion_ms": (1.0, 300.0),
+            "low_water_ms": (1.0, 300.0),
             "gain_db": (-120.0, 24.0),
             "sleep_db": (-200.0, 0.0),
             "metrics": (0, 65_535),
@@ -67,10 +66,6 @@ class Settings:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise InvalidSetting(f"{name}: expected one of {', '.join(choices)}, got {value!r}{hint}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
-
     @property
     def block(self) -> int:
         """What a device hands over at a time, in samples."""
@@ -78,15 +73,10 @@ class Settings:
         return round(ms * self.rate / 1000)
 
     @property
-    def cushion(self) -> int:
+    def low_water(self) -> int:
         """The least that remains in the ring, in samples."""
-        ms = CUSHION_MS[self.host] if self.cushion_ms is None else self.cushion_ms
+        ms = LOW_WATER_MS[self.host] if self.low_water_ms is None else self.low_water_ms
         return round(ms * self.rate / 1000)
-
-    @property
-    def socket_path(self) -> Path:
-        """Where the control socket lies: as told, else in the user's runtime folder."""
-        return Path(self.socket) if self.socket else default_socket()
 
     def paths(self) -> dict[str, Settings]:
         """Return one set of settings for each path that sound takes, by its name."""
@@ -97,16 +87,19 @@ class Settings:
         return {n: s for n, s in roles.items() if s} or {"voice": self}
 
 
-def default_socket() -> Path:
-    """Return $XDG_RUNTIME_DIR/rtsr.sock, or one in /tmp that bears the user's number."""
-    folder = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(folder) / "rtsr.sock" if folder else Path(f"/tmp/rtsr-{os.getuid()}.sock")
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How the process of a path begins, beside its settings."""
+
+    mark: str  # what its virtual device bears
+    again: bool = False  # one ran before: where its devices are absent, this one waits for them
+    commands: dict[str, Any] = field(default_factory=dict)  # what the one before was told, to be done first
 
 
 def check(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:
     """Raise `InvalidSetting` where a field of a dataclass is not of its type, or beyond its bounds."""
-    for field in fields(settings):
-        _check_type(field.name, getattr(settings, field.name), str(field.type))
+    for one in fields(settings):
+        _check_type(one.name, getattr(settings, one.name), str(one.type))
     for name, (least, most) in bounds.items():
         value = getattr(settings, name)
         if value is not None and not least <= value <= most:

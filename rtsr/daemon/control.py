@@ -3,15 +3,19 @@
     {"do": "gain", "value": -3}        ->  {"ok": true, "value": {"voice": -3.0}}
     {"do": "gain", "value": "loud"}    ->  {"ok": false, "error": "gain: expected -120 to 24 dB, got 'loud'"}
 
-The answer holds one value for each path that runs. docs/operations.md lists the commands.
+The answer holds one value for each path that runs. docs/operations.md lists the commands. A system without Unix
+sockets, as Windows is to Python, has no control socket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import socket
 import socketserver
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,26 +23,62 @@ from typing import Any
 
 from ..errors import AlreadyRunning, ControlFailed, RtsrError
 
+SUPPORTED = hasattr(socket, "AF_UNIX")
+UNSUPPORTED = "the control socket needs Unix sockets, which this system or its Python lacks"
 LONGEST = 65_536  # of a request, in bytes
+DEEPEST = 8  # of the objects and arrays in a request
 TIMEOUT_S = 15.0
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?')  # a string of JSON, or what may be one that does not end
+TEMPORARY = Path("/tmp")
 
 Do = Callable[[str, Any], Any]
+
+
+def default_socket() -> Path:
+    """Return $XDG_RUNTIME_DIR/rtsr.sock, or without that one in a folder in /tmp that is this user's alone.
+
+    Makes that folder. Raises `ControlFailed` where somebody else has made it or may write there, or where this system
+    has no Unix sockets.
+    """
+    if not SUPPORTED:
+        raise ControlFailed(UNSUPPORTED)
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return Path(runtime) / "rtsr.sock"
+    folder = TEMPORARY / f"rtsr-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(0o700)
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise ControlFailed(f"{folder} is not yours alone: set XDG_RUNTIME_DIR, or choose another place with --socket")
+    return folder / "rtsr.sock"
 
 
 class _Handler(socketserver.StreamRequestHandler):
     """Answers the lines of one connection."""
 
     def handle(self) -> None:
-        while line := self.rfile.readline(LONGEST):
-            reply = json.dumps(answer(line, self.server.do))  # type: ignore[attr-defined]  # set by `Control`
-            try:
+        with contextlib.suppress(ConnectionError):  # whoever asked did not wait
+            while line := self.rfile.readline(LONGEST):
+                reply = json.dumps(answer(line, self.server.do))  # type: ignore[attr-defined]  # set by `Control`
                 self.wfile.write(reply.encode() + b"\n")
-            except (BrokenPipeError, ConnectionResetError):
-                return  # whoever asked did not wait
+                if len(line) == LONGEST:
+                    return  # what follows is the rest of this line
+
+
+def _nesting(line: bytes) -> int:
+    """Return how deep the objects and arrays of a line of JSON lie in one another."""
+    depth = deepest = 0
+    for bracket in re.findall(rb"[\[\]{}]", TEXT.sub(b"", line)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def answer(line: bytes, do: Do) -> dict[str, Any]:
-    """Return what is answered to one line; never raises for what others have written."""
+    """Return what is answered to one line; never raises."""
+    if _nesting(line) > DEEPEST:  # json.loads would go as deep as the line does
+        return {"ok": False, "error": f"expected at most {DEEPEST} objects and arrays in one another"}
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):
@@ -49,18 +89,27 @@ def answer(line: bytes, do: Do) -> dict[str, Any]:
         return {"ok": True, "value": do(request["do"], request.get("value"))}
     except RtsrError as error:
         return {"ok": False, "error": str(error)}
+    except Exception as error:  # a fault of ours must not leave whoever asked without an answer
+        return {"ok": False, "error": f"a fault in rtsr itself: {error!r}"}
 
 
-class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
-    do: Do
+if SUPPORTED:
+
+    class _Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+        do: Do
 
 
 class Control:
     """A listening control socket; requests are answered on threads of their own, by `do(command, value)`."""
 
     def __init__(self, path: Path, do: Do) -> None:
-        """Bind; raises `AlreadyRunning` where somebody listens there, `ControlFailed` where it cannot be made."""
+        """Bind; raises `AlreadyRunning` where somebody listens there, `ControlFailed` where it cannot be made.
+
+        Changes the umask of the process for a moment.
+        """
+        if not SUPPORTED:
+            raise ControlFailed(UNSUPPORTED)
         self.path = path
         _clear(path)
         before = os.umask(0o177)
@@ -91,16 +140,22 @@ def _clear(path: Path) -> None:
         trial.settimeout(1.0)
         try:
             trial.connect(str(path))
-        except PermissionError as error:
-            raise ControlFailed(f"the socket {path} is not yours: choose another place with --socket") from error
-        except OSError:
-            path.unlink()
+        except (ConnectionRefusedError, FileNotFoundError):  # FileNotFoundError: it has just gone
+            path.unlink(missing_ok=True)
             return
+        except (BlockingIOError, TimeoutError):
+            pass  # more are waiting to be answered there than fit
+        except OSError as error:
+            raise ControlFailed(
+                f"the socket {path} cannot be used ({error.strerror or error}): choose another place with --socket"
+            ) from error
     raise AlreadyRunning(f"another rtsr live listens on {path}: end it (rtsr ctl stop), or pass another --socket")
 
 
 def request(path: Path, do: str, value: Any = None) -> Any:
     """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its words, or where none runs."""
+    if not SUPPORTED:
+        raise ControlFailed(UNSUPPORTED)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_S)
         try:
@@ -114,7 +169,11 @@ def request(path: Path, do: str, value: Any = None) -> Any:
             ) from error
     if not line:
         raise ControlFailed(f"the rtsr on {path} ended before it answered")
-    reply = json.loads(line)
-    if not reply["ok"]:
-        raise ControlFailed(reply["error"])
-    return reply["value"]
+    try:
+        reply = json.loads(line)
+        done, told = reply["ok"], reply["value" if reply["ok"] else "error"]
+    except (ValueError, TypeError, KeyError):
+        raise ControlFailed(f"what listens on {path} is no rtsr live: name another --socket") from None
+    if not done:
+        raise ControlFailed(told)
+    return told

@@ -1,4 +1,4 @@
-"""Everything that touches sound in one live path: devices, wire and worker, kept going while devices come and go."""
+"""Everything that touches sound in one live path: devices, worker, what they share; devices come and go."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from ..backend import load
 from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
+from ..io import layout as at
 from ..io import virtual
-from ..io import wire as w
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
-from .advice import Advice
 from .config import Settings, Tell
 from .memory import keep_in_memory
 from .native_worker import NativeWorker
 from .priority import ask_for_real_time, hurried
-from .stats import counts_dry, gather
+from .stats import count_underruns, gather
+from .tuning import TuningHint
 from .worker import Worker, events
 
 WATCH_S = 0.1
@@ -27,6 +27,7 @@ START_S = 1.0  # more, before the first callback
 STALLED_S = 0.5  # without a callback: the stream is opened anew
 LOOK_S = 0.5  # between looks at whether the named ends are still there
 RETRY_S = 0.2
+ABSENT = (DeviceFailed, UnknownName, AlreadyRunning)  # raised where a device is not there now, and may be later
 CLOSE_S, CLOSE_LAST_S = 1.0, 0.2  # a device that is gone may never let go; the last time there is less to wait for
 
 
@@ -47,7 +48,7 @@ def make_worker(settings: Settings) -> Worker | NativeWorker:
     worker = kind(
         model,
         settings.rate,
-        cushion=settings.cushion,
+        low_water=settings.low_water,
         burst=2 * settings.block,
         sleep_db=settings.sleep_db,
         cutoff=settings.cutoff,
@@ -63,15 +64,17 @@ class Engine:
     troubles are told as events and mended.
     """
 
-    def __init__(self, settings: Settings, tell: Tell) -> None:
+    def __init__(self, settings: Settings, tell: Tell, mark: str | None = None) -> None:
+        """`mark` is what its virtual device bears; None: a new one."""
         self.settings, self.tell = settings, tell
-        self.virtual = self._virtual()
+        self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
         self.worker = make_worker(settings)
         self.told = self.worker.report()
-        self.advice = Advice(1000 * settings.cushion / settings.rate, 1000 * settings.block / settings.rate)
+        self.tuning = TuningHint(1000 * settings.low_water / settings.rate, 1000 * settings.block / settings.rate)
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
         self.priority = ""  # the worker's, in words
+        self.connected = False  # to both devices, as far as is known
         self.reconnects = 0
         self.began = time.monotonic()
         self._calls, self._called = (0, 0), [0.0, 0.0]
@@ -87,11 +90,19 @@ class Engine:
             return virtual.Virtual(self.settings.virtual_speaker, "speaker")
         return None
 
-    def start(self) -> None:
-        """Open the devices and let the voice flow; raises `DeviceFailed` and its kin."""
+    def start(self, patient: bool = False) -> None:
+        """Open the devices and let the voice flow.
+
+        Where a device is absent, raises `DeviceFailed` and its kin; when `patient`, waits for it.
+        """
         self.worker.warm_up()
         self._thread.start()
-        self._open()
+        try:
+            self._open()
+        except ABSENT as error:
+            if not patient:
+                raise
+            self._reconnect(str(error))
         self.tell("memory", keep_in_memory())
 
     def _work(self) -> None:
@@ -103,16 +114,17 @@ class Engine:
     def _open(self) -> None:
         """Find and open both ends, the virtual one made first if it is not there."""
         if self.virtual is not None:
-            removed = virtual.ensure(self.virtual, self.settings.rate)
+            removed = virtual.ensure(self.virtual, self.settings.rate, self.holder)
             if removed:
                 self.tell("stale", f"removed {removed} virtual devices that a crash had left behind")
         self.plan = self._make_plan(list_devices())
-        self.worker.wire.settle()
-        self.host.open(self.plan, self.worker.wire)
+        self.worker.shared.settle()
+        self.host.open(self.plan, self.worker.shared)
         self._hurry()
         self.worker.relearn()
         self._calls, self._called = self._count_calls(), [time.monotonic() + START_S] * 2
         self._looked = time.monotonic()
+        self.connected = True
 
     def _hurry(self) -> None:
         """Give the worker the priority that it needs beside the callbacks that there are now."""
@@ -142,16 +154,16 @@ class Engine:
         before, self.told = self.told, self.worker.report()
         for kind, line in events(before, self.told):
             self.tell(kind, line)
-        advice = self.advice.look(time.monotonic() - self.began, *counts_dry(self.worker.wire.head))
-        if advice:
-            self.tell("advice", advice)
+        hint = self.tuning.look(time.monotonic() - self.began, *count_underruns(self.worker.shared.head))
+        if hint:
+            self.tell("tuning", hint)
         trouble = self._trouble()
         if trouble:
             self._reconnect(trouble)
 
     def _count_calls(self) -> tuple[int, int]:
-        head = self.worker.wire.head
-        return int(head[w.CAPTURE_CALLS]), int(head[w.PLAY_CALLS])
+        head = self.worker.shared.head
+        return int(head[at.CAPTURE_CALLS]), int(head[at.PLAY_CALLS])
 
     def _trouble(self) -> str | None:
         """Say what is wrong with the devices, if anything is."""
@@ -190,12 +202,13 @@ class Engine:
     def _reconnect(self, trouble: str) -> None:
         """Close, and try to open until it works or the engine stops; the voice's state stays."""
         began = time.monotonic()
+        self.connected = False
         self._close()
         told = False
         while not self._stopping.is_set():
             try:
                 self._open()
-            except (DeviceFailed, UnknownName, AlreadyRunning) as error:
+            except ABSENT as error:
                 self._close()
                 if not told and time.monotonic() - began > 2:
                     told = True
@@ -224,7 +237,14 @@ class Engine:
             self._thread.join(CLOSE_LAST_S)
         if self.virtual is not None:
             with contextlib.suppress(RtsrError):
-                virtual.remove()
+                virtual.remove(self.holder.mark)
+            self.holder.release()
+
+    @property
+    def flows(self) -> bool:
+        """Whether both devices have called back of late, and what is heard is the worker's; any thread."""
+        late = time.monotonic() - min(self._called) > 2 * STALLED_S  # `watch` may be held up by a server
+        return self.connected and not late and bool(self.worker.shared.head[at.FLOWING])
 
     def request_stop(self) -> None:
         """Ask a `_reconnect` in progress to give up; any thread."""
@@ -266,4 +286,11 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """Return what is going on, in plain numbers and names."""
         with hurried():
-            return gather(self.worker, self.host, self.plan, began=self.began, reconnects=self.reconnects)
+            return gather(
+                self.worker,
+                self.host,
+                self.plan,
+                flows=self.flows,
+                began=self.began,
+                reconnects=self.reconnects,
+            )

@@ -17,13 +17,14 @@ GAUGES = {
     "rtsr_uptime_seconds": ("uptime_s", "Since the start of the engine"),
     "rtsr_bypass": ("bypass", "1 while the generated band is left out"),
     "rtsr_asleep": ("asleep", "1 while the network sleeps in silence"),
+    "rtsr_delivers": ("delivers", "1 while devices and worker keep up, which /healthz asks of every path"),
     "rtsr_plain": ("plain", "1 while the plain voice is heard for want of time or input"),
 }
 COUNTERS = {
     "rtsr_hops": ("hops", "Hops processed"),
     "rtsr_late_hops": ("late_hops", "Hops that took longer to compute than they last"),
-    "rtsr_underruns": ("underruns", "Blocks for which the worker was late"),
-    "rtsr_starved": ("starved", "Blocks for which the input was late"),
+    "rtsr_worker_underruns": ("worker_underruns", "Blocks for which the worker was late"),
+    "rtsr_input_underruns": ("input_underruns", "Blocks for which the input was late"),
     "rtsr_device_xruns": ("device_xruns", "Over- and underruns that the devices reported"),
     "rtsr_overloads": ("overloads", "Times the network was left out because the machine was too slow"),
     "rtsr_reconnects": ("reconnects", "Times the devices were opened anew"),
@@ -52,9 +53,12 @@ def families(stats: Stats) -> Iterator[Any]:
 
 
 class MetricsServer:
-    """Serves /metrics and /healthz on 127.0.0.1 from the latest stats; threads of its own. Port 0 takes a free one."""
+    """Serves /metrics and /healthz on 127.0.0.1; threads of its own. Port 0 takes a free one.
 
-    def __init__(self, port: int, latest: Callable[[], Stats]) -> None:
+    `latest` gives the paths' latest stats, `failing` why each path delivers nothing that does not deliver.
+    """
+
+    def __init__(self, port: int, latest: Callable[[], Stats], failing: Callable[[], dict[str, str]]) -> None:
         try:
             from prometheus_client import CollectorRegistry, generate_latest
         except ImportError as error:
@@ -70,8 +74,8 @@ class MetricsServer:
                 if self.path == "/metrics":
                     self._reply(200, generate_latest(registry))
                 elif self.path == "/healthz":
-                    flowing = bool(latest()) and not any(s["plain"] for s in latest().values())
-                    self._reply(200 if flowing else 503, b"ok\n" if flowing else b"no enhanced voice flows\n")
+                    reasons = "".join(f"{path}: {reason}\n" for path, reason in failing().items())
+                    self._reply(503 if reasons else 200, (reasons or "ok\n").encode())
                 else:
                     self._reply(404, b"there are /metrics and /healthz\n")
 

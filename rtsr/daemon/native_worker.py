@@ -14,33 +14,33 @@ import numpy as np
 from ..backend import Backend
 from ..backend.native import NativeBackend
 from ..errors import BackendFailed, InvalidSetting
-from ..io import wire as w
-from ..io.wire import Wire
+from ..io import layout as at
+from ..io.shared_block import SharedBlock
 from ..stream import fixed_cutoff
 from ..timing import KEPT, percentiles_ms
 from .worker import PERCENTILES, Report, Wishes, check_rate
 
 
 class Ends(ctypes.Structure):
-    """rtsr_wire: where a wire's numbers lie."""
+    """rtsr_shared_block: where the parts of a shared block lie."""
 
     _fields_ = [
-        ("tape", c_void_p),
-        ("tape_size", c_int64),
-        ("ring", c_void_p),
-        ("ring_size", c_int64),
+        ("input", c_void_p),
+        ("input_size", c_int64),
+        ("output", c_void_p),
+        ("output_size", c_int64),
         *((name, c_void_p) for name in ("heard", "taken", "made", "played", "flowing", "shift", "muted")),
         ("burst", c_int64),
-        ("bell", c_void_p),
+        ("semaphore", c_void_p),
     ]
 
     @classmethod
-    def of(cls, wire: Wire, burst: int) -> Ends:
-        """Return those of a wire, which has to outlive them."""
-        places = (w.HEARD, w.TAKEN, w.MADE, w.PLAYED, w.FLOWING, w.SHIFT, w.MUTED)
-        addresses = (wire.head[place:].ctypes.data for place in places)
-        tape, ring = wire.tape, wire.ring
-        return cls(tape.ctypes.data, len(tape), ring.ctypes.data, len(ring), *addresses, burst, wire.bell)
+    def of(cls, shared: SharedBlock, burst: int) -> Ends:
+        """Return those of a shared block, which has to outlive them."""
+        places = (at.HEARD, at.TAKEN, at.MADE, at.PLAYED, at.FLOWING, at.SHIFT, at.MUTED)
+        addresses = (shared.head[place:].ctypes.data for place in places)
+        heard, made = shared.input_ring, shared.output_ring
+        return cls(heard.ctypes.data, len(heard), made.ctypes.data, len(made), *addresses, burst, shared.semaphore)
 
 
 class Numbers(ctypes.Structure):
@@ -94,7 +94,7 @@ class NativeWorker:
         model: Backend,
         rate: int,
         *,
-        cushion: int,
+        low_water: int,
         burst: int = 0,
         sleep_db: float = -70.0,
         cutoff: float | str = "auto",
@@ -111,8 +111,8 @@ class NativeWorker:
         made = self._lib.rtsr_worker_new(self._model.handle, rate, told, sleep_db, byref(self._handle))
         self._model.refuse(made)
         self.hop, self.latency = self._lib.rtsr_worker_hop(self._handle), self._lib.rtsr_worker_latency(self._handle)
-        self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop, burst)
-        self._lib.rtsr_worker_connect(self._handle, byref(Ends.of(self.wire, burst)))
+        self.shared = SharedBlock(rate, self.hop, low_water, self.latency - self.hop, burst)
+        self._lib.rtsr_worker_connect(self._handle, byref(Ends.of(self.shared, burst)))
         self._free = weakref.finalize(self, self._lib.rtsr_worker_free, self._handle)
         self._next: tuple[int, NativeBackend] | None = None  # how many switches it will have taken, and the model
 
@@ -125,7 +125,7 @@ class NativeWorker:
         self._lib.rtsr_worker_wish(self._handle, wishes.gain_db, wishes.bypass, wishes.mute)
 
     def step(self) -> bool:
-        """Take one hop from the tape and put one into the ring, if one is there; returns whether."""
+        """Take one hop from the input ring and put one into the output ring, if one is there; returns whether."""
         return bool(self._lib.rtsr_worker_step(self._handle, self.clock()))
 
     def run(self) -> None:
@@ -156,9 +156,9 @@ class NativeWorker:
 
     def report(self) -> Report:
         """Return what is going on."""
-        numbers = self._numbers()
-        if self._next is not None and numbers.switches >= self._next[0]:
-            self._model, self._next = self._next[1], None
+        numbers, following = self._numbers(), self._next
+        if following is not None and numbers.switches >= following[0]:
+            self._model = following[1]
         known = {field[0]: getattr(numbers, field[0]) for field in Numbers._fields_}
         known |= {name: bool(known[name]) for name in ("asleep", "resting")}
         return Report(self._model.model, self._model.name, compute_ms=self._percentiles_ms(), **known)

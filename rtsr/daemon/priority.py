@@ -26,7 +26,7 @@ def be_less_nice() -> None:
     Where Linux groups processes by session (autogroup), niceness counts within a session alone and the session has its
     own; so this is to be called in a process that leads one.
     """
-    with contextlib.suppress(PermissionError):
+    with contextlib.suppress(PermissionError, AttributeError):  # AttributeError: not on this system
         os.nice(NICENESS)
     with contextlib.suppress(OSError):  # no such grouping here, or not allowed
         AUTOGROUP.write_text(str(NICENESS))

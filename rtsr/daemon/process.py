@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -9,15 +10,26 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import ControlFailed, DeviceFailed
-from .config import Settings, Tell
+from ..io import virtual
+from .config import Launch, Settings, Tell
 
 ANSWER_S = 10.0
 STOP_S = 0.5  # of the second in which `rtsr live` is to end
 READY_S = 60.0  # the very first start compiles
+LOOK_S = 1.0  # for an answer to `look`
+SILENT_S = 5.0  # of unanswered looks: it hangs
+REMOVED_S = 0.2  # for a server to remove what a process has left there
+REMEMBERED = ("bypass", "mute", "gain", "model")  # commands that the next process is told first
+
+
+class NoAnswer(ControlFailed):
+    """An engine that did not answer in time."""
 
 
 class EngineProcess:
@@ -29,21 +41,30 @@ class EngineProcess:
         self.answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self.asked = 0
         self.asking = threading.Lock()
-        self.ready = threading.Event()
+        self.remembered: dict[str, Any] = {}
+        self.mark = virtual.new_mark()  # what its virtual device bears, whichever process has made it
+        self.answering, self.ready = threading.Event(), threading.Event()
+        self.began_s = self.silent_s = 0.0
         self.failure: str | None = None
         self.noise: deque[str] = deque(maxlen=20)  # what native libraries print
 
-    def start(self) -> None:
-        """Start the process; `wait_until_ready` tells whether it got anywhere."""
+    def start(self, again: bool = False) -> None:
+        """Start the process; `wait_until_ready` tells whether it got anywhere.
+
+        `again`: in the place of one that ran before; it does what that one was told, and waits for absent devices.
+        """
         wrapped = ["pw-jack"] if self.settings.host == "jack" and shutil.which("pw-jack") else []
         latency = f"{self.settings.block}/{self.settings.rate}"
         env = {**os.environ, "PIPEWIRE_LATENCY": latency}  # heard by PipeWire's JACK alone
-        command = [*wrapped, sys.executable, "-m", "rtsr.daemon.child", json.dumps(self.settings.as_dict())]
-        pipe = subprocess.PIPE
+        launch = Launch(self.mark, again, self.remembered)
+        told = [json.dumps(asdict(about)) for about in (self.settings, launch)]
+        command, pipe = [*wrapped, sys.executable, "-m", "rtsr.daemon.child", *told], subprocess.PIPE
+        self.answering.clear()
         self.ready.clear()
-        self.failure = None
+        self.began_s, self.silent_s, self.failure = time.monotonic(), 0.0, None
+        text: dict[str, Any] = {"text": True, "bufsize": 1, "errors": "replace"}  # libraries print in any encoding
         self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1, env=env, start_new_session=True
+            command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True, **text
         )
         for job in (self._read, self._read_noise):
             threading.Thread(target=job, args=(self.process,), daemon=True).start()
@@ -62,8 +83,28 @@ class EngineProcess:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def ask(self, do: str, value: Any = None) -> Any:
-        """Send one command and return the answer's value; raises `ControlFailed` with the engine's words."""
+    @property
+    def hangs(self) -> bool:
+        """Whether the process runs and has answered no `look` for 5 s, or takes too long to begin."""
+        begins = not self.answering.is_set() and time.monotonic() - self.began_s > READY_S
+        return self.alive and (self.silent_s >= SILENT_S or begins)
+
+    def look(self) -> dict[str, Any] | None:
+        """Return the stats, or None where no answer came within a second; one thread's, which notices who hangs."""
+        if not self.alive or not self.answering.is_set():
+            return None
+        try:
+            stats: dict[str, Any] = self.ask("stats", within_s=LOOK_S)
+        except NoAnswer:
+            self.silent_s += LOOK_S  # counted in answers, not by the clock: this process may have stood still itself
+            return None
+        except ControlFailed:
+            return None
+        self.silent_s = 0.0
+        return stats
+
+    def ask(self, do: str, value: Any = None, within_s: float = ANSWER_S) -> Any:
+        """Send one command and return the answer's value; raises `NoAnswer`, or `ControlFailed` with its words."""
         answer: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         with self.asking:
             self.asked += 1
@@ -71,13 +112,15 @@ class EngineProcess:
             self.answers[number] = answer
             self._send({"id": number, "do": do, "value": value})
         try:
-            got = answer.get(timeout=ANSWER_S)
+            got = answer.get(timeout=within_s)
         except queue.Empty:
-            raise ControlFailed(f"{do}: no answer within {ANSWER_S:.0f} s") from None
+            raise NoAnswer(f"{do}: no answer within {within_s:.0f} s") from None
         finally:
             self.answers.pop(number, None)
         if not got["ok"]:
             raise ControlFailed(got["error"])
+        if do in REMEMBERED:  # of a model, the name that it was asked for by: a path, it may be
+            self.remembered[do] = value if do == "model" else got["value"]
         return got["value"]
 
     def give_up(self) -> None:
@@ -96,21 +139,28 @@ class EngineProcess:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
+        failure = None
         with process.stdout as lines:
             for line in lines:
-                self._take(json.loads(line))
-        if process.wait() and self.failure is None:
+                message = json.loads(line)
+                if message.get("event") == "failed":
+                    failure = message["line"]
+                else:
+                    self._take(message)
+        if process.wait() and failure is None:
             last = " | ".join(list(self.noise)[-3:])
-            self.failure = f"the engine ended with code {process.returncode}" + (f": {last}" if last else "")
-        self.ready.set()
+            failure = f"the engine ended with code {process.returncode}" + (f": {last}" if last else "")
+        if process is self.process:  # it may have been replaced meanwhile
+            self.failure = failure
+            self.ready.set()
 
     def _take(self, message: dict[str, Any]) -> None:
         if "id" in message:
             waiting = self.answers.get(message["id"])
             if waiting is not None:
                 waiting.put(message)
-        elif message["event"] == "failed":
-            self.failure = message["line"]
+        elif "answering" in message:
+            self.answering.set()
         else:
             self.tell(message["event"], message["line"])
             if message["event"] == "ready":
@@ -122,7 +172,10 @@ class EngineProcess:
             self.noise.extend(line.strip() for line in lines)
 
     def stop(self) -> None:
-        """End the process: asked first, killed after half a second, as one may be that is still starting."""
+        """End the process and remove its virtual device: asked first, killed after half a second.
+
+        One may hang, or be in the midst of its start; then what it has made is removed from here.
+        """
         if self.process is None:
             return
         if self.process.stdin is not None:
@@ -133,5 +186,23 @@ class EngineProcess:
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
+            self.kill()
+        if self.process.returncode and (self.settings.virtual_mic or self.settings.virtual_speaker):
+            self._remove_virtual()
+
+    def kill(self) -> None:
+        """End the process at once; its virtual device stays for the next one."""
+        if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def _remove_virtual(self) -> None:
+        def remove() -> None:
+            with contextlib.suppress(DeviceFailed):  # the server is gone, and the device with it
+                virtual.remove(self.mark)
+
+        removing = threading.Thread(target=remove, daemon=True)
+        removing.start()
+        removing.join(REMOVED_S)
+        if removing.is_alive():
+            self.tell("stop", "the sound server does not answer: the next start removes the virtual device")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import ControlFailed, DeviceFailed
+from .background import Show, Stats
 from .config import Settings
-from .control import Control
+from .control import SUPPORTED, Control, default_socket
 from .metrics import MetricsServer
 from .process import EngineProcess
 
@@ -18,18 +20,7 @@ LOOK_S = 0.25
 RESTART_S = 0.5
 STEADY_S = 10.0  # a path that dies sooner after its start than this is given up after so many tries
 TRIES = 5
-
-Stats = dict[str, dict[str, Any]]
-
-
-class Show(Protocol):
-    """Where a person sees what goes on: a live view, or lines."""
-
-    def event(self, path: str, kind: str, line: str) -> None:
-        """Show one event; any thread."""
-
-    def stats(self, stats: Stats) -> None:
-        """Show the state, four times a second."""
+FRESH_S = 2.0  # stats that are older say nothing of now
 
 
 class Service:
@@ -43,16 +34,17 @@ class Service:
             for name, path in settings.paths().items()
         }
         self.started: dict[str, float] = {}
-        self.tries = 0
+        self.tries = dict.fromkeys(self.engines, 0)
         self.latest: Stats = {}
+        self.answered = dict.fromkeys(self.engines, -FRESH_S)  # when each path's latest stats came
 
     def run(self) -> None:
         """Run until told to stop; raises what starting raises, and `DeviceFailed` for a path that keeps dying."""
-        control = Control(self.settings.socket_path, self.command)
+        control = self._open_control()
         metrics: MetricsServer | None = None
         try:
             if self.settings.metrics is not None:
-                metrics = MetricsServer(self.settings.metrics, lambda: self.latest)
+                metrics = MetricsServer(self.settings.metrics, lambda: self.latest, self.failing)
                 self.show.event("rtsr", "metrics", f"http://127.0.0.1:{metrics.port}/metrics and /healthz")
             for name in self.engines:
                 self._start(name)
@@ -60,18 +52,26 @@ class Service:
                 engine.wait_until_ready()
             while not self.ending.wait(LOOK_S):
                 self._look_after()
-                self.latest = self._ask_all("stats", None)
+                self._look()
                 self.show.stats(self.latest)
         finally:
             self._end(control, metrics)
 
-    def _end(self, control: Control, metrics: MetricsServer | None) -> None:
+    def _open_control(self) -> Control | None:
+        """Open the control socket, where this system has such sockets or one was asked for."""
+        if self.settings.socket is None and not SUPPORTED:
+            self.show.event("rtsr", "control", "no control socket: this system has no Unix sockets")
+            return None
+        return Control(Path(self.settings.socket) if self.settings.socket else default_socket(), self.command)
+
+    def _end(self, control: Control | None, metrics: MetricsServer | None) -> None:
         stopping = [threading.Thread(target=e.stop) for e in self.engines.values()]
         for thread in stopping:
             thread.start()
         for thread in stopping:
             thread.join()
-        control.close()
+        if control is not None:
+            control.close()
         if metrics is not None:
             metrics.close()
         self.show.event("rtsr", "stopped", "everything is closed")
@@ -82,28 +82,54 @@ class Service:
         for engine in self.engines.values():
             engine.give_up()
 
-    def _start(self, name: str) -> None:
-        self.engines[name].start()
+    def _start(self, name: str, again: bool = False) -> None:
+        self.engines[name].start(again)
         self.started[name] = time.monotonic()
 
     def _look_after(self) -> None:
-        """Start a path again that died."""
+        """Start a path again that died or hangs; raises `DeviceFailed` for one that keeps doing so."""
         for name, engine in self.engines.items():
-            if engine.alive:
+            if engine.hangs:
+                engine.kill()
+                reason = "the engine did not answer"
+            elif engine.alive:
                 continue
-            reason = engine.failure or "the engine ended"
-            self.tries = 0 if time.monotonic() - self.started[name] > STEADY_S else self.tries + 1
-            if self.tries >= TRIES:
+            else:
+                reason = engine.failure or "the engine ended"
+            self.tries[name] = 0 if time.monotonic() - self.started[name] > STEADY_S else self.tries[name] + 1
+            if self.tries[name] >= TRIES:
                 raise DeviceFailed(f"{name}: {reason}; given up after {TRIES} tries")
             self.show.event(name, "restart", reason)
             self.ending.wait(RESTART_S)
-            self._start(name)
+            if not self.ending.is_set():
+                self._start(name, again=True)
+
+    def _look(self) -> None:
+        """Take the stats of every path that answers."""
+        latest: Stats = {}
+        for name, engine in self.engines.items():
+            stats = engine.look()
+            if stats is not None:
+                latest[name], self.answered[name] = stats, time.monotonic()
+        self.latest = latest
+
+    def failing(self) -> dict[str, str]:
+        """Return, for each path that delivers no enhanced voice now, why; any thread."""
+        now, latest, found = time.monotonic(), self.latest, {}
+        for name, engine in self.engines.items():
+            if not engine.alive or not engine.ready.is_set():
+                found[name] = "not started, or waiting for its devices"
+            elif name not in latest or now - self.answered[name] > FRESH_S:
+                found[name] = "no answer"
+            elif not latest[name]["delivers"]:
+                found[name] = "no enhanced voice flows"
+        return found
 
     def _ask_all(self, do: str, value: Any) -> Stats:
-        """Ask every path that is ready and return their answers; one that is starting is left out."""
+        """Ask every path that answers already and return their answers."""
         answers: Stats = {}
         for name, engine in self.engines.items():
-            if engine.alive and engine.ready.is_set():
+            if engine.alive and engine.answering.is_set():
                 try:
                     answers[name] = engine.ask(do, value)
                 except ControlFailed:

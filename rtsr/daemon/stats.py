@@ -9,7 +9,7 @@ import numpy as np
 
 from ..dsp.level import level_db
 from ..dsp.windows import FloatArray
-from ..io import wire as w
+from ..io import layout as at
 from ..io.device import Host, Plan
 from ..io.ring import IntArray
 from .native_worker import NativeWorker
@@ -29,20 +29,20 @@ def bands_db(cells: FloatArray, last: int) -> list[float]:
     return [round(float(max(10 * np.log10(p + 1e-12), FLOOR_DB)), 1) for p in power]
 
 
-def counts_dry(head: IntArray) -> tuple[int, int]:
-    """Return how often the ring and the devices of a wire with this head ran dry."""
-    return int(head[w.UNDERFLOWS] + head[w.STARVED]), int(head[w.CAPTURE_XRUNS] + head[w.PLAY_XRUNS])
+def count_underruns(head: IntArray) -> tuple[int, int]:
+    """Return how often the ring and the devices of a shared block with this head ran dry."""
+    return int(head[at.WORKER_UNDERRUNS] + head[at.INPUT_UNDERRUNS]), int(head[at.CAPTURE_XRUNS] + head[at.PLAY_XRUNS])
 
 
 def gather(
-    worker: Worker | NativeWorker, host: Host, plan: Plan | None, *, began: float, reconnects: int
+    worker: Worker | NativeWorker, host: Host, plan: Plan | None, *, flows: bool, began: float, reconnects: int
 ) -> dict[str, Any]:
     """Return everything; reads what other threads write, so the numbers are of about the same moment."""
-    wire = worker.wire
-    head, rate = wire.head, wire.rate
+    shared = worker.shared
+    head, rate = shared.head, shared.rate
     report = worker.report()
     device_in, device_out = (1000 * s for s in host.latency_s)
-    ring = 1000 * max(0, wire.ready) / rate
+    ring = 1000 * max(0, shared.ready) / rate
     return {
         "model": report.model,
         "backend": report.backend,
@@ -57,9 +57,10 @@ def gather(
         "gain_db": worker.wishes.gain_db,
         "cutoff_hz": report.cutoff_hz,
         "asleep": report.asleep,
-        "plain": not head[w.FLOWING] or report.resting,
-        "input_db": level_db(float(wire.levels[w.PEAK_IN])),
-        "output_db": level_db(float(wire.levels[w.PEAK_OUT])),
+        "delivers": flows and not report.resting,
+        "plain": not head[at.FLOWING] or report.resting,
+        "input_db": level_db(float(shared.levels[at.PEAK_IN])),
+        "output_db": level_db(float(shared.levels[at.PEAK_OUT])),
         "latency_ms": {
             "device": round(device_in + device_out, 2),
             "ring": round(ring, 2),
@@ -69,15 +70,15 @@ def gather(
         "compute_ms": {f"p{p}": round(ms, 3) for p, ms in zip(PERCENTILES, report.compute_ms, strict=True)},
         "hops": report.hops,
         "late_hops": report.late,
-        "underruns": int(head[w.UNDERFLOWS]),
-        "starved": int(head[w.STARVED]),
-        "device_xruns": counts_dry(head)[1],
+        "worker_underruns": int(head[at.WORKER_UNDERRUNS]),
+        "input_underruns": int(head[at.INPUT_UNDERRUNS]),
+        "device_xruns": count_underruns(head)[1],
         "overloads": report.overloads,
         "reconnects": reconnects,
         "lost_samples": report.lost,
-        "trimmed_samples": int(head[w.TRIMMED]),
+        "trimmed_samples": int(head[at.TRIMMED]),
         "drift_ppm": round(report.drift_ppm, 1),
         "cpu_s": round(time.process_time(), 2),
-        "before_db": bands_db(wire.tape, int(head[w.HEARD])),
-        "after_db": bands_db(wire.ring, int(head[w.MADE])),
+        "before_db": bands_db(shared.input_ring, int(head[at.HEARD])),
+        "after_db": bands_db(shared.output_ring, int(head[at.MADE])),
     }

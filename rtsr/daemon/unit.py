@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -23,19 +21,29 @@ LimitRTPRIO=10
 [Install]
 WantedBy=default.target
 """
+ESCAPES = str.maketrans(
+    {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "%": "%%"}
+)  # in double quotes, as systemd.syntax(7) and systemd.unit(5) say
 
 
 def install(arguments: list[str]) -> str:
-    """Write the unit that runs `rtsr` with these arguments and return what to do next; raises nothing of ours."""
+    """Write the unit that runs `rtsr` with these arguments and return what to do next; raises nothing of ours.
+
+    It runs the Python that runs now. The unit starts in another folder: paths among the arguments are to be absolute.
+    """
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
     folder.mkdir(parents=True, exist_ok=True)
-    program = shutil.which("rtsr")
-    command = [program] if program else [sys.executable, "-m", "rtsr"]
     path = folder / NAME
-    path.write_text(UNIT.format(command=" ".join(_quote(a) for a in [*command, *arguments])))
+    program = _quote(os.path.abspath(sys.executable))  # not resolved: a virtual environment's is a link
+    path.write_text(UNIT.format(command=" ".join([program, *(_quote_argument(a) for a in ["-m", "rtsr", *arguments])])))
     return f"wrote {path}\nnow:  systemctl --user daemon-reload && systemctl --user enable --now {NAME}"
 
 
-def _quote(argument: str) -> str:
-    """Quote for a unit file, where % and $ mean something too."""
-    return shlex.quote(argument.replace("%", "%%").replace("$", "$$"))
+def _quote(word: str) -> str:
+    """Quote a word for a unit file, where % means something too."""
+    return f'"{word.translate(ESCAPES)}"'
+
+
+def _quote_argument(argument: str) -> str:
+    """Quote an argument of a command, where $ means something too (systemd.service(5))."""
+    return _quote(argument.replace("$", "$$"))

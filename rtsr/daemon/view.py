@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
-import threading
 import time
 from collections import deque
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-Stats = dict[str, dict[str, Any]]
+from .background import Stats
 
 METER_DB, METER_WIDTH = 60, 30
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -27,16 +28,16 @@ class Lines:
     """One line an event, `key=value`, and one a minute with the state: for a journal."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self.out = out or sys.stderr
+        self.out = out or _unbuffered_stderr()
         self.reported = time.monotonic()
-        self.writing = threading.Lock()
 
     def event(self, path: str, kind: str, line: str) -> None:
         """Write one line."""
+        if self.out is None:
+            return
         quoted = line.replace("\\", "\\\\").replace('"', "'")
-        with self.writing:
-            self.out.write(f'{_now()} path={path} event={kind} msg="{quoted}"\n')
-            self.out.flush()
+        self.out.write(f'{_now()} path={path} event={kind} msg="{quoted}"\n')
+        self.out.flush()
 
     def stats(self, stats: Stats) -> None:
         """Write the state, once a minute."""
@@ -44,9 +45,32 @@ class Lines:
             return
         self.reported = time.monotonic()
         for path, s in stats.items():
-            keys = ("model", "cutoff_hz", "input_db", "underruns", "starved", "overloads", "reconnects", "drift_ppm")
+            keys = (
+                "model",
+                "cutoff_hz",
+                "input_db",
+                "worker_underruns",
+                "input_underruns",
+                "overloads",
+                "reconnects",
+                "drift_ppm",
+            )
             told = " ".join(f"{k}={s[k]}" for k in keys)
             self.event(path, "stats", f"{told} compute_p99_ms={s['compute_ms']['p99']}")
+
+
+def _unbuffered_stderr() -> TextIO | None:
+    """Return stderr without a buffer, whose lock a write that hangs would hold: Python could not end then.
+
+    None where stderr was closed before the start.
+    """
+    if sys.stderr is None:
+        return None
+    try:
+        raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+    except OSError:  # no file, as where it is captured
+        return sys.stderr
+    return io.TextIOWrapper(cast(BinaryIO, raw), "utf-8", "backslashreplace", write_through=True)
 
 
 def _now() -> str:
@@ -69,7 +93,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.live.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self.live.stop()
 
     def event(self, path: str, kind: str, line: str) -> None:
         """Show one of the last events."""
@@ -95,7 +120,9 @@ class Terminal:
         parts = ", ".join(f"{name} {value:.1f}" for name, value in s["latency_ms"].items())
         compute = ", ".join(f"{name} {value:.2f}" for name, value in s["compute_ms"].items())
         table.add_row("latency ms", f"{parts}; compute {compute}")
-        table.add_row("underruns", f"{s['underruns']} worker, {s['starved']} input, {s['device_xruns']} device")
+        table.add_row(
+            "underruns", f"{s['worker_underruns']} worker, {s['input_underruns']} input, {s['device_xruns']} device"
+        )
         table.add_row("cpu", f"{self._cpu(path, s):.0f} % of a core, drift {s['drift_ppm']:.0f} ppm")
         return table
 

@@ -1,4 +1,4 @@
-"""Between the tape and the ring: takes hop after hop, enhances it, and keeps up whatever it takes."""
+"""Between the input ring and the output ring: takes hop after hop, enhances it, and keeps up whatever it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
-from ..io import wire as w
-from ..io.wire import Wire
+from ..io import layout as at
+from ..io.shared_block import SharedBlock
 from ..session import Counters
 from ..spec import Spec
 from ..stream import Stream, linear_gain
@@ -83,13 +83,13 @@ def check_rate(spec: Spec, rate: int) -> None:
 
 
 class Voice:
-    """One model's path at one rate: each hop of the tape gives exactly one hop."""
+    """One model's path at one rate: each hop of the input ring gives exactly one hop."""
 
     def __init__(self, model: Backend, rate: int, sleep_db: float, cutoff: float | str) -> None:
         self.gate = Gate(model, sleep_db)
         self.path = Stream(self.gate, rate, rate, cutoff=cutoff)
         self.hop = rate // model.spec.frames_per_s
-        self.place = 0  # on the tape, while it is warming up
+        self.place = 0  # on the input ring, while it is warming up
         self.level = self.wanted = 1.0  # of the generated band, a factor
         self.slope = 0.0
 
@@ -103,7 +103,7 @@ class Voice:
 
 
 class Worker:
-    """Runs a voice between the two ends of a wire, hop by hop, with one latency from the first to the last.
+    """Runs a voice between the two ends of a shared block, hop by hop, with one latency from the first to the last.
 
     `step` and `run` are one thread's, the rest is anybody's. `NativeWorker` is its twin without the interpreter.
     """
@@ -115,7 +115,7 @@ class Worker:
         model: Backend,
         rate: int,
         *,
-        cushion: int,
+        low_water: int,
         burst: int = 0,
         sleep_db: float = -70.0,
         cutoff: float | str = "auto",
@@ -127,7 +127,7 @@ class Worker:
         self.hop = self.voice.hop
         self.drift = Drift(rate, self.hop)
         self.latency = self.voice.path.latency + self.drift.delay
-        self.wire = Wire(rate, self.hop, cushion, self.latency - self.hop, burst)
+        self.shared = SharedBlock(rate, self.hop, low_water, self.latency - self.hop, burst)
         self.most_waiting = BEHIND_HOPS * self.hop + burst
         self.wishes, self.counters = Wishes(), Counters()
         self.asked: deque[Voice] = deque(maxlen=1)  # the last one that `switch` was given, until `step` takes it
@@ -158,12 +158,12 @@ class Worker:
         """Take hop after hop, sleeping in between, until `stop`: the calling thread is the worker's."""
         while not self._stopping:
             if not self.step():
-                self.wire.wait()
+                self.shared.wait()
 
     def stop(self) -> None:
         """Let `run` return within a few milliseconds."""
         self._stopping = True
-        self.wire.wake()
+        self.shared.wake()
 
     def relearn(self) -> None:
         """Learn anew how full the ring is to be, as after a device was opened."""
@@ -192,22 +192,22 @@ class Worker:
         )
 
     def step(self) -> bool:
-        """Take one hop from the tape and put one into the ring, if one is there; returns whether."""
-        if self.wire.waiting < self.hop:
+        """Take one hop from the input ring and put one into the output ring, if one is there; returns whether."""
+        if self.shared.waiting < self.hop:
             self.behind_since = self.clock()
             return False
         began = time.perf_counter()
         self._keep_up()
-        self.wire.peek(self._heard)
+        self.shared.peek(self._heard)
         out = self._follow(self.voice).path.process(self._heard)
         if self.next is None and self.asked:
             self.next, self.fade = self.asked.popleft(), FADE_HOPS
         if self.next is not None:
             out = self._take_over(self.next, out)
         out = self._mute(out)
-        self.wire.put(self.drift.process(out), self.hop)
-        if self.wire.head[w.FLOWING] and self.wire.waiting < self.hop:  # catching up says nothing of clocks
-            self.drift.observe(self.wire.ready)
+        self.shared.put(self.drift.process(out), self.hop)
+        if self.shared.head[at.FLOWING] and self.shared.waiting < self.hop:  # catching up says nothing of clocks
+            self.drift.observe(self.shared.ready)
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True
 
@@ -220,11 +220,11 @@ class Worker:
 
     def _keep_up(self) -> None:
         """Leave the network out for a while where hops pile up; after a long stall, leave out what is too old."""
-        waiting, now = self.wire.waiting, self.clock()
-        if waiting > len(self.wire.tape) // 2:
+        waiting, now = self.shared.waiting, self.clock()
+        if waiting > len(self.shared.input_ring) // 2:
             skipped = (waiting // self.hop - BEHIND_HOPS) * self.hop
             self.lost += skipped
-            self.wire.put(self._heard[:0], skipped)
+            self.shared.put(self._heard[:0], skipped)
         elif waiting <= self.most_waiting:
             self.behind_since = now
         elif now - self.behind_since > BEHIND_S and not self.rest_until:
@@ -239,7 +239,7 @@ class Worker:
     def _mute(self, out: FloatArray) -> FloatArray:
         """Slide to silence and back."""
         wanted = 0.0 if self.wishes.mute else 1.0
-        self.wire.head[w.MUTED] = self.wishes.mute or self._loudness == 0
+        self.shared.head[at.MUTED] = self.wishes.mute or self._loudness == 0
         if self._loudness == wanted == 1.0:
             return out
         reached = self._loudness + min(max(wanted - self._loudness, -1 / FADE_HOPS), 1 / FADE_HOPS)
@@ -259,20 +259,20 @@ class Worker:
                 f"{model.model} has a latency of {voice.path.latency_ms:.1f} ms, this session runs with "
                 f"{self.voice.path.latency_ms:.1f} ms: start rtsr live with --model {model.model} instead"
             )
-        block, taken = np.zeros(self.hop, np.float32), int(self.wire.head[w.TAKEN])
+        block, taken = np.zeros(self.hop, np.float32), int(self.shared.head[at.TAKEN])
         voice.place = max(0, taken - int(WARM_UP_S * self.rate) // self.hop * self.hop)
         while voice.place < taken:
             self._warm(voice, block)
         self.asked.append(voice)
 
     def _warm(self, voice: Voice, block: FloatArray) -> None:
-        self.wire.peek(block, int(self.wire.head[w.TAKEN]) - voice.place)
+        self.shared.peek(block, int(self.shared.head[at.TAKEN]) - voice.place)
         self._follow(voice).path.process(block)
         voice.place += self.hop
 
     def _take_over(self, voice: Voice, out: FloatArray) -> FloatArray:
         """Bring the next voice up to date and blend it in; the plain part of both is the same to the bit."""
-        block, now = np.zeros(self.hop, np.float32), int(self.wire.head[w.TAKEN])
+        block, now = np.zeros(self.hop, np.float32), int(self.shared.head[at.TAKEN])
         for _ in range(CATCH_UP):
             if voice.place < now:
                 self._warm(voice, block)

@@ -1,4 +1,4 @@
-"""Sound devices through PortAudio and sounddevice: two streams whose callbacks are compiled code on a wire."""
+"""Sound devices through PortAudio and sounddevice: two streams whose callbacks are compiled code on a shared block."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import DeviceFailed
-from . import wire as w
+from .callbacks import capture_callback, play_callback
 from .devices import PULSE, Device, portaudio
-from .wire import Wire
+from .layout import CHANNELS_IN, CHANNELS_OUT
+from .shared_block import SharedBlock
 
 LATENCY_BLOCKS = 4  # that a device may hold, as PortAudio's "low" is; a machine that stands still plays on from them
 ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse looks for the endpoint of a new stream
@@ -30,8 +31,8 @@ class Host(Protocol):
 
     name: str
 
-    def open(self, plan: Plan, wire: Wire) -> None:
-        """Start both directions on the wire; raises `DeviceFailed`, with nothing left open."""
+    def open(self, plan: Plan, shared: SharedBlock) -> None:
+        """Start both directions on the shared block; raises `DeviceFailed`, with nothing left open."""
 
     def close(self) -> None:
         """Stop both directions; never raises, also where the device is gone."""
@@ -50,12 +51,12 @@ class SoundDeviceHost:
         self.streams: list[Any] = []
         self.latency_s = (0.0, 0.0)
 
-    def open(self, plan: Plan, wire: Wire) -> None:
+    def open(self, plan: Plan, shared: SharedBlock) -> None:
         """Start the input, then the output."""
         sd = portaudio()
-        wire.head[w.CHANNELS_IN] = wire.head[w.CHANNELS_OUT] = 1
+        shared.head[CHANNELS_IN] = shared.head[CHANNELS_OUT] = 1
         try:
-            self.streams = [self._start(sd, device, plan, wire) for device in (plan.source, plan.sink)]
+            self.streams = [self._start(sd, device, plan, shared) for device in (plan.source, plan.sink)]
         except DeviceFailed:
             self.close()
             raise
@@ -63,9 +64,9 @@ class SoundDeviceHost:
         guess = plan.block / plan.rate  # PortAudio's JACK sometimes tells nonsense
         self.latency_s = (told[0] if told[0] < 1 else guess, told[1] if told[1] < 1 else guess)
 
-    def _start(self, sd: Any, device: Device, plan: Plan, wire: Wire) -> Any:
+    def _start(self, sd: Any, device: Device, plan: Plan, shared: SharedBlock) -> Any:
         point_server_at(device)
-        native = w.capture_callback if device.kind == "input" else w.play_callback
+        native = capture_callback if device.kind == "input" else play_callback
         try:
             stream = sd._StreamBase(
                 kind=device.kind,
@@ -77,7 +78,7 @@ class SoundDeviceHost:
                 latency=LATENCY_BLOCKS * plan.block / plan.rate,
                 wrap_callback=None,
                 callback=sd._ffi.cast("PaStreamCallback*", native.address),
-                userdata=sd._ffi.cast("void*", wire.address),
+                userdata=sd._ffi.cast("void*", shared.address),
             )
             self.streams.append(stream)
             stream.start()

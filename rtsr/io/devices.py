@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -41,24 +43,43 @@ def portaudio() -> Any:
     return sounddevice
 
 
-def server() -> Any:
-    """Connect to the user's PulseAudio or PipeWire server; returns a pulsectl.Pulse, or None where there is none."""
+def _server_errors() -> tuple[type[Exception], ...]:
+    """What pulsectl raises where a server goes; these have no base of their own, and one has no public name."""
+    import pulsectl
+    from pulsectl._pulsectl import LibPulse
+
+    return pulsectl.PulseError, pulsectl.PulseDisconnected, pulsectl.PulseLoopStop, LibPulse.CallError
+
+
+@contextlib.contextmanager
+def server(name: str = "rtsr") -> Iterator[Any]:
+    """Connect to the user's PulseAudio or PipeWire server under a name; gives a pulsectl.Pulse, closed at the end.
+
+    Raises `DeviceFailed` where there is none, and where it goes or refuses within the block.
+    """
     try:
         import pulsectl
-    except ImportError:
-        return None
+    except ImportError as error:
+        raise DeviceFailed("a sound server is reached through pulsectl: pip install 'rtsr[live]'") from error
     try:
-        return pulsectl.Pulse("rtsr", connect=True)
-    except pulsectl.PulseError:
-        return None
+        with pulsectl.Pulse(name, connect=True) as pulse:
+            yield pulse
+    except _server_errors() as error:
+        raise DeviceFailed(f"no PulseAudio or PipeWire server answers ({error or type(error).__name__})") from error
 
 
 def list_devices() -> list[Device]:
-    """Return every endpoint of the sound server, and every PortAudio device that is no way to that server."""
+    """Return every endpoint of the sound server, and every PortAudio device that is no way to that server.
+
+    Raises `DeviceFailed` where PortAudio cannot look.
+    """
     sd = portaudio()
-    refresh(sd)
-    hosts = [h["name"] for h in sd.query_hostapis()]
-    raw = [(i, d, hosts[d["hostapi"]]) for i, d in enumerate(sd.query_devices())]
+    try:
+        refresh(sd)
+        hosts = [h["name"] for h in sd.query_hostapis()]
+        raw = [(i, d, hosts[d["hostapi"]]) for i, d in enumerate(sd.query_devices())]
+    except sd.PortAudioError as error:
+        raise DeviceFailed(f"PortAudio cannot list devices: {error}") from error
     way = next((i for i, d, host in raw if host == "ALSA" and d["name"] == PULSE), None)
     served = list_served(way) if way is not None else []
     if served:
@@ -81,12 +102,12 @@ def _plain(sd: Any, index: int, raw: dict[str, Any], host: str, kind: Kind) -> D
 
 def list_served(way: int) -> list[Device]:
     """Return the sound server's endpoints, to be reached through PortAudio's device `way`; none where none answers."""
-    pulse = server()
-    if pulse is None:
+    try:
+        with server() as pulse:
+            about = pulse.server_info()
+            sinks, sources = pulse.sink_list(), pulse.source_list()
+    except DeviceFailed:
         return []
-    with pulse:
-        about = pulse.server_info()
-        sinks, sources = pulse.sink_list(), pulse.source_list()
     ours = {s.name for s in sinks if OWNER in s.proplist}
     found = []
     ends: tuple[tuple[Kind, list[Any], str], ...] = (

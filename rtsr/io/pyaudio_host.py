@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DeviceFailed, MissingDependency
 from .device import Plan, explain, point_server_at
 from .devices import Device
-from .wire import Wire
+from .shared_block import SharedBlock
 
 JOIN_S = 0.5
 
@@ -31,7 +31,7 @@ class PyAudioHost:
         self.stopping = threading.Event()
         self.latency_s = (0.0, 0.0)
 
-    def open(self, plan: Plan, wire: Wire) -> None:
+    def open(self, plan: Plan, shared: SharedBlock) -> None:
         """Open both ends and start both threads; raises `DeviceFailed`, `MissingDependency`."""
         try:
             import pyaudio
@@ -42,14 +42,17 @@ class PyAudioHost:
         try:
             for device in (plan.source, plan.sink):
                 self._open(device, plan, pyaudio.paFloat32)
+            self.latency_s = (self.streams[0].get_input_latency(), self.streams[1].get_output_latency())
         except DeviceFailed:
             self.close()
             raise
-        self.latency_s = (self.streams[0].get_input_latency(), self.streams[1].get_output_latency())
+        except OSError as error:  # a device that goes meanwhile
+            self.close()
+            raise DeviceFailed(f"PyAudio cannot open {plan.source.name!r} and {plan.sink.name!r}: {error}") from error
         jobs = {"capture": (self._capture, self.streams[0]), "playback": (self._play, self.streams[1])}
         self.threads = [
             threading.Thread(
-                target=job, args=(stream, plan.block, wire, self.stopping), name=f"rtsr {name}", daemon=True
+                target=job, args=(stream, plan.block, shared, self.stopping), name=f"rtsr {name}", daemon=True
             )
             for name, (job, stream) in jobs.items()
         ]
@@ -76,21 +79,21 @@ class PyAudioHost:
         return names.index(wanted)
 
     @staticmethod
-    def _capture(stream: Any, block: int, wire: Wire, stopping: threading.Event) -> None:
-        """Device to tape until told to stop; ends quietly with the device, which the watchdog notices."""
+    def _capture(stream: Any, block: int, shared: SharedBlock, stopping: threading.Event) -> None:
+        """Device to input ring until told to stop; ends quietly with the device, which the watchdog notices."""
         while not stopping.is_set():
             try:
                 raw = stream.read(block, exception_on_overflow=False)
             except OSError:
                 return
-            wire.capture(np.frombuffer(raw, np.float32)[:, None])
+            shared.capture(np.frombuffer(raw, np.float32)[:, None])
 
     @staticmethod
-    def _play(stream: Any, block: int, wire: Wire, stopping: threading.Event) -> None:
-        """Ring, or tape, to device until told to stop."""
+    def _play(stream: Any, block: int, shared: SharedBlock, stopping: threading.Event) -> None:
+        """Output ring, or input ring, to device until told to stop."""
         out = np.zeros((block, 1), np.float32)
         while not stopping.is_set():
-            wire.play(out)
+            shared.play(out)
             try:
                 stream.write(out.tobytes(), block)
             except OSError:

@@ -1,23 +1,25 @@
 """A microphone and a loudspeaker that other programs can choose, made on a PulseAudio or PipeWire server.
 
 The microphone is a null sink that rtsr plays into, with a source of its own on its monitor; the loudspeaker is a null
-sink whose monitor rtsr captures. Every module bears the process that made it, so that what a crash left behind is
-found and removed by the next start.
+sink whose monitor rtsr captures. Every module bears the mark of the path that made it. For as long as that path lives
+it holds a connection to the server, named after the mark. So the next start finds what a crash left behind, and removes
+it: it asks the server which marks have a connection, and need not see the processes, which may run in a container or on
+another machine.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
+import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import AlreadyRunning, DeviceFailed
 from .devices import OWNER, server
 
-MARK = re.compile(re.escape(OWNER) + r"[=:]\s*\\?[\"']?(\d+)")
+MARK = re.compile(re.escape(OWNER) + r"[=:]\s*\\?[\"']?(\w+)")
+HOLDER = "rtsr holds "  # the name of a connection, before the mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,11 @@ class Virtual:
         """Return the names of what can be played into, of what can be captured, and of the microphone made of it."""
         return (self.shown, self.shown, self.shown) if jack else (self.sink, f"{self.sink}.monitor", self.name)
 
-    def modules(self, owner: int, rate: int) -> list[tuple[str, str]]:
+    def modules(self, mark: str, rate: int) -> list[tuple[str, str]]:
         """Return the modules to load in turn, each with its arguments."""
 
         def properties(description: str) -> str:
-            return f"\"device.description='{description}' {OWNER}={owner}\""
+            return f"\"device.description='{description}' {OWNER}={mark}\""
 
         sink = f"sink_name={self.sink} rate={rate} channels=1 norewinds=1 format=float32le"
         feed = f"{sink} sink_properties={properties(self.shown)}"
@@ -63,18 +65,42 @@ class Virtual:
         return made
 
 
-def _owned(pulse: Any) -> list[tuple[int, int]]:
-    """Return (module, process that made it) for every module of ours."""
-    marked = ((m.index, MARK.search(m.argument or "")) for m in pulse.module_list())
-    return [(index, int(found[1])) for index, found in marked if found]
+class Holder:
+    """The connection that stands for a mark: while it is open, no other rtsr removes what bears the mark.
+
+    One thread's. A server that is started again needs a new `hold`.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+        self._connection = contextlib.ExitStack()
+
+    def hold(self) -> None:
+        """Connect, in the place of an earlier connection; raises `DeviceFailed`."""
+        with contextlib.ExitStack() as fresh:
+            fresh.enter_context(server(f"{HOLDER}{self.mark}"))
+            self.release()
+            self._connection = fresh.pop_all()
+
+    def release(self) -> None:
+        """Disconnect."""
+        self._connection.close()
 
 
-def _is_rtsr(process: int) -> bool:
-    """Whether a process lives and is one of ours; numbers are used again."""
-    try:
-        return b"rtsr" in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
+def new_mark() -> str:
+    """Return a mark that no other path has, on whichever machine."""
+    return uuid.uuid4().hex
+
+
+def _marked(pulse: Any) -> list[tuple[int, str]]:
+    """Return (module, mark) for every module of ours."""
+    found = ((m.index, MARK.search(m.argument or "")) for m in pulse.module_list())
+    return [(index, mark[1]) for index, mark in found if mark]
+
+
+def _bearing(pulse: Any, mark: str) -> list[int]:
+    """Return the modules that bear a mark."""
+    return [index for index, found in _marked(pulse) if found == mark]
 
 
 def _unload(pulse: Any, modules: list[int]) -> int:
@@ -90,50 +116,50 @@ def _unload(pulse: Any, modules: list[int]) -> int:
 
 
 def remove_stale(pulse: Any) -> int:
-    """Unload what processes that are gone have left behind; returns how many modules."""
-    return _unload(pulse, [index for index, owner in _owned(pulse) if not _is_rtsr(owner)])
+    """Unload what paths that are gone have left behind; returns how many modules."""
+    marked = _marked(pulse)  # before the connections: each of these was made by a path that had one
+    held = {c.name.removeprefix(HOLDER) for c in pulse.client_list() if c.name.startswith(HOLDER)}
+    return _unload(pulse, [index for index, mark in marked if mark not in held])
 
 
-def ensure(virtual: Virtual, rate: int) -> int:
-    """Make the virtual device unless this process has it already; returns how many stale modules were removed first.
+def ensure(virtual: Virtual, rate: int, holder: Holder) -> int:
+    """Make the virtual device unless the holder's path has it already; returns how many stale modules were removed.
 
     Raises `DeviceFailed` where there is no server or it refuses, `AlreadyRunning` where another rtsr has it.
     """
-    pulse = server()
-    if pulse is None:
+    try:
+        holder.hold()
+    except DeviceFailed as error:
         raise DeviceFailed(
             f"a virtual {virtual.kind} needs a PulseAudio or PipeWire server (and pip install 'rtsr[live]'): start one "
             "with  systemctl --user start pipewire-pulse  or  pulseaudio --start; elsewhere see docs/operations.md"
-        )
-    with pulse:
+        ) from error
+    with server() as pulse:
         removed = remove_stale(pulse)
-        names = {s.name: s for s in [*pulse.sink_list(), *pulse.source_list()]}
-        there = [names[n] for n in {virtual.sink, virtual.name} if n in names]
-        mine = {index for index, owner in _owned(pulse) if owner == os.getpid()}
-        if there and all(s.owner_module in mine for s in there):
-            return removed
-        if there:
+        wanted, mine = {virtual.sink, virtual.name}, _bearing(pulse, holder.mark)
+        there = [s for s in [*pulse.sink_list(), *pulse.source_list()] if s.name in wanted]
+        others = [s for s in there if s.owner_module not in mine]
+        if others:
             raise AlreadyRunning(
-                f"there is a device named {there[0].name!r} already: choose another name, or end the rtsr that has it"
+                f"there is a device named {others[0].name!r} already: choose another name, or end the rtsr that has it"
             )
-        _load(pulse, virtual, rate)
+        if {s.name for s in there} != wanted:
+            _unload(pulse, mine)  # the half of it that an end in the middle has left
+            _load(pulse, virtual, rate, holder.mark)
         return removed
 
 
-def _load(pulse: Any, virtual: Virtual, rate: int) -> None:
+def _load(pulse: Any, virtual: Virtual, rate: int, mark: str) -> None:
     import pulsectl
 
-    try:
-        for name, arguments in virtual.modules(os.getpid(), rate):
+    for name, arguments in virtual.modules(mark, rate):
+        try:
             pulse.module_load(name, arguments)
-    except pulsectl.PulseOperationFailed as error:
-        raise DeviceFailed(f"the sound server refuses to make {virtual.description!r}: {name}: {error}") from error
+        except pulsectl.PulseOperationFailed as error:
+            raise DeviceFailed(f"the sound server refuses to make {virtual.description!r}: {name}: {error}") from error
 
 
-def remove() -> None:
-    """Unload everything that this process has made; quiet where the server is gone, and its modules with it."""
-    pulse = server()
-    if pulse is None:
-        return
-    with pulse:
-        _unload(pulse, [index for index, owner in _owned(pulse) if owner == os.getpid()])
+def remove(mark: str) -> int:
+    """Unload everything that bears a mark; returns how many modules. Raises `DeviceFailed` where the server is gone."""
+    with server() as pulse:
+        return _unload(pulse, _bearing(pulse, mark))

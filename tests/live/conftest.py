@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.live.running import ANY_S, SETTLED_S, THROUGH, Running, patiently
+from tests.live.running import ANY_S, SETTLED_S, THROUGH, Running
 from tests.live.servers import RATE, Server, missing_programs, wait_for
+from tests.live.stall_monitor import Excuses
 from tests.speech import missing
 
+EXCUSES = pytest.StashKey[Excuses]()
 PACKAGES = ("sounddevice", "pyaudio", "pulsectl", "prometheus_client")
 PROGRAMS = {
     "pulse": ("pulseaudio", "pactl", "parec"),
@@ -25,6 +27,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def excuses(pytestconfig: pytest.Config) -> Excuses:
+    """What is excused in this run of the tests; the end of the run tells."""
+    pytestconfig.stash[EXCUSES] = one = Excuses()
+    return one
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell what was excused."""
+    one = config.stash.get(EXCUSES, None)
+    if one is not None:
+        terminalreporter.section("losses that stalls of the machine excuse")
+        terminalreporter.write_line(f"{len(one.excused)} of at most {one.quota}")
+        for line in one.excused:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +99,9 @@ def live(model_path: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="module")
-def running(pulse: Server, model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(pulse: Server, model_path: Path) -> Iterator[Running]:
     """One `rtsr live` from A to B for all tests of a file that do not end it; its metrics are served."""
-    patience = patiently(tmp_path_factory.mktemp("running"))
-    one = Running(pulse, ("--model", str(model_path), *THROUGH, *patience, "--metrics", "0"))
+    one = Running(pulse, ("--model", str(model_path), *THROUGH, "--metrics", "0"))
     one.wait_for_event("ready")
     wait_for(lambda: one.stats()["uptime_s"] > SETTLED_S)
     yield one
@@ -94,8 +112,8 @@ def running(pulse: Server, model_path: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session", autouse=True)
 def compiled() -> None:
     """Compile once, so that no test waits for the compiler twice."""
-    from rtsr.io.wire import Wire
+    from rtsr.io.shared_block import SharedBlock
 
-    wire = Wire(RATE, 240, 100, 100)
-    wire.capture(np.zeros((120, 1), np.float32))
-    wire.play(np.zeros((120, 1), np.float32))
+    shared = SharedBlock(RATE, 240, 100, 100)
+    shared.capture(np.zeros((120, 1), np.float32))
+    shared.play(np.zeros((120, 1), np.float32))

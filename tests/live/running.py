@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from rtsr.daemon.control import request
 from tests.live.servers import RATE, Recorder, Server, play, wait_for
+from tests.live.stall_monitor import Loss, Losses
 from tests.signals import narrowed, voice_like
 
 THROUGH = ("--input", "A.monitor", "--output", "B", "--cutoff", "4000")
@@ -22,10 +24,11 @@ SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
 KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
-BLOCK_MS, JACK_BLOCK_MS = 5, 512 / 48  # an output holds four: 20 ms, as a recorder asks for; in JACK all take the same
-CUSHION_MS = 30
+JACK_BLOCK_MS = 512 / 48  # in JACK all take the same, and a recorder of 64 samples at a time loses some itself
+START_S = 90.0  # until an event comes, where that is not what is tested: a start compiles, and is in no hurry
+LOOK_S = 0.2  # between two looks at what is lost
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
-TROUBLES = ("underruns", "overloads", "reconnects", "starved", "device_xruns")
+TROUBLES = ("worker_underruns", "overloads", "reconnects", "input_underruns", "device_xruns")
 
 
 class Running:
@@ -48,7 +51,7 @@ class Running:
         """The processes in which its sound flows."""
         return children(self.process.pid)
 
-    def wait_for_event(self, event: str, times: int = 1, seconds: float = 30.0) -> None:
+    def wait_for_event(self, event: str, times: int = 1, seconds: float = START_S) -> None:
         """Wait until an event was logged so many times."""
         wait_for(
             lambda: self.printed.count(f"event={event} ") >= times or self.process.poll() is not None,
@@ -106,13 +109,10 @@ def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
-def patiently(folder: Path, block_ms: float = BLOCK_MS) -> tuple[str, str]:
-    """Arguments with which `rtsr live` bears more: where it is asked how a voice sounds, and not how late it comes.
-
-    Not by blocks larger than others': a server gives all who ask for different ones lumps whose phases wander.
-    """
+def in_large_blocks(folder: Path) -> tuple[str, str]:
+    """Arguments with which JACK's callbacks take blocks that its recorders keep up with."""
     config = folder / "rtsr.toml"
-    config.write_text(f"[live]\nblock_ms = {block_ms}\ncushion_ms = {CUSHION_MS}\n")
+    config.write_text(f"[live]\nblock_ms = {JACK_BLOCK_MS}\n")
     return "--config", str(config)
 
 
@@ -152,19 +152,45 @@ def through(
     return heard[:n], given[:n], 1000 * lag(heard[:n], given[:n]) / RATE
 
 
+class LossWatch:
+    """Looks at counters again and again between `start` and `stop`, on a thread of its own, and notes when one grew."""
+
+    def __init__(self, look: Callable[[], dict[str, int]]) -> None:
+        self.look = look
+        self.losses: list[Loss] = []
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self.since_s, self.before = time.monotonic(), self.look()
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self.ending.wait(LOOK_S):
+            self._note()
+
+    def _note(self) -> None:
+        asked_s, now = time.monotonic(), self.look()
+        until_s = time.monotonic()
+        grown = {k: n - self.before[k] for k, n in now.items() if n > self.before[k]}
+        self.losses += [Loss(k, n, self.since_s, until_s) for k, n in grown.items()]
+        self.since_s, self.before = asked_s, now
+
+    def stop(self) -> None:
+        """Look for the last time."""
+        self.ending.set()
+        self.thread.join()
+        self._note()
+
+
 def through_whole(
     running: Running, server: Server, sound: np.ndarray, meanwhile: Callable[[], None] = lambda: None
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return what `through` does from A to B; fails the test where anything was lost on the way."""
-    counted: list[dict[str, int]] = []
-
-    def count() -> None:
-        counted.append(running.troubles())
-
-    recorded = through(server, "A", "B.monitor", sound, count, meanwhile, count)
-    before, after = counted
-    lost = {k: n - before[k] for k, n in after.items() if n > before[k]}
-    assert not lost, (lost, running.printed)
+    """Return what `through` does from A to B; raises `Losses` where anything was lost on the way."""
+    watch = LossWatch(running.troubles)
+    recorded = through(server, "A", "B.monitor", sound, watch.start, meanwhile, watch.stop)
+    if watch.losses:
+        raise Losses(watch.losses, running.printed)
     return recorded
 
 

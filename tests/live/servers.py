@@ -1,4 +1,4 @@
-"""Sound servers of our own, headless, and the ends of a wire through them: play into a sink, record from a source."""
+"""Sound servers of our own, headless, and the ends of a path through them: play into a sink, record from a source."""
 
 from __future__ import annotations
 

@@ -9,46 +9,39 @@ import pytest
 
 import rtsr
 from rtsr.speech.metrics import lsd
-from tests.live.running import (
-    JACK_BLOCK_MS,
-    SETTLED_S,
-    THROUGH,
-    THROUGH_JACK,
-    Running,
-    lag,
-    patiently,
-    through_whole,
-    voice,
-)
+from tests.live.running import SETTLED_S, THROUGH, THROUGH_JACK, Running, in_large_blocks, lag, through_whole, voice
 from tests.live.servers import RATE, Server
-from tests.live.stillness import undisturbed
+from tests.live.stall_monitor import Excuses
 from tests.signals import narrowed, power_db, voice_like
 
 SECONDS = 6
 PLACES = range(0, RATE // 200, RATE // 800)  # where the hops may have begun; elsewhere they make another hiss
+ADDED_MS = {"sounddevice on PulseAudio": 40, "sounddevice on PipeWire": 80, "pyaudio": 80, "jack": 80}  # at most
 EDGE = RATE // 2  # at either end, left out
 MODEL = "voice-16k"  # what people run; one that hisses in silence would differ where the live network sleeps
 TOP_HZ = 2000  # of what is looked at for gaps: above, a fraction of a sample would count
 PIECE = RATE // 20
 LEAST = 0.05  # of a piece's peak, to be looked at
-HELD_DB = 12.0  # by which a piece's hiss may fall short of the one offline, as its hops lie elsewhere
+HELD_DB = 4.0  # by which a piece's hiss may be beyond those offline, as its hops lie between theirs
 
 
 @pytest.mark.parametrize("host", ["sounddevice on PulseAudio", "sounddevice on PipeWire", "pyaudio", "jack"])
-def test_a_voice_comes_out_enhanced_whole_and_as_offline(start_server, live, host, tmp_path):
+def test_a_voice_comes_out_enhanced_whole_in_time_and_as_offline(start_server, live, host, excuses: Excuses, tmp_path):
     server = start_server("pipewire" if host in ("jack", "sounddevice on PipeWire") else "pulse")
-    way = (*THROUGH, "--host", host.split()[0], *patiently(tmp_path))
+    way = (*THROUGH, "--host", host.split()[0])
     if host == "jack":
-        way = (*THROUGH_JACK, *patiently(tmp_path, JACK_BLOCK_MS))
+        way = (*THROUGH_JACK, *in_large_blocks(tmp_path))
     running = live(server, *way, "--model", MODEL)
     time.sleep(SETTLED_S)
-    undisturbed(lambda: listen(running, server))
+    excuses.attempt(lambda: listen(running, server, ADDED_MS[host]))
 
 
-def listen(running: Running, server: Server) -> None:
+def listen(running: Running, server: Server, added_ms: float) -> None:
     """Say something and compare what comes out with what the same model makes offline of what went in."""
     heard, given, delay_ms = through_whole(running, server, voice(SECONDS))
-    print(f"{delay_ms:.1f} ms late")
+    algorithm_ms = running.stats()["latency_ms"]["algorithm"]
+    print(f"{delay_ms:.1f} ms late, {algorithm_ms} ms of the algorithm")
+    assert algorithm_ms < delay_ms < algorithm_ms + added_ms
     offline = [rtsr.enhance(heard[skip:], RATE, RATE, model=MODEL, cutoff=4000) for skip in PLACES]
     late, true = lag(offline[0], given), voice_like(SECONDS, RATE, seed=3)
     expected, got = offline[0][: len(given) - late], given[late:]
@@ -64,7 +57,7 @@ def listen(running: Running, server: Server) -> None:
     print("LSD offline and live:", distances, distance)
     assert min(distances) - 0.02 < distance < max(distances) + 0.02
     assert no_gaps(narrowed(expected[start:], RATE, TOP_HZ), narrowed(got[start:], RATE, TOP_HZ))
-    assert no_plain_moments(expected[start:], got[start:])
+    assert no_plain_moments(expected[spoken], said, got[spoken])
 
 
 def test_the_measures_notice_what_they_are_for():
@@ -78,12 +71,16 @@ def test_the_measures_notice_what_they_are_for():
     silent[middle : middle + RATE // 200] = 0
     slow = np.interp(np.arange(len(narrow)) * 0.9993, np.arange(len(narrow)), narrow)
     assert [no_gaps(narrow, x) for x in (narrow, slow, lost, doubled, silent)] == [True, True, False, False, False]
-    assert [no_plain_moments(whole, x) for x in (whole, plain)] == [True, False]
+    high = whole - narrowed(whole, RATE, 4200)
+    weak, loud = whole.copy(), whole.copy()
+    weak[middle : middle + RATE // 7] -= 0.5 * high[middle : middle + RATE // 7]
+    loud[middle : middle + RATE // 7] += high[middle : middle + RATE // 7]
+    assert [no_plain_moments(whole, [whole], x) for x in (whole, plain, weak, loud)] == [True, False, False, False]
 
 
-def pieces(expected: np.ndarray) -> list[int]:
+def pieces(expected: np.ndarray, edge: int = EDGE) -> list[int]:
     """Where the pieces of 50 ms begin in which something is said."""
-    starts = range(EDGE, SECONDS * RATE - EDGE, PIECE)
+    starts = range(edge, min(SECONDS * RATE, len(expected)) - max(edge, PIECE), PIECE)
     return [s for s in starts if np.abs(expected[s : s + PIECE]).max() >= LEAST]
 
 
@@ -105,8 +102,13 @@ def no_gaps(expected: np.ndarray, got: np.ndarray) -> bool:
     return True
 
 
-def no_plain_moments(expected: np.ndarray, got: np.ndarray) -> bool:
-    """Whether the generated band is there in every 50 ms in which it is there offline."""
-    found = [[power_db(x[s : s + PIECE], RATE, 4500, 7500) for x in (expected, got)] for s in pieces(expected)]
-    loudest = max(offline for offline, _ in found)
-    return all(live > offline - HELD_DB for offline, live in found if offline > loudest - 20)
+def no_plain_moments(expected: np.ndarray, offline: list[np.ndarray], got: np.ndarray) -> bool:
+    """Whether the generated band is as loud in every 50 ms as one of those offline, wherever it is loud there."""
+    found = []
+    for start in pieces(expected, 0):
+        levels = [power_db(x[start : start + PIECE], RATE, 4500, 7500) for x in (*offline, got)]
+        found.append((min(levels[:-1]), max(levels[:-1]), levels[-1]))
+    loudest = max(most for _, most, _ in found)
+    off = [max(least - live, live - most) for least, most, live in found if most > loudest - 20]
+    print(f"generated band, 50 ms at a time: at most {max(off):.1f} dB beyond those offline")
+    return max(off) < HELD_DB

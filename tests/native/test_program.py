@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tests.signals import noise, voice_like
-from test_plugins import BUILT, need
 
 from rtsr import enhance
+from tests.native.test_plugins import BUILT, need
+from tests.signals import noise, voice_like
 
 RATE = 8000
 MOST_KB = 16_000  # the input alone is 19,200 kB of floats

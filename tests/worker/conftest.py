@@ -36,7 +36,7 @@ def host(kind, generating) -> Callable[..., FakeHost]:
     def make(
         signal: np.ndarray = VOICE, *, plain: bool = False, sleep_db: float = -70.0, **options: object
     ) -> FakeHost:
-        worker = partial(kind, generating, RATE, cushion=144, burst=240, cutoff=4000.0, sleep_db=sleep_db)
+        worker = partial(kind, generating, RATE, low_water=144, burst=240, cutoff=4000.0, sleep_db=sleep_db)
         fake = FakeHost(worker, partial(from_array, signal), **options)
         fake.worker.wish(bypass=plain)
         return fake

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtsr.io import wire as w
+from rtsr.io import layout as at
 from tests.fakehost import FakeHost
 from tests.signals import narrowed, voice_like
 
@@ -26,5 +26,5 @@ def steps(signal: np.ndarray) -> float:
 
 
 def counts(fake: FakeHost) -> tuple[int, int]:
-    head = fake.worker.wire.head
-    return int(head[w.UNDERFLOWS]), int(head[w.STARVED])
+    head = fake.worker.shared.head
+    return int(head[at.WORKER_UNDERRUNS]), int(head[at.INPUT_UNDERRUNS])

@@ -17,31 +17,32 @@ from rtsr.daemon.native_worker import NativeWorker
 from rtsr.daemon.priority import PRIORITY, ask_for_real_time
 from rtsr.daemon.worker import Worker
 from rtsr.errors import InvalidSetting, MissingDependency
-from rtsr.io import wire as w
+from rtsr.io import layout as at
+from rtsr.io.shared_block import SharedBlock
 from tests.backends import open_backend
 from tests.worker.heard import RATE, VOICE
 
 
-@pytest.mark.skipif(not w.HAS_BELL, reason="no semaphores without a name here")
+@pytest.mark.skipif(not at.HAS_SEMAPHORE, reason="no semaphores without a name here")
 def test_the_bell_rings_when_a_hop_is_there_and_not_before():
-    wire, value, libc = w.Wire(RATE, 240, 144, 0), ctypes.c_int(), ctypes.CDLL(None)
+    shared, value, libc = SharedBlock(RATE, 240, 144, 0), ctypes.c_int(), ctypes.CDLL(None)
 
     def rung() -> int:
-        assert libc.sem_getvalue(ctypes.c_void_p(wire.bell), ctypes.byref(value)) == 0
+        assert libc.sem_getvalue(ctypes.c_void_p(shared.semaphore), ctypes.byref(value)) == 0
         return value.value
 
     rings = []
     for _ in range(4):
-        wire.capture(VOICE[:64, None])
+        shared.capture(VOICE[:64, None])
         rings.append(rung())
     assert rings == [0, 0, 0, 1]
-    wire.wait()
+    shared.wait()
     assert rung() == 0
-    wire.put(VOICE[:240], 240)
-    wire.capture(VOICE[:64, None])
+    shared.put(VOICE[:240], 240)
+    shared.capture(VOICE[:64, None])
     assert rung() == 0
-    wire.wake()
-    wire.wait()
+    shared.wake()
+    shared.wait()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="no such scheduling here")
@@ -68,12 +69,12 @@ def test_the_worker_is_as_urgent_as_the_callbacks_beside_it():
 
 
 def test_it_runs_on_a_thread_until_it_is_stopped(kind, generating):
-    worker = kind(generating, RATE, cushion=144, burst=240)
+    worker = kind(generating, RATE, low_water=144, burst=240)
     worker.warm_up()
     thread = threading.Thread(target=worker.run)
     thread.start()
     for start in range(0, RATE, 240):
-        worker.wire.capture(VOICE[start : start + 240, None])
+        worker.shared.capture(VOICE[start : start + 240, None])
     deadline = time.monotonic() + 20
     while worker.report().hops < RATE // 240 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -86,14 +87,14 @@ def test_it_runs_on_a_thread_until_it_is_stopped(kind, generating):
 
 def test_the_native_worker_runs_while_the_interpreter_is_held(model_path):
     """One native call that never lets go of the interpreter lock: what comes in meanwhile is made all the same."""
-    worker = NativeWorker(open_backend(model_path, "native"), RATE, cushion=144, burst=240)
+    worker = NativeWorker(open_backend(model_path, "native"), RATE, low_water=144, burst=240)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    worker.wire.capture(VOICE[:2400, None])  # compiles
-    worker.wire.capture(VOICE[2400:12_000, None])
+    worker.shared.capture(VOICE[:2400, None])  # compiles
+    worker.shared.capture(VOICE[2400:12_000, None])
     holding = ctypes.PyDLL(None).usleep  # unlike a CDLL, a PyDLL keeps the lock
     holding(500_000)
-    done = int(worker.wire.head[w.TAKEN])
+    done = int(worker.shared.head[at.TAKEN])
     worker.stop()
     thread.join(5)
     assert done == 12_000
@@ -124,4 +125,4 @@ def test_without_the_library_the_interpreter_carries_the_voice(model_path, monke
 
 def test_the_native_worker_refuses_a_model_of_another_backend(model_path):
     with pytest.raises(InvalidSetting, match="on null"):
-        NativeWorker(load(model_path, "null"), RATE, cushion=100)
+        NativeWorker(load(model_path, "null"), RATE, low_water=100)

@@ -11,7 +11,9 @@ from rtsr import Stream
 from rtsr.daemon.drift import Drift
 from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
 from rtsr.errors import InvalidSetting
-from rtsr.io import wire as w
+from rtsr.io import layout as at
+from rtsr.io.learning import learn
+from rtsr.io.shared_block import SharedBlock
 from tests.fakehost import FakeHost
 from tests.signals import power_db, shift
 from tests.worker.heard import NEVER_DB, RATE, TONE, VOICE, counts, from_array, steps
@@ -138,11 +140,11 @@ def test_a_worker_that_is_too_slow_goes_plain_and_recovers(host):
 
 def test_a_burst_after_a_pause_is_no_overload(kind, generating):
     now = [0.0]
-    worker = kind(generating, RATE, cushion=144, burst=240, cutoff=4000.0, clock=lambda: now[0])
+    worker = kind(generating, RATE, low_water=144, burst=240, cutoff=4000.0, clock=lambda: now[0])
     for _ in range(3):
         now[0] += 1.0  # a device that starts, or was suspended, gives nothing and then much at once
         assert not worker.step()
-        worker.wire.capture(VOICE[: (BEHIND_HOPS + 2) * worker.hop + 240, None])
+        worker.shared.capture(VOICE[: (BEHIND_HOPS + 2) * worker.hop + 240, None])
         while worker.step():
             now[0] += 0.001
     assert worker.report().overloads == 0
@@ -173,15 +175,17 @@ def test_after_seconds_of_a_stall_what_is_too_old_is_left_out(host):
     assert abs(shift(calm.heard[late], fake.heard[late])) <= 2
 
 
-@pytest.mark.parametrize(("cushion_ms", "whole"), [(7, True), (3, False)])
-def test_a_machine_that_stands_still_for_less_than_the_cushion_costs_nothing(kind, generating, cushion_ms, whole):
+@pytest.mark.parametrize(("low_water_ms", "whole"), [(7, True), (3, False)])
+def test_a_machine_that_stands_still_for_less_than_the_low_water_mark_costs_nothing(
+    kind, generating, low_water_ms, whole
+):
     """Its devices catch up with their clocks at once, before the worker has made anything."""
 
     def resumes(due: float) -> float:
         since = (due - 2) % 0.1013  # again and again, at another place in a hop each time
         return due if due < 2 or since > 0.0065 else due - since + 0.0065
 
-    worker = partial(kind, generating, RATE, cushion=48 * cushion_ms, burst=128, cutoff=4000.0)
+    worker = partial(kind, generating, RATE, low_water=48 * low_water_ms, burst=128, cutoff=4000.0)
     fake = FakeHost(worker, partial(from_array, VOICE), block=64, resumes=resumes)
     fake.run(6)
     assert (counts(fake) == (0, 0)) is whole
@@ -192,7 +196,7 @@ def test_a_machine_that_stood_still_while_the_ring_learnt_costs_no_latency(kind,
     def resumes(due: float) -> float:
         return max([due, *(moment + 0.009 for moment in moments if 0 <= due - moment < 0.009)])
 
-    worker = partial(kind, generating, RATE, cushion=480, burst=240, cutoff=4000.0)
+    worker = partial(kind, generating, RATE, low_water=480, burst=240, cutoff=4000.0)
     fake, calm = (FakeHost(worker, partial(from_array, VOICE), **options) for options in ({"resumes": resumes}, {}))
     for one in (fake, calm):
         one.run(3)
@@ -202,14 +206,14 @@ def test_a_machine_that_stood_still_while_the_ring_learnt_costs_no_latency(kind,
 
 
 def test_the_ring_gives_up_what_it_never_needs_only_when_it_has_it():
-    head = w.Wire(RATE, 240, cushion=100, latency=0).head
-    head[w.LEARNING], head[w.SPARE], head[w.MOST_SPARE], head[w.MORE_SPARE] = 120, 700, 500, 400
-    assert w._learn(head, 200, 120) == 0
-    assert w._learn(head, 299, 120) == 0
-    assert w._learn(head, 300, 120) == 300
-    assert head[w.LEARNING] == 0
+    head = SharedBlock(RATE, 240, low_water=100, latency=0).head
+    head[at.LEARNING], head[at.SPARE], head[at.MOST_SPARE], head[at.MORE_SPARE] = 120, 700, 500, 400
+    assert learn(head, 200, 120) == 0
+    assert learn(head, 299, 120) == 0
+    assert learn(head, 300, 120) == 300
+    assert head[at.LEARNING] == 0
 
 
 def test_a_rate_that_a_hop_does_not_fit_is_refused(kind, generating):
     with pytest.raises(InvalidSetting, match="48000"):
-        kind(generating, 44_100, cushion=100)
+        kind(generating, 44_100, low_water=100)

@@ -91,7 +91,7 @@ def test_a_model_asked_for_in_the_moment_another_takes_over_speaks_next(generati
                 self.switch(generating)
 
     model = open_backend(model_path, generating.name)
-    fake = FakeHost(partial(Interrupted, model, RATE, cushion=144, burst=240), partial(from_array, VOICE))
+    fake = FakeHost(partial(Interrupted, model, RATE, low_water=144, burst=240), partial(from_array, VOICE))
     fake.run(1.0)
     fake.worker.switch(load("voice-16k", generating.name))
     fake.run(1.0)
@@ -101,14 +101,14 @@ def test_a_model_asked_for_in_the_moment_another_takes_over_speaks_next(generati
 
 def test_a_model_of_another_latency_is_refused(kind, generating):
     """One to 48 kHz needs no resampler behind it, so it is a millisecond earlier."""
-    worker = kind(generating, RATE, cushion=100)
+    worker = kind(generating, RATE, low_water=100)
     with pytest.raises(InvalidSetting, match="latency of"):
         worker.switch(open_backend("voice-48k", generating.name))
     assert worker.report().model == "random-16k"
 
 
 def test_wishes_that_cannot_be_are_refused(kind, generating):
-    worker = kind(generating, RATE, cushion=100)
+    worker = kind(generating, RATE, low_water=100)
     with pytest.raises(InvalidSetting, match="at most 24 dB"):
         worker.wish(gain_db=25.0)
     assert worker.wishes.gain_db == 0.0
@@ -121,7 +121,7 @@ def test_both_workers_say_the_same(model_path):
     for kind in (Worker, NativeWorker):
         stall = [6.5]
         fake = FakeHost(
-            partial(kind, model, RATE, cushion=144, burst=240),
+            partial(kind, model, RATE, low_water=144, burst=240),
             partial(from_array, signal),
             ppm=150,
             compute_s=lambda now, stall=stall: 0.05 if stall and now > stall[0] and not stall.clear() else 0.0005,

@@ -17,11 +17,10 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
+from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.test_calls import goes_on_hearing, nobody, until
-
-from rtsr.bridge.rtp import write
 
 TONE = (0.3 * np.sin(2 * np.pi * 500 * np.arange(48_000) / 48_000)).astype(np.float32)
 SDP = {"Content-Type": "application/sdp"}

@@ -1,4 +1,5 @@
-// The two ends of a worker, as a host has them: what is heard goes onto a tape, what was made of it comes from a ring.
+// The two ends of a worker, as a host has them: what is heard goes into the input, what was made
+// of it comes from the output.
 #pragma once
 
 #include <vector>
@@ -9,16 +10,17 @@
 
 #include "rtsr_worker.h"
 
-struct Wire {
-    explicit Wire(int rate, int64_t burst = 480) : tape(size_t(2 * rate)), ring(size_t(rate) / 2), burst(burst) {
+struct SharedBlock {
+    explicit SharedBlock(int rate, int64_t burst = 480)
+        : input(size_t(2 * rate)), output(size_t(rate) / 2), burst(burst) {
 #ifdef __linux__
-        sem_init(&bell, 0, 0);
+        sem_init(&semaphore, 0, 0);
 #endif
     }
 
-    rtsr_wire ends() {
-        return {tape.data(), int64_t(tape.size()), ring.data(), int64_t(ring.size()), &heard,  &taken, &made,
-                &played,     &flowing,             &shift,      &muted,               burst,  BELL};
+    rtsr_shared_block ends() {
+        return {input.data(), int64_t(input.size()), output.data(), int64_t(output.size()), &heard,  &taken, &made,
+                &played,     &flowing,             &shift,      &muted,               burst,  SEMAPHORE};
     }
 
     // The capturing thread's.
@@ -27,29 +29,29 @@ struct Wire {
         return __atomic_load_n(&made, __ATOMIC_ACQUIRE) - __atomic_load_n(&played, __ATOMIC_ACQUIRE);
     }
     void hear(const float *block, int64_t count) {
-        for (int64_t i = 0; i < count; ++i) tape[size_t((heard + i) % int64_t(tape.size()))] = block[i];
+        for (int64_t i = 0; i < count; ++i) input[size_t((heard + i) % int64_t(input.size()))] = block[i];
         __atomic_store_n(&heard, heard + count, __ATOMIC_RELEASE);
 #ifdef __linux__
-        sem_post(&bell);  // oftener than is promised, which costs nothing here
+        sem_post(&semaphore);  // oftener than is promised, which costs nothing here
 #endif
     }
 
     /// The playing thread's: takes up to `most` samples.
     void play(int64_t most, std::vector<float> &out) {
         const int64_t there = __atomic_load_n(&made, __ATOMIC_ACQUIRE) - played, count = there < most ? there : most;
-        for (int64_t i = 0; i < count; ++i) out.push_back(ring[size_t((played + i) % int64_t(ring.size()))]);
+        for (int64_t i = 0; i < count; ++i) out.push_back(output[size_t((played + i) % int64_t(output.size()))]);
         __atomic_store_n(&played, played + count, __ATOMIC_RELEASE);
     }
 
-    std::vector<float> tape, ring;
+    std::vector<float> input, output;
     const int64_t burst;
     alignas(64) int64_t heard = 0;
     alignas(64) int64_t played = 0, flowing = 1;
     alignas(64) int64_t taken = 0, made = 0, shift = 0, muted = 0;
 #ifdef __linux__
-    sem_t bell;
-    void *const BELL = &bell;
+    sem_t semaphore;
+    void *const SEMAPHORE = &semaphore;
 #else
-    void *const BELL = nullptr;
+    void *const SEMAPHORE = nullptr;
 #endif
 };

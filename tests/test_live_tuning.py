@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from rtsr.daemon.advice import OFTEN, QUIET_S, WINDOW_S, Advice
+from rtsr.daemon.tuning import OFTEN, QUIET_S, WINDOW_S, TuningHint
 
 
 def said(*counts: tuple[int, int], every_s: float = WINDOW_S) -> list[str | None]:
     """What is said as the counters of the ring and the devices go on so, after a calm first window."""
-    advice = Advice(8.0, 2.5)
-    return [advice.look((i + 1) * every_s, *count) for i, count in enumerate([(0, 0), *counts])][1:]
+    hint = TuningHint(8.0, 2.5)
+    return [hint.look((i + 1) * every_s, *count) for i, count in enumerate([(0, 0), *counts])][1:]
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (OFTEN - 1, 0), (2, OFTEN - 3)])
-def test_what_happens_now_and_then_needs_no_advice(counts):
+def test_what_happens_now_and_then_needs_no_hint(counts):
     assert said(counts, tuple(2 * c for c in counts)) == [None, None]
 
 
 @pytest.mark.parametrize(
     ("counts", "told", "untold"),
     [
-        ((OFTEN, 0), "--cushion 16", "block_ms"),
-        ((0, OFTEN), "block_ms = 5", "--cushion"),
-        ((OFTEN, 1), "--cushion 16 and block_ms = 5", "--block"),
+        ((OFTEN, 0), "--low-water 16", "block_ms"),
+        ((0, OFTEN), "block_ms = 5", "--low-water"),
+        ((OFTEN, 1), "--low-water 16 and block_ms = 5", "--block"),
     ],
 )
 def test_what_happens_often_is_told_with_what_helps(counts, told, untold):

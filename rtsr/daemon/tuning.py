@@ -7,11 +7,11 @@ OFTEN = 5  # in a window
 QUIET_S = 3600.0  # said once, it is not said again for so long
 
 
-class Advice:
+class TuningHint:
     """Watches counters that only grow; `look` is one thread's, and allocates nothing that stays."""
 
-    def __init__(self, cushion_ms: float, block_ms: float) -> None:
-        self.cushion_ms, self.block_ms = cushion_ms, block_ms
+    def __init__(self, low_water_ms: float, block_ms: float) -> None:
+        self.low_water_ms, self.block_ms = low_water_ms, block_ms
         self._since_s, self._quiet_until_s, self._ring, self._device = 0.0, 0.0, 0, 0
 
     def look(self, now_s: float, ring: int, device: int) -> str | None:
@@ -23,7 +23,7 @@ class Advice:
         if by_ring + by_device < OFTEN or now_s < self._quiet_until_s:
             return None
         self._quiet_until_s = now_s + QUIET_S
-        cures = [f"--cushion {2 * self.cushion_ms:g}"] if by_ring else []
+        cures = [f"--low-water {2 * self.low_water_ms:g}"] if by_ring else []
         cures += [f"block_ms = {2 * self.block_ms:g} in the settings"] if by_device else []
         times = by_ring + by_device
         return f"interrupted {times} times in a minute: {' and '.join(cures)} would bear more, and be that much later"

@@ -1,0 +1,46 @@
+"""numba's cache, where a file compiles what another holds: a change of the other is noticed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CALLER = """
+from numba import njit
+import other
+{drop}
+@njit(cache=True)
+def double() -> int:
+    return 2 * other.NUMBER
+
+print(double())
+"""
+DROP = "from rtsr.io.compiled import drop_stale; drop_stale(__file__, other.__file__)"
+
+
+def printed(folder: Path, number: int, when_s: int) -> int:
+    """What the caller prints where the other file says this, last changed then."""
+    (folder / "other.py").write_text(f"NUMBER = {number}\n")
+    os.utime(folder / "other.py", (when_s, when_s))
+    root = str(Path(__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": f"{folder}:{root}", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, folder / "caller.py"], env=env, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def test_numba_alone_does_not_notice_what_another_file_holds(tmp_path):
+    """What `drop_stale` is for; where this fails, numba has learnt it, and it may go."""
+    (tmp_path / "caller.py").write_text(CALLER.format(drop=""))
+    assert [printed(tmp_path, 1, 10**9), printed(tmp_path, 2, 10**10)] == [2, 2]
+
+
+def test_a_cache_older_than_what_is_compiled_in_is_dropped_and_else_kept(tmp_path):
+    (tmp_path / "caller.py").write_text(CALLER.format(drop=DROP))
+    assert printed(tmp_path, 1, 10**9) == 2
+    (index,) = (tmp_path / "__pycache__").glob("caller.*.nbi")
+    made = index.stat().st_mtime_ns
+    assert printed(tmp_path, 1, 10**9) == 2
+    assert index.stat().st_mtime_ns == made
+    assert printed(tmp_path, 2, 10**10) == 4

@@ -23,7 +23,7 @@ class Settings:
     listen: str = "127.0.0.1:8443"
     tls_cert: str | None = None
     tls_key: str | None = None
-    tokens: tuple[str, ...] = ()  # any of them opens the door; none: it stands open
+    tokens: tuple[str, ...] = ()  # a request has to bear one of them; none: none is asked for
     origins: tuple[str, ...] = ()  # of pages elsewhere that may call, such as https://example.org
     model: str = "voice-16k"
     backend: str = "auto"

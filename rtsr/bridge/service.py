@@ -19,10 +19,10 @@ from aiohttp import web
 from ..backend import load
 from ..errors import InvalidSetting, PoolFull
 from . import whip
+from .authentication import Authentication
 from .calls import CALLS, Call, Calls, Wish
 from .capacity import measure
 from .config import NAME, Settings, address
-from .door import Door
 from .engine import NARROW_RATES, Engine
 from .log import tell
 from .metrics import exposition
@@ -74,8 +74,8 @@ class Service:
         self.loop = asyncio.new_event_loop()
         self.engine = Engine(model, limit, self._send, settings.packet_ms)
         self.calls = Calls(self.engine, settings, limit)
-        self.door = Door(settings.tokens, settings.origins)
-        self.app = web.Application(middlewares=[errors, self.door.guard], client_max_size=settings.sdp_bytes)
+        self.authentication = Authentication(settings.tokens, settings.origins)
+        self.app = web.Application(middlewares=[errors, self.authentication.guard], client_max_size=settings.sdp_bytes)
         self.app[CALLS] = self.calls
         self._route(self.app.router)
         self.url = ""

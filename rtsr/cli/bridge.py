@@ -13,12 +13,12 @@ from . import app
 
 @app.command()
 def bridge(
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the doors; 127.0.0.1:8443.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the API; 127.0.0.1:8443.")] = None,
     tls: Annotated[
         tuple[Path, Path] | None, typer.Option("--tls", metavar="CERT KEY", help="Serve https with these PEM files.")
     ] = None,
     token: Annotated[
-        list[str] | None, typer.Option(help="A bearer token that opens the doors; may be repeated.")
+        list[str] | None, typer.Option(help="A bearer token that requests have to bear; may be repeated.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
     backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager, null; on a GPU graph.")] = None,

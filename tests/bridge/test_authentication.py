@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
+import hmac
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from rtsr.bridge import door
-from rtsr.bridge.door import Door
+from rtsr.bridge import authentication
+from rtsr.bridge.authentication import Authentication
 from rtsr.bridge.page import FOLDER, files
 
 
 @pytest.mark.parametrize(
-    ("header", "opens"),
+    ("header", "accepted"),
     [
         ("Bearer secret", True),
         ("bearer secret", True),
@@ -26,16 +26,28 @@ from rtsr.bridge.page import FOLDER, files
         (None, False),
     ],
 )
-def test_tokens(header, opens):
-    assert Door(("secret", "other"), ()).opens(header) is opens
+def test_tokens(header, accepted):
+    assert Authentication(("secret", "other"), ()).accepts(header) is accepted
 
 
-def test_without_tokens_it_stands_open():
-    assert Door((), ()).opens(None)
+def test_without_tokens_everyone_is_accepted():
+    assert Authentication((), ()).accepts(None)
 
 
-def test_tokens_are_compared_in_constant_time():
-    assert "hmac.compare_digest" in inspect.getsource(Door.opens)
+@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize("given", ["secret", "other", "wrong"])
+def test_the_comparison_in_constant_time_alone_decides_and_sees_every_token(monkeypatch, given, answer):
+    """Nothing is compared beside it, before it, or only until one token fits."""
+    compared = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append({one, other})
+        return answer
+
+    guard = Authentication(("secret", "other"), ())
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert guard.accepts(f"Bearer {given}") is answer
+    assert compared == [{token, given.encode()} for token in (b"secret", b"other")]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +65,7 @@ def test_tokens_are_compared_in_constant_time():
 def test_origins(origin, known):
     headers = {"Host": "bridge.example:8443", **({"Origin": origin} if origin else {})}
     request = make_mocked_request("POST", "/rooms/x/offer", headers=headers)
-    assert Door((), ("https://named.example",)).knows(request) is known
+    assert Authentication((), ("https://named.example",)).knows_origin(request) is known
 
 
 @pytest.mark.parametrize(
@@ -70,12 +82,13 @@ def test_origins(origin, known):
 )
 def test_without_tokens_only_requests_to_this_machine_are_meant_for_us(host, meant):
     request = make_mocked_request("GET", "/rooms/x", headers={"Host": host})
-    assert Door((), ("https://named.example",)).is_addressed(request) is meant
-    assert Door(("secret",), ()).is_addressed(make_mocked_request("GET", "/", headers={"Host": "bridge.example"}))
+    assert Authentication((), ("https://named.example",)).is_addressed(request) is meant
+    elsewhere = make_mocked_request("GET", "/", headers={"Host": "bridge.example"})
+    assert Authentication(("secret",), ()).is_addressed(elsewhere)
 
 
 def test_any_bytes_in_a_header_are_a_wrong_token():
-    assert not Door(("secret",), ()).opens(b"Bearer \xff\xfe".decode("utf-8", "surrogateescape"))
+    assert not Authentication(("secret",), ()).accepts(b"Bearer \xff\xfe".decode("utf-8", "surrogateescape"))
 
 
 def test_the_page_asks_nobody_else_and_nothing_but_the_page_is_served():
@@ -88,4 +101,4 @@ def test_the_page_asks_nobody_else_and_nothing_but_the_page_is_served():
             assert "http://" not in text
             assert "https://" not in text
             assert "innerHTML" not in text
-    assert "unsafe" not in door.POLICY
+    assert "unsafe" not in authentication.POLICY

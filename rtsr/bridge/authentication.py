@@ -1,4 +1,4 @@
-"""Who may come in: bearer tokens and the origins of pages."""
+"""Who may use the bridge: bearer tokens, and the origins of pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADERS = "Authorization, Content-Type, If-Match"
 POLICY = "default-src 'self'; media-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
-class Door:
+class Authentication:
     """Refuses requests without one of the tokens (401), from pages of other origins (403), and to other hosts (421)."""
 
     def __init__(self, tokens: tuple[str, ...], origins: tuple[str, ...]) -> None:
@@ -26,7 +26,7 @@ class Door:
         self._origins = frozenset(origins)
         self._hosts = {URL(origin).host for origin in origins}
 
-    def opens(self, authorization: str | None) -> bool:
+    def accepts(self, authorization: str | None) -> bool:
         """Whether an Authorization header bears one of the tokens; takes as long for a wrong one as for a right one."""
         if not self._tokens:
             return True
@@ -34,7 +34,7 @@ class Door:
         fits = [hmac.compare_digest(token, given.strip().encode(errors="surrogateescape")) for token in self._tokens]
         return kind.lower() == "bearer" and any(fits)
 
-    def knows(self, request: web.Request) -> bool:
+    def knows_origin(self, request: web.Request) -> bool:
         """Whether a request comes from no page, from our own, or from one of an origin that was named."""
         origin = request.headers.get("Origin")
         return origin is None or origin == f"{request.scheme}://{request.host}" or origin in self._origins
@@ -52,29 +52,29 @@ class Door:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request in or not, and dress every answer."""
-        if not self.knows(request):
+        """Refuse a request or pass it on, and add the headers that every answer has."""
+        if not self.knows_origin(request):
             response: web.StreamResponse = web.json_response({"error": "a page of this origin may not"}, status=403)
         elif not self.is_addressed(request):
             told = "expected a Host of this machine, or of an origin that was named"
             response = web.json_response({"error": told}, status=421)
         elif request.method == "OPTIONS":
             response = web.Response(status=204, headers={"Accept-Post": "application/sdp"})
-        elif request.path.startswith(GUARDED) and not self.opens(request.headers.get("Authorization")):
+        elif request.path.startswith(GUARDED) and not self.accepts(request.headers.get("Authorization")):
             refusal = {"WWW-Authenticate": "Bearer"}
             response = web.json_response({"error": "expected a bearer token"}, status=401, headers=refusal)
         else:
             response = await self._handled(request, handler)
-        self._dress(request, response)
+        self._add_headers(request, response)
         return response
 
     async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except web.HTTPException as error:  # so that 404 and 405 are dressed too
+        except web.HTTPException as error:  # so that 404 and 405 have the headers too
             return web.json_response({"error": error.text or error.reason}, status=error.status, headers=_kept(error))
 
-    def _dress(self, request: web.Request, response: web.StreamResponse) -> None:
+    def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the headers that every answer has."""
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -13,6 +13,7 @@ import numpy as np
 from ..dsp.windows import FloatArray
 from .codec import make_encoder
 from .leg import Leg
+from .limiter import Limiter
 
 MIX_RATE = 48_000
 SLIDE_MS = 10  # from a voice enhanced to the same voice plain, or back
@@ -29,6 +30,7 @@ class Outlet:
         self.listeners: list[Leg] = []
         self.wanted: frozenset[Leg] = frozenset()  # speakers that are to be heard plain
         self.shares: dict[Leg, float] = {}  # how much of a speaker is heard plain now, where it is not nothing
+        self.limiter = Limiter(hop, MIX_RATE)
         self._encoder = make_encoder(codec, 1000 * hop * hops // MIX_RATE)
         self._block = np.zeros(hop * hops, np.float32)
         self._hop, self._hops = hop, hops
@@ -39,7 +41,7 @@ class Outlet:
     def branch(self) -> Outlet:
         """Return an outlet that goes on from here without a seam; between two packets."""
         other = Outlet(self.own, self.codec, self._hop, self._hops, self.phase)
-        other.wanted, other.shares = self.wanted, self.shares.copy()
+        other.wanted, other.shares, other.limiter.gain = self.wanted, self.shares.copy(), self.limiter.gain
         other._encoder.encode(self._block)  # its memory has to begin with what was heard last
         return other
 
@@ -65,7 +67,7 @@ class Outlet:
     def put(self, hop: FloatArray, tick: int) -> list[Delivery]:
         """Take the hop of this tick; every so many, return a packet for each listener."""
         place = (tick + self.phase) % self._hops
-        np.clip(hop, -1.0, 1.0, out=self._block[place * self._hop : (place + 1) * self._hop])
+        self.limiter.process(hop, self._block[place * self._hop : (place + 1) * self._hop])
         if place + 1 < self._hops:
             return []
         packet = self._encoder.encode(self._block)
@@ -176,13 +178,16 @@ class Room:
                 alone.wanted, alone.listeners = self._wish(leg), [leg]
                 self._outlets.append(alone)
         self._outlets = [outlet for outlet in self._outlets if outlet.listeners]
-        first: dict[tuple[str, frozenset[Leg]], Outlet] = {}
+        first: dict[tuple[str, frozenset[Leg], float], Outlet] = {}
         for outlet in self._shared():
-            same = first.setdefault((outlet.codec, outlet.wanted), outlet) if outlet.settled else outlet
+            heard = (outlet.codec, outlet.wanted, outlet.limiter.gain)  # a gain that returns later is another sound
+            same = first.setdefault(heard, outlet) if outlet.settled else outlet
             if same is not outlet:
                 same.listeners += outlet.listeners
                 self._outlets.remove(outlet)
-        self._sorted = all(outlet.settled for outlet in self._shared())
+        shared = self._shared()
+        wanted = {(outlet.codec, outlet.wanted) for outlet in shared}
+        self._sorted = len(wanted) == len(shared) and all(outlet.settled for outlet in shared)
 
 
 def _hears(listener: Leg, speaker: Leg) -> bool:

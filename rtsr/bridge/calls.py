@@ -85,7 +85,8 @@ class Calls:
         """Hand the packets of one tick to those who send them."""
         for leg, packet, stamp in packets:
             if leg.deliver is not None:
-                leg.deliver(packet, stamp)
+                with self.engine.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
+                    leg.deliver(packet, stamp)
 
     def in_room(self, room: str) -> list[Call]:
         """Return the calls of a room."""
@@ -177,7 +178,9 @@ class Calls:
         try:
             if call.id in self.by_id:
                 await asyncio.wrap_future(self.engine.join(call.leg))
-        except RtsrError as error:
+        except Exception as error:  # of the pool or of an encoder: the call ends, and the others go on
+            if not isinstance(error, RtsrError):
+                log.exception("a call could not join: call=%s room=%s", call.id, call.leg.room)
             self.end(call.id, str(error))
         if call.id not in self.by_id:  # it ended meanwhile
             await asyncio.wrap_future(self.engine.leave(call.leg))
@@ -193,8 +196,10 @@ class Calls:
             self._start(self._leave(call))
 
     async def _leave(self, call: Call) -> None:
-        await asyncio.wrap_future(self.engine.leave(call.leg))
-        await call.close()
+        try:
+            await asyncio.wrap_future(self.engine.leave(call.leg))
+        finally:
+            await call.close()
 
     def _start(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

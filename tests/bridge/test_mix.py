@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsr.bridge import mix
+from rtsr.bridge.faults import Faults
 from rtsr.bridge.leg import Leg, Speaker
 from rtsr.bridge.mix import MIX_RATE, SLIDE_MS, Room
 
@@ -36,7 +37,7 @@ class Played:
 
     def __init__(self) -> None:
         phases = iter(range(1_000))
-        self.room = Room(HOP, HOPS, lambda: next(phases))
+        self.room = Room(HOP, HOPS, lambda: next(phases), Faults())
         self.legs: dict[str, Leg] = {}
         self.levels = {name: (0.01 * 2**n, 0.003 * 3**n) for n, name in enumerate(SPEAKERS)}
         self.heard: dict[str, list[np.ndarray]] = {name: [] for name in EVERYONE}

@@ -7,6 +7,7 @@ import itertools
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,7 @@ class Calls:
         self.by_id: dict[str, Call] = {}
         self.draining = False
         self.opened = self.refused = 0
+        self.past: Counter[str] = Counter()  # what calls that have ended counted, by part and name
         self.connect_ms: float | None = None  # of the last call: from offer to sound
         self._before_s = time.process_time()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -189,11 +191,19 @@ class Calls:
         """End a call, soon; one that is not there any more is no error."""
         call = self.by_id.pop(call_id, None)
         if call is not None:
+            self._keep(call.stats())
             seconds = round(time.monotonic() - call.began_s, 1)
             tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
                 other.leg.plain -= {call_id}
             self._start(self._leave(call))
+
+    def _keep(self, stats: dict[str, Any]) -> None:
+        """Add the counters of a call that ends to those of all that have: totals never fall."""
+        for part in ("speaker", "listener"):
+            for name, value in (stats[part] or {}).items():
+                if isinstance(value, int):
+                    self.past[f"{part}_{name}"] += value
 
     async def _leave(self, call: Call) -> None:
         try:

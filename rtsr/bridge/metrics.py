@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from .calls import Calls
+from .listener import Listener
 
 SPEAKER_GAUGES = {
     "delay_ms": "From a packet's fastest arrival to its turn, over all speakers",
@@ -37,14 +38,16 @@ LISTENER_COUNTERS = {
 }
 
 
-def exposition(calls: Calls) -> bytes:
-    """Return everything in Prometheus' text format."""
+def exposition(calls: Calls, listener: Listener | None = None) -> bytes:
+    """Return everything in Prometheus' text format, with the listener's where there is one."""
     registry = CollectorRegistry()
 
     class Collector:
         def collect(self) -> Iterator[Any]:
             yield from _totals(calls)
             yield from _of_all_calls(calls)
+            if listener:
+                yield from _of_connections(listener)
 
     registry.register(Collector())
     return generate_latest(registry)
@@ -103,3 +106,10 @@ def _of_all_calls(calls: Calls) -> Iterator[Any]:
             now = sum(stats[part][key] for stats in told if stats[part] is not None)
             total = calls.past[f"{part}_{key}"] + now
             yield CounterMetricFamily(f"rtsr_bridge_{part}_{key}", f"{meaning}, of all calls", value=total)
+
+
+def _of_connections(listener: Listener) -> Iterator[Any]:
+    yield GaugeMetricFamily("rtsr_bridge_connections", "HTTP connections now", value=listener.count)
+    refused, slow = "HTTP connections for which there was no room", "HTTP connections whose clients took too long"
+    yield CounterMetricFamily("rtsr_bridge_connections_refused", refused, value=listener.refused)
+    yield CounterMetricFamily("rtsr_bridge_connections_aborted", slow, value=listener.slow)

@@ -68,6 +68,44 @@ def test_origins(origin, known):
     assert Authentication((), ("https://named.example",)).knows_origin(request) is known
 
 
+PROXIED = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "calls.example"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "remote", "known"),
+    [
+        ({"Host": "calls.example", "X-Forwarded-Proto": "https"}, "192.0.2.1", True),
+        ({"Host": "127.0.0.1:8443", **PROXIED}, "192.0.2.1", True),
+        ({"Host": "calls.example:443", "X-Forwarded-Proto": "https"}, "192.0.2.1", True),
+        ({"Host": "calls.example", "X-Forwarded-Proto": "http, https"}, "192.0.2.1", True),  # the client's, then ours
+        ({"Host": "calls.example", "X-Forwarded-Proto": "https, http"}, "192.0.2.1", False),
+        ({"Host": "calls.example", "X-Forwarded-Proto": "https"}, "192.0.2.2", False),
+        ({"Host": "127.0.0.1:8443", **PROXIED}, "203.0.113.9", False),
+        ({"Host": "calls.example"}, "192.0.2.1", False),
+        ({"Host": "calls.example:8443", "X-Forwarded-Proto": "https"}, "192.0.2.1", False),
+        ({"Host": "[", "X-Forwarded-Proto": "https"}, "192.0.2.1", False),
+    ],
+)
+def test_the_own_page_behind_a_proxy_is_known_where_the_proxy_is_trusted(headers, remote, known):
+    request = make_mocked_request("POST", "/rooms/x/offer", headers={"Origin": "https://calls.example", **headers})
+    trusts = {"192.0.2.1"}.__contains__
+    assert Authentication(("secret",), (), trusts).knows_origin(request.clone(remote=remote)) is known
+
+
+@pytest.mark.parametrize(("forwarded", "meant"), [("evil.example", False), ("localhost", True), (None, True)])
+def test_the_host_that_a_trusted_proxy_was_asked_for_is_the_one_that_counts(forwarded, meant):
+    headers = {"Host": "127.0.0.1:8443", **({"X-Forwarded-Host": forwarded} if forwarded else {})}
+    request = make_mocked_request("GET", "/rooms/x", headers=headers).clone(remote="127.0.0.1")
+    assert Authentication((), (), {"127.0.0.1"}.__contains__).is_addressed(request) is meant
+
+
+def test_tokens_may_be_replaced():
+    guard = Authentication(("old",), ())
+    guard.replace_tokens(("new",))
+    assert guard.accepts("Bearer new")
+    assert not guard.accepts("Bearer old")
+
+
 @pytest.mark.parametrize(
     ("host", "meant"),
     [

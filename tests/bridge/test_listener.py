@@ -131,21 +131,6 @@ def test_who_does_not_take_its_answer_is_closed():
     asyncio.run(wait())
 
 
-def test_who_takes_a_large_answer_slowly_gets_all_of_it():
-    async def read() -> int:
-        async with serving() as (listener, port):
-            reader, writer = await connect(port)
-            writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            taken = 0
-            while block := await reader.read(4 << 20):
-                taken += len(block)
-            writer.close()
-            assert listener.slow == 0
-            return taken
-
-    assert asyncio.run(read()) > LARGE
-
-
 def test_one_address_has_its_share_and_others_have_theirs():
     async def come() -> None:
         async with serving(connections_per_address=3) as (listener, port):

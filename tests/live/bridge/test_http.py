@@ -73,8 +73,10 @@ def test_it_ends_though_a_client_has_not_sent_all_of_its_request(start_bridge: C
         client.sendall(b"POST /rooms/x/offer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
         time.sleep(0.5)
         began = time.monotonic()
-        assert bridge.stop(signal.SIGINT, 30) == 0
+        bridge.process.send_signal(signal.SIGINT)
+        bridge.wait_for("event=stopped", 30)
         assert time.monotonic() - began < 8  # its body has ten seconds
+    assert bridge.stop(limit_s=60) == 0
 
 
 @pytest.mark.parametrize("path", ["/rooms/two/offer", "/whip/two"])

@@ -268,7 +268,8 @@ class Engine:
                 raise
             for leg in self.legs:
                 if leg.speaker and leg.speaker.row is not None:
-                    self.pool.reset(leg.speaker.row)
+                    with self.faults.survived("pool", "a row could not be reset"):
+                        self.pool.reset(leg.speaker.row)
             return {}
         self._failed_ticks = 0
         if self.pool.counters.failures > self._lost_lanes:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,7 @@ class Calls:
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
         self.draining = False
         self.opened = self.refused = 0
+        self.past: Counter[str] = Counter()  # what calls that have ended counted, by part and name
         self.connect_ms: float | None = None  # of the last call: from offer to sound
         self._before_s = time.process_time()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -89,7 +91,8 @@ class Calls:
         """Hand the packets of one tick to those who send them."""
         for leg, packet, stamp in packets:
             if leg.deliver is not None:
-                leg.deliver(packet, stamp)
+                with self.engine.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
+                    leg.deliver(packet, stamp)
 
     def in_room(self, room: str) -> list[Call]:
         """Return the calls of a room."""
@@ -182,7 +185,9 @@ class Calls:
         try:
             if call.id in self.by_id:
                 await asyncio.wrap_future(self.engine.join(call.leg))
-        except RtsrError as error:
+        except Exception as error:  # of the pool or of an encoder: the call ends, and the others go on
+            if not isinstance(error, RtsrError):
+                log.exception("a call could not join: call=%s room=%s", call.id, call.leg.room)
             self.end(call.id, str(error))
         if call.id not in self.by_id:  # it ended meanwhile
             await asyncio.wrap_future(self.engine.leave(call.leg))
@@ -191,15 +196,25 @@ class Calls:
         """End a call, soon; one that is not there any more is no error."""
         call = self.by_id.pop(call_id, None)
         if call is not None:
+            self._keep(call.stats())
             seconds = round(time.monotonic() - call.began_s, 1)
             tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
                 other.leg.plain -= {call_id}
             self.start(self._leave(call))
 
+    def _keep(self, stats: dict[str, Any]) -> None:
+        """Add the counters of a call that ends to those of all that have: totals never fall."""
+        for part in ("speaker", "listener"):
+            for name, value in (stats[part] or {}).items():
+                if isinstance(value, int):
+                    self.past[f"{part}_{name}"] += value
+
     async def _leave(self, call: Call) -> None:
-        await asyncio.wrap_future(self.engine.leave(call.leg))
-        await call.close()
+        try:
+            await asyncio.wrap_future(self.engine.leave(call.leg))
+        finally:
+            await call.close()
 
     def start(self, work: Any) -> None:
         """Let a coroutine run; what it raises is logged, and the bridge waits for it at its end."""

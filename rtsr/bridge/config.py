@@ -26,7 +26,10 @@ class Settings:
     listen: str = "127.0.0.1:8443"
     tls_cert: str | None = None
     tls_key: str | None = None
-    tokens: tuple[str, ...] = ()  # any of them opens the door; none: it stands open
+    tokens: tuple[str, ...] = ()  # a request has to bear one of them; none: none is asked for
+    token_file: str | None = None  # holds more of them, one a line
+    allow_plain_http: bool = False  # tokens may be sent to others' machines without TLS
+    trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-Proto and -Host are believed
     origins: tuple[str, ...] = ()  # of pages elsewhere that may call, such as https://example.org
     model: str = "voice-16k"
     backend: str = "auto"
@@ -40,6 +43,9 @@ class Settings:
     drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
     sdp_bytes: int = 65_536  # of an offer
     private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
+    connections: int = 256  # of HTTP clients at once
+    connections_per_address: int = 64  # of them, from one that is no trusted proxy
+    http_s: float = 20.0  # that a client may be idle, or take to send a request's head or to receive an answer
     rtp: str | None = None  # HOST:PORT of a plain RTP leg
     rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
@@ -57,6 +63,9 @@ class Settings:
             "drain_s": (0.0, 86_400.0),
             "rtp_silent_s": (1.0, 600.0),
             "sdp_bytes": (1_024, 1_048_576),
+            "connections": (1, 100_000),
+            "connections_per_address": (1, 100_000),
+            "http_s": (1.0, 3_600.0),
         }
         check(self, bounds)
         if self.packet_ms not in PACKET_MS:
@@ -67,16 +76,57 @@ class Settings:
             raise InvalidSetting(f"room: expected 1 to 64 letters, digits, - or _, got {self.room!r}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidSetting("tls_cert and tls_key: expected both or none")
-        if "" in self.tokens:
-            raise InvalidSetting("tokens: expected no empty one")
-        host, _ = address(self.listen, "listen")
-        if not self.tokens and not is_loopback(host):
-            raise InvalidSetting(f"listen: {host} can be reached by others; expected a --token with it")
+        self._check_access()
         networks(self.rtp_sources, "rtp_sources")
         if self.rtp is not None:
             host, _ = address(self.rtp, "rtp")
             if not self.rtp_sources and not is_loopback(host):
                 raise InvalidSetting(f"rtp: {host} can be reached by others; expected a --rtp-source with it")
+
+    def _check_access(self) -> None:
+        """Raise `InvalidSetting` where others could come in without a token, or read one on its way."""
+        if "" in self.tokens:
+            raise InvalidSetting("tokens: expected no empty one")
+        for proxy in self.trusted_proxies:
+            _network(proxy)
+        host, _ = address(self.listen, "listen")
+        if is_loopback(host):
+            return
+        if not self.tokens and self.token_file is None:
+            raise InvalidSetting(f"listen: {host} can be reached by others; expected a --token with it")
+        if self.tls_cert is None and not self.allow_plain_http:
+            raise InvalidSetting(
+                f"listen: a token that is sent to {host} without TLS can be read on its way; expected --tls CERT KEY, "
+                "or --allow-plain-http where a proxy in front of it encrypts"
+            )
+
+    def trusts(self, host: str) -> bool:
+        """Whether an address is that of a trusted proxy."""
+        try:
+            found = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(found in _network(proxy) for proxy in self.trusted_proxies)
+
+    def all_tokens(self) -> tuple[str, ...]:
+        """Return the tokens, those of the file included, which is read now; raises `InvalidSetting`."""
+        if self.token_file is None:
+            return self.tokens
+        try:
+            lines = Path(self.token_file).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidSetting(f"token_file: {self.token_file} cannot be read ({error})") from error
+        found = tuple(line.strip() for line in lines if line.strip())
+        if not found:
+            raise InvalidSetting(f"token_file: expected a token a line in {self.token_file}, got none")
+        return self.tokens + found
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise InvalidSetting(f"trusted_proxies: expected an address or a network, got {text!r} ({error})") from None
 
 
 def address(text: str, name: str) -> tuple[str, int]:

@@ -19,16 +19,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backend.base import Backend
+from ..backend.null import NullBackend
 from ..daemon.priority import ask_for_real_time
 from ..dsp.windows import FloatArray
 from ..pool import Pool
 from .codec import RATES
+from .faults import Faults
+from .guarded import Guarded
 from .leg import FADE, Leg, Speaker, peak
 from .mix import MIX_RATE, Delivery, Room
 
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
 NARROW_RATES = (4_000, 8_000)  # that a voice may be narrowed to on purpose
 BUSY_WINDOW = 200  # ticks by which the load is told
+MOST_FAILED = 200  # ticks of the pool in a row, before the clock stops
 
 Send = Callable[[list[Delivery]], None]
 log = logging.getLogger("rtsr.bridge")
@@ -52,11 +56,14 @@ class Engine:
     """
 
     def __init__(self, model: Backend, limit: int, send: Send, packet_ms: int = 20) -> None:
-        self.pool = Pool(model, limit)
+        self.faults = Faults()
+        whole = getattr(model, "runs_whole_path", False)  # on a device, whose failure is one of the pool's
+        self.pool = Pool(model if whole else Guarded(model, self.faults), limit, spare=NullBackend(model.spec))
         self.hop_s = model.spec.hop_ms / 1000
         self.frames_per_s = model.spec.frames_per_s
         self.work = Work()
         self.ticks = 0
+        self.ticked_s = time.monotonic()  # when the last tick ended
         self.legs: list[Leg] = []
         self.failed: BaseException | None = None
         self.tick_s: deque[float] = deque(maxlen=int(10 / self.hop_s))
@@ -64,6 +71,7 @@ class Engine:
         self._hops = round(packet_ms / model.spec.hop_ms)
         self._phases = itertools.count()
         self._rooms: dict[str, Room] = {}
+        self._lost_lanes = self._failed_ticks = 0
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._ending = threading.Event()
         self._ticking = False  # the clock obeys; otherwise whoever orders does
@@ -72,9 +80,13 @@ class Engine:
             self.pool.close(self.pool.open(rate, MIX_RATE))
 
     def start(self) -> None:
-        """Start the clock."""
-        self._ticking = True
-        self._thread.start()
+        """Start the clock; raises RuntimeError where this machine has no more threads."""
+        self._ticking, self.ticked_s = True, time.monotonic()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._ticking = False
+            raise
 
     def stop(self) -> None:
         """Stop the clock and wait for it."""
@@ -145,10 +157,15 @@ class Engine:
         if leg.speaker:
             leg.speaker.row = self.pool.open(leg.speaker.rate, MIX_RATE, bypass=leg.speaker.bypass)
         if leg.room not in self._rooms:
-            self._rooms[leg.room] = Room(self.pool.spec.hop_at(MIX_RATE), self._hops, self._phases.__next__)
-        self._rooms[leg.room].join(leg)
+            hop = self.pool.spec.hop_at(MIX_RATE)
+            self._rooms[leg.room] = Room(hop, self._hops, self._phases.__next__, self.faults)
         self.legs.append(leg)
         leg.joined = True
+        try:
+            self._rooms[leg.room].join(leg)
+        except Exception:  # of its encoder: nothing of it may stay
+            self._leave(leg)
+            raise
 
     def _leave(self, leg: Leg) -> None:
         if not leg.joined:
@@ -160,8 +177,8 @@ class Engine:
         if not room.legs:
             del self._rooms[leg.room]
         if leg.speaker and leg.speaker.row is not None:
-            self.pool.close(leg.speaker.row)
-            leg.speaker.row = None
+            row, leg.speaker.row = leg.speaker.row, None
+            self.pool.close(row)
 
     def _bypass(self, leg: Leg, on: bool) -> None:
         if leg.speaker:
@@ -174,9 +191,9 @@ class Engine:
             self._rooms[leg.room].choose()
 
     def _run(self) -> None:
-        log.info("%s", ask_for_real_time())
-        due_s = time.monotonic()
         try:
+            log.info("%s", ask_for_real_time())
+            due_s = time.monotonic()
             while not self._ending.is_set():
                 behind = int((time.monotonic() - due_s) / self.hop_s)
                 if behind > MOST_BEHIND:
@@ -205,36 +222,61 @@ class Engine:
             if leg.speaker and leg.speaker.row is not None:
                 self._hear(leg, leg.speaker, leg.speaker.row, now_s)
         codec, spent = codec + time.thread_time() - spent, time.thread_time()
-        outputs = self.pool.tick()
+        outputs = self._enhance()
         network, spent = network + time.thread_time() - spent, time.thread_time()
         packets: list[Delivery] = []
 
         def plain(leg: Leg) -> FloatArray:
             assert leg.speaker
-            assert leg.speaker.row is not None
             return outputs.plain(leg.speaker.row)
 
         for room in self._rooms.values():
-            packets += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
+            with self.faults.survived("mix", "a room's sound could not be mixed"):
+                packets += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
         self.work.thread_s = time.thread_time()
         self.work.codec_s, self.work.network_s = codec + time.thread_time() - spent, network
         self.ticks += 1
         if packets:
-            self._send(packets)
+            with self.faults.survived("send", "packets could not be handed over"):
+                self._send(packets)
         took = time.perf_counter() - began
         self.work.late += took > self.hop_s
         self.tick_s.append(took)
+        self.ticked_s = time.monotonic()
 
     def _hear(self, leg: Leg, speaker: Speaker, row: int, now_s: float) -> None:
         """Give a leg's next hop to its row. A leg that makes us fail is let go: the others must not suffer."""
         try:
-            hop = speaker.read(now_s)
-        except Exception:
-            log.exception("a leg is let go: call=%s room=%s", leg.call, leg.room)
-            self._leave(leg)
+            self.pool.push(row, speaker.read(now_s))
+        except Exception as error:
+            self.faults.note("voice", f"a leg is let go: call={leg.call} room={leg.room}", error)
+            with self.faults.survived("voice", "its row could not be closed"):
+                self._leave(leg)
             leg.failed = True
-        else:
-            self.pool.push(row, hop)
+
+    def _enhance(self) -> Any:
+        """Move the pool by a hop and return its outputs: none where it failed, and then every row begins anew.
+
+        Raises what the pool raises where it has failed for a second.
+        """
+        try:
+            outputs = self.pool.tick()
+        except Exception as error:
+            self.faults.note("pool", "the pool failed, and nobody is heard in this tick", error)
+            self._failed_ticks += 1
+            if self._failed_ticks > MOST_FAILED:
+                raise
+            for leg in self.legs:
+                if leg.speaker and leg.speaker.row is not None:
+                    with self.faults.survived("pool", "a row could not be reset"):
+                        self.pool.reset(leg.speaker.row)
+            return {}
+        self._failed_ticks = 0
+        if self.pool.counters.failures > self._lost_lanes:
+            self._lost_lanes = self.pool.counters.failures
+            told = "the device failed, and voices are heard plain from now on"
+            self.faults.note("network", told, self.pool.failures[-1])
+        return outputs
 
     def _heard(self, legs: Iterable[Leg], outputs: Any) -> dict[Leg, FloatArray]:
         """The hops of the legs of a room that spoke in this tick."""

@@ -93,7 +93,7 @@ class Leg:
     name: str = ""
     plain: frozenset[str] = frozenset()  # calls that it hears without their generated band; the event loop's
     joined: bool = field(default=False, init=False)  # set by the engine
-    failed: bool = field(default=False, init=False)  # set by the engine, which has let it go
+    failed: bool = field(default=False, init=False)  # set by the engine, which cannot carry it: it is to be ended
 
 
 def peak(hop: FloatArray) -> float:

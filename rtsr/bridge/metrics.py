@@ -1,9 +1,13 @@
-"""What Prometheus reads of a bridge: totals of the engine, and a few lines for every call."""
+"""What Prometheus reads of a bridge: totals of the engine and of all calls. A single call's are in GET /rooms/ROOM.
+
+No label bears a call's or a room's name: every call would leave a series behind that never ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +15,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from .calls import Calls
+from .listener import Listener
 
 SPEAKER_GAUGES = {
-    "delay_ms": "From a packet's fastest arrival to its turn",
-    "target_ms": "What that delay is held at",
-    "jitter_ms": "By how much the slowest packets are later than the fastest",
-    "level_in_db": "Peak level of what comes in, dB of full scale",
-    "level_out_db": "Peak level of what is made of it, dB of full scale",
-    "bypass": "1 while the generated band is left out",
+    "delay_ms": "From a packet's fastest arrival to its turn, over all speakers",
+    "target_ms": "What that delay is held at, over all speakers",
+    "jitter_ms": "By how much the slowest packets are later than the fastest, over all speakers",
 }
 SPEAKER_COUNTERS = {
     "received": "Packets received",
@@ -37,14 +39,16 @@ LISTENER_COUNTERS = {
 }
 
 
-def exposition(calls: Calls) -> bytes:
-    """Return everything in Prometheus' text format."""
+def exposition(calls: Calls, listener: Listener | None = None) -> bytes:
+    """Return everything in Prometheus' text format, with the listener's where there is one."""
     registry = CollectorRegistry()
 
     class Collector:
         def collect(self) -> Iterator[Any]:
             yield from _totals(calls)
-            yield from _each(calls)
+            yield from _of_all_calls(calls)
+            if listener:
+                yield from _of_connections(listener)
 
     registry.register(Collector())
     return generate_latest(registry)
@@ -80,18 +84,33 @@ def _totals(calls: Calls) -> Iterator[Any]:
     for quantile, value in engine.tick_ms(0.5, 0.95, 0.99).items():
         family.add_metric([str(quantile)], value)
     yield family
+    faults = CounterMetricFamily("rtsr_bridge_faults", "Failures that were survived", labels=["part"])
+    for part, count in engine.faults.counts.items():
+        faults.add_metric([part], count)
+    yield faults
 
 
-def _each(calls: Calls) -> Iterator[Any]:
-    told = [(call.leg.room, call.stats()) for call in calls.by_id.values()]
-    for part, kind, known in (
-        ("speaker", GaugeMetricFamily, SPEAKER_GAUGES),
-        ("speaker", CounterMetricFamily, SPEAKER_COUNTERS),
-        ("listener", CounterMetricFamily, LISTENER_COUNTERS),
-    ):
+def _of_all_calls(calls: Calls) -> Iterator[Any]:
+    told = [call.stats() for call in calls.by_id.values()]
+    speakers = [stats["speaker"] for stats in told if stats["speaker"] is not None]
+    bypassed = sum(speaker["bypass"] for speaker in speakers)
+    yield GaugeMetricFamily("rtsr_bridge_speakers_bypassed", "Speakers who are heard plain by all", value=bypassed)
+    for key, meaning in SPEAKER_GAUGES.items():
+        values = [speaker[key] for speaker in speakers]
+        family = GaugeMetricFamily(f"rtsr_bridge_speaker_{key}", meaning, labels=["quantile"])
+        if values:
+            family.add_metric(["0.5"], statistics.median(values))
+            family.add_metric(["1.0"], max(values))
+        yield family
+    for part, known in (("speaker", SPEAKER_COUNTERS), ("listener", LISTENER_COUNTERS)):
         for key, meaning in known.items():
-            family = kind(f"rtsr_bridge_{part}_{key}", meaning, labels=["call", "room"])
-            for room, stats in told:
-                if stats[part] is not None:
-                    family.add_metric([stats["id"], room], float(stats[part][key]))
-            yield family
+            now = sum(stats[part][key] for stats in told if stats[part] is not None)
+            total = calls.past[f"{part}_{key}"] + now
+            yield CounterMetricFamily(f"rtsr_bridge_{part}_{key}", f"{meaning}, of all calls", value=total)
+
+
+def _of_connections(listener: Listener) -> Iterator[Any]:
+    yield GaugeMetricFamily("rtsr_bridge_connections", "HTTP connections now", value=listener.count)
+    refused, slow = "HTTP connections for which there was no room", "HTTP connections whose clients took too long"
+    yield CounterMetricFamily("rtsr_bridge_connections_refused", refused, value=listener.refused)
+    yield CounterMetricFamily("rtsr_bridge_connections_aborted", slow, value=listener.slow)

@@ -12,9 +12,12 @@ import numpy as np
 
 from ..dsp.windows import FloatArray
 from .codec import make_encoder
+from .faults import Faults
 from .leg import Leg
+from .limiter import Limiter
 
 MIX_RATE = 48_000
+MOST_FAILED = 50  # packets of an outlet in a row, before its listeners are let go
 SLIDE_MS = 10  # from a voice enhanced to the same voice plain, or back
 
 Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp in samples of its codec's clock
@@ -24,12 +27,14 @@ Hops = Callable[[Leg], FloatArray]  # a speaker's hop of this tick
 class Outlet:
     """Hops of one mix, collected and encoded for everyone who hears it. Used by the engine's thread."""
 
-    def __init__(self, own: Leg | None, codec: str, hop: int, hops: int, phase: int) -> None:
-        self.own, self.codec, self.phase = own, codec, phase
+    def __init__(self, own: Leg | None, codec: str, hop: int, hops: int, phase: int, faults: Faults) -> None:
+        self.own, self.codec, self.phase, self.faults = own, codec, phase, faults
         self.listeners: list[Leg] = []
         self.wanted: frozenset[Leg] = frozenset()  # speakers that are to be heard plain
         self.shares: dict[Leg, float] = {}  # how much of a speaker is heard plain now, where it is not nothing
-        self._encoder = make_encoder(codec, 1000 * hop * hops // MIX_RATE)
+        self.limiter = Limiter(hop, MIX_RATE)
+        self._packet_ms, self._failed = 1000 * hop * hops // MIX_RATE, 0
+        self._encoder = make_encoder(codec, self._packet_ms)
         self._block = np.zeros(hop * hops, np.float32)
         self._hop, self._hops = hop, hops
         self._clock = self._encoder.rate * hop // MIX_RATE  # samples of the codec a hop
@@ -38,9 +43,10 @@ class Outlet:
 
     def branch(self) -> Outlet:
         """Return an outlet that goes on from here without a seam; between two packets."""
-        other = Outlet(self.own, self.codec, self._hop, self._hops, self.phase)
-        other.wanted, other.shares = self.wanted, self.shares.copy()
-        other._encoder.encode(self._block)  # its memory has to begin with what was heard last
+        other = Outlet(self.own, self.codec, self._hop, self._hops, self.phase, self.faults)
+        other.wanted, other.shares, other.limiter.gain = self.wanted, self.shares.copy(), self.limiter.gain
+        other._block[:] = self._block  # the encoder's memory has to begin with what was heard last
+        other._encode()
         return other
 
     @property
@@ -65,12 +71,27 @@ class Outlet:
     def put(self, hop: FloatArray, tick: int) -> list[Delivery]:
         """Take the hop of this tick; every so many, return a packet for each listener."""
         place = (tick + self.phase) % self._hops
-        np.clip(hop, -1.0, 1.0, out=self._block[place * self._hop : (place + 1) * self._hop])
+        self.limiter.process(hop, self._block[place * self._hop : (place + 1) * self._hop])
         if place + 1 < self._hops:
             return []
-        packet = self._encoder.encode(self._block)
+        packet = self._encode()
         stamp = (tick + 1 - self._hops) * self._clock
         return [(leg, packet, stamp) for leg in self.listeners] if packet else []
+
+    def _encode(self) -> bytes:
+        """Return the packet of this block; an encoder that fails leaves it out, and another takes its place."""
+        try:
+            packet = self._encoder.encode(self._block)
+        except Exception as error:
+            self.faults.note("encoder", f"an encoder failed: {self.codec}, for {len(self.listeners)} listeners", error)
+            self._failed += 1
+            for leg in self.listeners if self._failed > MOST_FAILED else ():
+                leg.failed = True
+            with self.faults.survived("encoder", "an encoder could not be replaced"):
+                self._encoder = make_encoder(self.codec, self._packet_ms)
+            return b""
+        self._failed = 0
+        return packet
 
 
 class Room:
@@ -79,8 +100,9 @@ class Room:
     Who speaks has an outlet of its own. All others share one, as far as they hear the same over the same codec.
     """
 
-    def __init__(self, hop: int, hops: int, next_phase: Callable[[], int]) -> None:
+    def __init__(self, hop: int, hops: int, next_phase: Callable[[], int], faults: Faults) -> None:
         self.legs: list[Leg] = []
+        self.faults = faults
         self._hop, self._hops, self._next_phase = hop, hops, next_phase
         self._phase = next_phase()  # of all outlets that may be shared: their packets end together
         self._outlets: list[Outlet] = []
@@ -102,7 +124,7 @@ class Room:
             if (outlet.codec, outlet.wanted) == (leg.codec, wish):
                 return outlet
         own, phase = (leg, self._next_phase()) if leg.speaker else (None, self._phase)
-        self._outlets.append(Outlet(own, leg.codec, self._hop, self._hops, phase))
+        self._outlets.append(Outlet(own, leg.codec, self._hop, self._hops, phase, self.faults))
         self._outlets[-1].wanted = wish
         return self._outlets[-1]
 
@@ -144,7 +166,10 @@ class Room:
 
         def difference(leg: Leg) -> FloatArray:
             if leg not in differences:
-                differences[leg] = plain(leg) - enhanced[leg] if leg in enhanced else self._silence
+                differences[leg] = self._silence
+                with self.faults.survived("mix", "a plain voice could not be had, and is heard enhanced"):
+                    if leg in enhanced:
+                        differences[leg] = plain(leg) - enhanced[leg]
             return differences[leg]
 
         for outlet in self._outlets:
@@ -176,13 +201,16 @@ class Room:
                 alone.wanted, alone.listeners = self._wish(leg), [leg]
                 self._outlets.append(alone)
         self._outlets = [outlet for outlet in self._outlets if outlet.listeners]
-        first: dict[tuple[str, frozenset[Leg]], Outlet] = {}
+        first: dict[tuple[str, frozenset[Leg], float], Outlet] = {}
         for outlet in self._shared():
-            same = first.setdefault((outlet.codec, outlet.wanted), outlet) if outlet.settled else outlet
+            heard = (outlet.codec, outlet.wanted, outlet.limiter.gain)  # a gain that returns later is another sound
+            same = first.setdefault(heard, outlet) if outlet.settled else outlet
             if same is not outlet:
                 same.listeners += outlet.listeners
                 self._outlets.remove(outlet)
-        self._sorted = all(outlet.settled for outlet in self._shared())
+        shared = self._shared()
+        wanted = {(outlet.codec, outlet.wanted) for outlet in shared}
+        self._sorted = len(wanted) == len(shared) and all(outlet.settled for outlet in shared)
 
 
 def _hears(listener: Leg, speaker: Leg) -> bool:

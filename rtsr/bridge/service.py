@@ -12,19 +12,21 @@ import json
 import logging
 import signal
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from ..backend import load
-from ..errors import InvalidSetting, PoolFull
+from ..errors import InvalidSetting, PoolFull, RtsrError
 from . import whip
+from .authentication import Authentication
 from .calls import CALLS, Call, Calls, Wish
 from .capacity import measure
-from .config import NAME, Settings, address
-from .door import Door
+from .config import NAME, Settings
 from .engine import NARROW_RATES, Engine
+from .listener import Listener
 from .log import tell
 from .metrics import exposition
 from .page import files
@@ -32,6 +34,8 @@ from .telephone import Telephone
 
 RETRY_AFTER_S = 10
 SWEEP_S = 1.0
+STALLED_S = 2.0  # without a tick, and the bridge is not healthy
+CLOSE_S = 1.0  # that requests have to end when the bridge does
 LONGEST_NAME = 64
 MOST_PLAIN = 1_000  # calls that one listener may name: as many as a room may have peers
 
@@ -68,20 +72,19 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
         self.settings = settings
-        host, _ = address(settings.listen, "listen")
-        self._tls = _tls(settings)
+        tokens, self._tls = settings.all_tokens(), _tls(settings)
         model = load(settings.model, settings.backend)
         limit = settings.calls or measure(model, settings.packet_ms)
         self.loop = asyncio.new_event_loop()
         self.engine = Engine(model, limit, self._send, settings.packet_ms)
         self.calls = Calls(self.engine, settings, limit)
         self.telephone = Telephone(settings, self.calls) if settings.rtp else None
-        self.door = Door(settings.tokens, settings.origins)
-        self.app = web.Application(middlewares=[errors, self.door.guard], client_max_size=settings.sdp_bytes)
+        self.authentication = Authentication(tokens, settings.origins, settings.trusts)
+        self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
         self.app[CALLS] = self.calls
         self._route(self.app.router)
         self.url = ""
-        self._host = host
+        self.listener: Listener | None = None
         self._ending: asyncio.Event | None = None
 
     def _route(self, router: web.UrlDispatcher) -> None:
@@ -108,39 +111,53 @@ class Service:
 
     async def _serve(self) -> None:
         self._ending = asyncio.Event()
-        runner = web.AppRunner(self.app, access_log=None, handler_cancellation=True)
+        runner = web.AppRunner(
+            self.app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=self.settings.http_s,
+            shutdown_timeout=CLOSE_S,
+        )
         await runner.setup()
+        assert runner.server is not None
+        self.listener = Listener(runner.server, self._tls, self.settings)
         try:
-            await self._listen(runner)
+            self.url = await self.listener.open()
             if self.telephone:
                 await self.telephone.open()
             self.engine.start()
-            for number, limit_s in ((signal.SIGTERM, self.settings.drain_s), (signal.SIGINT, 0.0)):
-                self.loop.add_signal_handler(number, self.stop, limit_s)
+            self._take_signals()
             tell("listening", url=self.url, calls=self.calls.limit, backend=self.engine.pool.model.name)
             await self._watch()
         finally:
+            await self.listener.stop()
             await self.calls.drain(0)
             if self.telephone:
                 self.telephone.close()
             await runner.cleanup()
+            await self.listener.close()
             self.engine.stop()
             tell("stopped")
-        if self.engine.failed:
-            raise self.engine.failed
+        if failed := self.engine.failed:
+            raise RtsrError(f"the clock of the bridge stopped: {type(failed).__name__}: {failed}") from failed
 
-    async def _listen(self, runner: web.AppRunner) -> None:
-        _, port = address(self.settings.listen, "listen")
-        site = web.TCPSite(runner, self._host, port, ssl_context=self._tls)
+    def _take_signals(self) -> None:
+        for number, limit_s in ((signal.SIGTERM, self.settings.drain_s), (signal.SIGINT, 0.0)):
+            self.loop.add_signal_handler(number, self.stop, limit_s)
+        if self._tls or self.settings.token_file:
+            self.loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    def reload(self) -> None:
+        """Read the certificate, its key and the file of tokens again; where that fails, go on with the old ones."""
+        assert self.listener is not None
         try:
-            await site.start()
-        except OSError as error:
-            raise InvalidSetting(
-                f"cannot listen on {self.settings.listen} ({error.strerror}): choose another"
-            ) from error
-        bound = runner.addresses[0]
-        host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        self.url = f"{'https' if self._tls else 'http'}://{host}:{bound[1]}"
+            tls, tokens = _tls(self.settings), self.settings.all_tokens()
+        except InvalidSetting as error:
+            tell("not-reloaded", why=error)
+            return
+        self.listener.tls = tls
+        self.authentication.replace_tokens(tokens)
+        tell("reloaded", tls=tls is not None, tokens=len(tokens))
 
     async def _watch(self) -> None:
         """Look after calls until the bridge is told to end, or its clock has stopped."""
@@ -149,6 +166,8 @@ class Service:
             self.calls.sweep()
             if self.telephone:
                 await self.telephone.look_after()
+            if self.listener:
+                self.listener.sweep()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), SWEEP_S)
 
@@ -168,8 +187,8 @@ class Service:
 
     async def health(self, _: web.Request) -> web.Response:
         """200 while the clock ticks."""
-        alive = self.engine.alive
-        return web.Response(status=200 if alive else 503, text="ok\n" if alive else "the clock has stopped\n")
+        stopped = not self.engine.alive or time.monotonic() - self.engine.ticked_s > STALLED_S
+        return web.Response(status=503 if stopped else 200, text="the clock has stopped\n" if stopped else "ok\n")
 
     async def ready(self, _: web.Request) -> web.Response:
         """200 while one more call would be let in, otherwise 503 with the reason."""
@@ -180,7 +199,8 @@ class Service:
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Everything that can be counted, for Prometheus."""
-        return web.Response(body=exposition(self.calls), headers={"Content-Type": "text/plain; version=0.0.4"})
+        body = exposition(self.calls, self.listener)
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def offer(self, request: web.Request) -> web.Response:
         """Take a two-way call into a room: JSON with sdp, and if wanted name, narrow_hz, echo; 201."""
@@ -256,8 +276,15 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+
+    def password() -> str:  # OpenSSL would ask for it on the terminal
+        raise InvalidSetting(
+            f"cannot use {settings.tls_key}: expected a key that is not encrypted; "
+            "openssl pkey -in ENCRYPTED -out KEY writes one"
+        )
+
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password)
     except (OSError, ssl.SSLError) as error:
         raise InvalidSetting(f"cannot use {settings.tls_cert} with {settings.tls_key}: {error}") from error
     return context

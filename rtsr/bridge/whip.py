@@ -1,4 +1,4 @@
-"""The standard doors: WHIP (RFC 9725) to publish a voice into a room, WHEP (draft-ietf-wish-whep) to listen to it."""
+"""The standard endpoints: WHIP (RFC 9725) to publish a voice into a room, WHEP (draft-ietf-wish-whep) to listen."""
 
 from __future__ import annotations
 

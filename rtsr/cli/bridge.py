@@ -13,12 +13,25 @@ from . import app
 
 @app.command()
 def bridge(
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the doors; 127.0.0.1:8443.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the API; 127.0.0.1:8443.")] = None,
     tls: Annotated[
         tuple[Path, Path] | None, typer.Option("--tls", metavar="CERT KEY", help="Serve https with these PEM files.")
     ] = None,
     token: Annotated[
-        list[str] | None, typer.Option(help="A bearer token that opens the doors; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            envvar="RTSR_BRIDGE_TOKENS",
+            help="A bearer token that requests have to bear; may be repeated. Other users see it in ps: better give "
+            "--token-file, or the variable, which may hold several with spaces between.",
+        ),
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="A file with such tokens, one a line.")] = None,
+    allow_plain_http: Annotated[
+        bool, typer.Option("--allow-plain-http", help="Take tokens from other machines without TLS.")
+    ] = False,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address or network of a reverse proxy whose X-Forwarded-Proto and -Host are believed."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
     backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager, null; on a GPU graph.")] = None,
@@ -40,7 +53,7 @@ def bridge(
 
         rtsr bridge                                               # then open http://127.0.0.1:8443
 
-        rtsr bridge --listen 0.0.0.0:8443 --tls cert.pem key.pem --token "$TOKEN"
+        rtsr bridge --listen 0.0.0.0:8443 --tls cert.pem key.pem --token-file tokens
 
         rtsr bridge --rtp 127.0.0.1:4000 --room desk --codec pcmu # a telephone leg in room "desk"
     """
@@ -54,6 +67,8 @@ def bridge(
         **{"listen": listen, "model": model, "backend": backend, "calls": calls},
         **{"rtp": rtp, "room": room, "codec": codec, "tokens": tuple(token) if token else None},
         "rtp_sources": tuple(rtp_source) if rtp_source else None,
+        **{"token_file": str(token_file) if token_file else None, "allow_plain_http": allow_plain_http or None},
+        **{"trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None},
         **{"tls_cert": str(tls[0]) if tls else None, "tls_key": str(tls[1]) if tls else None},
     }
     settings = make_settings(config, given)

@@ -75,6 +75,9 @@ def _priorities() -> Iterator[int]:
 def _ask_rtkit(thread: int, priority: int) -> str:
     import resource
 
+    _, most = resource.getrlimit(resource.RLIMIT_RTTIME)
+    if most != resource.RLIM_INFINITY and most < BUDGET_US:
+        return f"real-time scheduling: refused, and not asked for where rttime in limits.conf is {most} us"
     resource.setrlimit(resource.RLIMIT_RTTIME, (BUDGET_US, BUDGET_US))
     request = [
         *("dbus-send", "--system", "--print-reply", "--reply-timeout=500", "--dest=org.freedesktop.RealtimeKit1"),

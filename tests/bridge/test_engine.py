@@ -292,6 +292,35 @@ def test_orders_are_obeyed_when_the_clock_has_stopped(null, monkeypatch):
     engine.leave(Leg("x", "r", None, None, OPUS)).result(1)
 
 
+def test_a_clock_that_dies_before_its_first_tick_obeys_and_ends(null, monkeypatch):
+    from rtsr.bridge import engine as module
+
+    def refused() -> str:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(module, "ask_for_real_time", refused)
+    engine = Played(null).engine
+    engine.start()
+    engine.leave(Leg("x", "r", None, None, OPUS)).result(5)
+    engine._thread.join(5)
+    assert not engine.alive
+    assert isinstance(engine.failed, ValueError)
+    engine.leave(Leg("y", "r", None, None, OPUS)).result(1)
+    engine.stop()
+
+
+def test_a_clock_that_cannot_start_obeys(null, monkeypatch):
+    engine = Played(null).engine
+
+    def no_thread() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engine._thread, "start", no_thread)
+    with pytest.raises(RuntimeError, match="thread"):
+        engine.start()
+    engine.leave(Leg("x", "r", None, None, OPUS)).result(1)
+
+
 def test_the_clock_keeps_time_and_its_thread_ends(null):
     import threading
     import time

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtsr.bridge import mix
+from rtsr.bridge.faults import Faults
 from rtsr.bridge.leg import Leg, Speaker
 from rtsr.bridge.mix import MIX_RATE, SLIDE_MS, Room
 
@@ -36,11 +37,12 @@ class Played:
 
     def __init__(self) -> None:
         phases = iter(range(1_000))
-        self.room = Room(HOP, HOPS, lambda: next(phases))
+        self.room = Room(HOP, HOPS, lambda: next(phases), Faults())
         self.legs: dict[str, Leg] = {}
         self.levels = {name: (0.01 * 2**n, 0.003 * 3**n) for n, name in enumerate(SPEAKERS)}
         self.heard: dict[str, list[np.ndarray]] = {name: [] for name in EVERYONE}
         self.stamps: dict[str, list[int]] = {name: [] for name in EVERYONE}
+        self.sounds: dict[str, np.ndarray] = {}  # of those who say something else
         self.asked: set[str] = set()
         self.ticks = 0
 
@@ -65,6 +67,8 @@ class Played:
             self.ticks += 1
 
     def hop(self, name: str, kind: int) -> np.ndarray:
+        if name in self.sounds:
+            return self.sounds[name][self.ticks * HOP : (self.ticks + 1) * HOP]
         return np.full(HOP, self.levels[name][kind], np.float32)
 
     def plain(self, leg: Leg) -> np.ndarray:
@@ -186,3 +190,64 @@ def test_who_hears_itself_alone_may_hear_itself_plain_and_leaks_nothing():
     played.tick(4 * HOPS)
     np.testing.assert_allclose(played.heard["echo"][-1], played.levels["echo"][1], atol=1e-6)
     assert not played.heard["a"][-1].any()
+
+
+HERTZ = {"a": 311, "b": 731, "c": 1_173}
+
+
+def tones(seconds: float, level: float) -> dict[str, np.ndarray]:
+    """What three speakers say: a tone each. Their sum repeats every second."""
+    t = np.arange(round(seconds * MIX_RATE)) / MIX_RATE
+    return {name: (level * np.sin(2 * np.pi * hz * t)).astype(np.float32) for name, hz in HERTZ.items()}
+
+
+def test_several_loud_talkers_do_not_clip():
+    """What is neither of the tones nor their level is distortion: clipping would leave -14 dB of it."""
+    played, length = Played(), 2 * MIX_RATE
+    played.sounds = tones(2, 0.9)
+    for name in ("a", "b", "c", "x"):
+        played.join(name)
+    played.tick(length // HOP)
+    for name in ("a", "x"):
+        heard = np.concatenate(played.heard[name])[MIX_RATE // 2 :][:MIX_RATE]
+        assert np.abs(heard).max() <= 1
+        power = np.abs(np.fft.rfft(heard)) ** 2
+        own = [hz for one, hz in HERTZ.items() if one != name]
+        tonal = sum(power[hz - 5 : hz + 6].sum() for hz in own)
+        assert 10 * np.log10((power.sum() - tonal) / tonal) < -30
+
+
+def test_one_talker_alone_is_passed_bit_for_bit():
+    """Up to full scale, at once, and again after a time in which several were too loud."""
+    played = Played()
+    rng = np.random.default_rng(0)
+    played.sounds = {name: rng.uniform(-1, 1, 3 * MIX_RATE).astype(np.float32) for name in ("a", "b")}
+    played.sounds["b"][: MIX_RATE // 2] = 0
+    played.sounds["b"][MIX_RATE:] = 0
+    for name in ("a", "b", "x"):
+        played.join(name)
+    played.tick(3 * MIX_RATE // HOP)
+    heard = np.concatenate(played.heard["x"])
+    offset = len(played.sounds["a"]) - len(heard)
+    said = played.sounds["a"][: len(heard)]
+    assert offset < HOP * HOPS
+    for part in (slice(0, MIX_RATE // 2), slice(2 * MIX_RATE, len(heard))):
+        np.testing.assert_array_equal(heard[part], said[part])
+
+
+def test_who_comes_to_a_mix_that_is_still_turned_down_hears_no_step():
+    """Two want the same, but one of them has just heard more; they share an encoder when its gain has returned."""
+    played = Played()
+    played.levels |= {"a": (0.9, 0.3), "b": (0.9, 0.9)}
+    for name in ("a", "b", "x", "y"):
+        played.join(name)
+    played.choose("y", {"a"})
+    played.tick(20 * HOPS)
+    played.choose("x", {"a"})
+    played.tick(4 * HOPS)
+    assert len(played.outlets()) == 4
+    played.tick(60 * HOPS)
+    assert len(played.outlets()) == 3
+    settled = np.concatenate(played.heard["y"][10:])
+    assert np.abs(np.diff(settled)).max() < 1e-4  # the gain rises more slowly than that
+    assert np.abs(np.diff(np.concatenate(played.heard["x"])[HOP:])).max() < 2 * 0.6 / SLIDE

@@ -20,6 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ({"listen": "0.0.0.0:0"}, "--token"),
         ({"listen": "[::]:1"}, "--token"),
+        ({"listen": "0.0.0.0:0", "tokens": ("secret",)}, "--allow-plain-http"),
+        ({"listen": "192.0.2.1:0", "token_file": "tokens"}, "without TLS"),
+        ({"trusted_proxies": ("proxy.example",)}, "an address or a network"),
+        ({"trusted_proxies": ("10.0.0.1/8",)}, "host bits"),
+        ({"http_s": 0.5}, "1 to 3600"),
+        ({"connections": 0}, "1 to 100000"),
         ({"listen": "nonsense"}, "HOST:PORT"),
         ({"listen": "127.0.0.1:70000"}, "HOST:PORT"),
         ({"rtp": "127.0.0.1:x"}, "HOST:PORT"),
@@ -43,9 +49,12 @@ def test_what_cannot_be_is_refused_with_what_was_expected(given, said):
 
 def test_a_file_is_read_and_overridden(tmp_path):
     path = tmp_path / "rtsr.toml"
-    path.write_text('[live]\nrate = 16000\n[bridge]\nlisten = "0.0.0.0:9000"\ntokens = ["a", "b"]\npeers = 4\n')
+    path.write_text(
+        '[live]\nrate = 16000\n[bridge]\nlisten = "0.0.0.0:9000"\ntokens = ["a", "b"]\npeers = 4\n'
+        "allow_plain_http = true\n"
+    )
     settings = make_settings(path, {"peers": 3, "room": None})
-    assert settings == Settings(listen="0.0.0.0:9000", tokens=("a", "b"), peers=3)
+    assert settings == Settings(listen="0.0.0.0:9000", tokens=("a", "b"), peers=3, allow_plain_http=True)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +72,58 @@ def test_addresses():
     assert address("127.0.0.1:80", "x") == ("127.0.0.1", 80)
     assert address("[::1]:8443", "x") == ("::1", 8443)
     assert address("localhost:0", "x") == ("localhost", 0)
+
+
+def test_tokens_without_tls_may_pass_where_that_is_said_or_nobody_is_on_the_way():
+    Settings(listen="0.0.0.0:0", tokens=("secret",), allow_plain_http=True)
+    Settings(listen="0.0.0.0:0", tokens=("secret",), tls_cert="cert.pem", tls_key="key.pem")
+    Settings(listen="127.0.0.1:0", tokens=("secret",))
+    Settings(listen="[::1]:0", tokens=("secret",))
+
+
+def test_tokens_of_a_file(tmp_path):
+    path = tmp_path / "tokens"
+    settings = Settings(tokens=("a",), token_file=str(path))
+    with pytest.raises(InvalidSetting, match="cannot be read"):
+        settings.all_tokens()
+    path.write_text(" \n")
+    with pytest.raises(InvalidSetting, match="a token a line"):
+        settings.all_tokens()
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(InvalidSetting, match="cannot be read"):
+        settings.all_tokens()
+    path.write_text("b\n\n c \r\n")
+    assert settings.all_tokens() == ("a", "b", "c")
+    assert Settings(tokens=("a",)).all_tokens() == ("a",)
+
+
+def test_who_is_trusted():
+    settings = Settings(trusted_proxies=("192.0.2.1", "10.0.0.0/8", "fd00::/8"))
+    assert all(map(settings.trusts, ("192.0.2.1", "10.9.9.9", "fd00::1")))
+    assert not any(map(settings.trusts, ("192.0.2.2", "::1", "", "unix")))
+    assert not Settings().trusts("127.0.0.1")
+
+
+def test_tokens_of_the_environment(monkeypatch):
+    from typer.testing import CliRunner
+
+    from rtsr.bridge import service
+    from rtsr.cli import app, bridge  # noqa: F401  bridge registers its command
+
+    seen: list[Settings] = []
+
+    class Service:
+        def __init__(self, settings: Settings) -> None:
+            seen.append(settings)
+
+        def run(self) -> None:
+            """Nothing is served here."""
+
+    monkeypatch.setattr(service, "Service", Service)
+    monkeypatch.setenv("RTSR_BRIDGE_TOKENS", "one two")
+    for arguments in (["bridge"], ["bridge", "--token", "three"]):
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert [settings.tokens for settings in seen] == [("one", "two"), ("three",)]
 
 
 def test_the_command_line_explains_itself_and_fails_in_one_line():

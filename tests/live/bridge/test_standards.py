@@ -99,7 +99,7 @@ def test_the_rules_of_sessions(guarded: Bridge):
             await ask("restart", "PATCH", place, data=body.replace(user, "other"), headers=tagged)
             await ask("a bad candidate", "PATCH", place, data="a=candidate:x", headers=tagged)
             await ask("a bad type", "PATCH", place, data=body, headers={"If-Match": tag})
-            await ask("by another door", "DELETE", place.replace("whip", "whep"))
+            await ask("by another kind", "DELETE", place.replace("whip", "whep"))
             await ask("deleted", "DELETE", place)
             assert statuses == {
                 "no sdp type": 415,
@@ -116,7 +116,7 @@ def test_the_rules_of_sessions(guarded: Bridge):
                 "restart": 422,
                 "a bad candidate": 400,
                 "a bad type": 415,
-                "by another door": 404,
+                "by another kind": 404,
                 "deleted": 200,
             }
 
@@ -124,7 +124,7 @@ def test_the_rules_of_sessions(guarded: Bridge):
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", "ä"])
-def test_without_the_token_every_door_is_shut(guarded: Bridge, token: str | None):
+def test_without_the_token_every_endpoint_refuses(guarded: Bridge, token: str | None):
     async def call() -> None:
         async with Client(guarded.url, token) as client:
             for method, path in (
@@ -144,7 +144,7 @@ def test_without_the_token_every_door_is_shut(guarded: Bridge, token: str | None
     asyncio.run(call())
 
 
-def test_every_token_opens(guarded: Bridge):
+def test_every_token_is_accepted(guarded: Bridge):
     async def call() -> None:
         for token in (TOKEN, "another"):
             async with Client(guarded.url, token) as client:

@@ -1,0 +1,60 @@
+"""A bridge as one object: what ends it, how healthy it says it is, and the certificates that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from rtsr.bridge import engine as engine_module
+from rtsr.bridge import service as service_module
+from rtsr.bridge.config import Settings
+from rtsr.bridge.service import Service, _tls
+from rtsr.errors import InvalidSetting, RtsrError
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service(Settings(listen="127.0.0.1:0", backend="null", calls=2))
+
+
+def test_a_clock_that_dies_ends_the_bridge_with_its_reason(service, monkeypatch):
+    monkeypatch.setattr(service.engine, "tick", lambda now_s: 1 / 0)
+    with pytest.raises(RtsrError, match="ZeroDivisionError"):
+        service.run()
+
+
+def test_a_clock_that_dies_before_its_first_tick_ends_the_bridge_with_its_reason(service, monkeypatch):
+    def refused() -> str:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(engine_module, "ask_for_real_time", refused)
+    with pytest.raises(RtsrError, match="current limit"):
+        service.run()
+
+
+def test_it_is_healthy_while_the_clock_ticks_and_not_while_it_stands_still(service, monkeypatch):
+    def health() -> int:
+        return asyncio.run(service.health(None)).status
+
+    assert health() == 503
+    service.engine.start()
+    assert health() == 200
+    monkeypatch.setattr(service_module, "STALLED_S", 0.05)
+    monkeypatch.setattr(service.engine, "tick", lambda now_s: None)  # the thread is there, and does nothing
+    time.sleep(0.3)
+    assert health() == 503
+    service.engine.stop()
+    service.loop.close()
+
+
+def test_a_key_that_is_encrypted_is_an_error_and_no_question(tmp_path: Path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-passout", "pass:secret", "-subj", "/CN=x")
+    command = ["openssl", "req", "-x509", *curve, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(InvalidSetting, match="expected a key that is not encrypted"):
+        _tls(Settings(tls_cert=str(cert), tls_key=str(key)))

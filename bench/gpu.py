@@ -251,12 +251,12 @@ def stages(card: Card, weights: Weights, rows: int) -> None:
             active = torch.ones(rows, 1, dtype=torch.bool, device=card.device)
             fixed = torch.full((rows,), 4000.0, device=card.device)
             gain = torch.ones(rows, dtype=torch.float64, device=card.device)
-            received, spectrum, told = (t.clone() for t in path.enter(hop, active, fixed))
-            made = model.advance(state, spectrum, told, active[:, 0], batch._all_rows).clone()
+            received, spectrum, cutoff = (t.clone() for t in path.analyse(hop, active, fixed))
+            made = model.advance(state, spectrum, cutoff, active[:, 0], batch._all_rows).clone()
         parts: dict[str, Callable[[int], Any]] = {
-            "enter": lambda n: path.enter(hop, active, fixed),  # noqa: B023  each is run before the next round
-            "network": lambda n: model.advance(state, spectrum, told, active[:, 0], batch._all_rows),  # noqa: B023
-            "leave": lambda n: path.leave(made, received, active, gain),  # noqa: B023
+            "analyse": lambda n: path.analyse(hop, active, fixed),  # noqa: B023  each is run before the next round
+            "network": lambda n: model.advance(state, spectrum, cutoff, active[:, 0], batch._all_rows),  # noqa: B023
+            "synthesise": lambda n: path.synthesise(made, received, active, gain),  # noqa: B023
             "copies": lambda n: (batch._blocks.to(card.device, non_blocking=True), batch._out.copy_(received, True)),  # noqa: B023
         }
         times = {}

@@ -80,12 +80,12 @@ class Stream:
 
     @property
     def cutoff_hz(self) -> float:
-        """Where the received band ends now: as told, or as detected."""
+        """Where the received band ends now: as set, or as detected."""
         fixed_hz = float(self.path.fixed_hz[0])
         return float(self.path.tracker.cutoff_hz[0]) if math.isnan(fixed_hz) else fixed_hz
 
     def set_cutoff(self, cutoff: float | str) -> None:
-        """Tell where the received band ends in Hz, or "auto" to detect it; takes effect with the next hop."""
+        """Set where the received band ends in Hz, or "auto" to detect it; takes effect with the next hop."""
         fixed_hz = fixed_cutoff(self.spec, cutoff)
         self.path.fixed_hz[0] = math.nan if fixed_hz is None else fixed_hz
 

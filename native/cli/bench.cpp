@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "rows.hpp"
+#include "network_batch.hpp"
 
 namespace {
 
@@ -64,7 +64,7 @@ void bench_voices(const std::shared_ptr<const rtsr::Model> &model, int voices, i
     std::vector<std::thread> running;
     for (int t = 0; t < threads; ++t)
         running.emplace_back([&, rows = voices * (t + 1) / threads - voices * t / threads] {
-            rtsr::Rows state(model, std::max(rows, 1));
+            rtsr::NetworkBatch state(model, std::max(rows, 1));
             std::vector<float> spectrum(size_t(rows) * size_t(spec.bins_in()) * 2, 0.1f);
             std::vector<float> cutoff(size_t(rows), 4000.0f), out(size_t(rows) * size_t(spec.bands()));
             for (int f = 0; f < frames; ++f) state.step(rows, spectrum.data(), cutoff.data(), out.data(), nullptr);

@@ -1,4 +1,4 @@
-// Where the received band ends, and how the generated one is laid over it; rtsr/dsp/band.py.
+// Where the received band ends; rtsr/dsp/band.py.
 #pragma once
 
 #include <vector>
@@ -34,11 +34,5 @@ private:
     double floor_ = 0, loudest_ = 0, candidate_ = 0, standing_ = 0, cutoff_ = 0;
     bool settled_ = false;
 };
-
-/// Copies a block with everything beyond full scale clipped to [-1, 1] and what is no number set to 0.
-void clean(const float *block, int samples, float *out);
-
-/// out = received + gain * generated, the gain sliding over the block, clipped to full scale.
-void lay_over(const float *received, const float *generated, double gain_from, double gain_to, int samples, float *out);
 
 }  // namespace rtsr

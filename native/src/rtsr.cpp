@@ -5,7 +5,7 @@
 #include <memory>
 #include <new>
 
-#include "rows.hpp"
+#include "network_batch.hpp"
 #include "stream.hpp"
 #include "worker.hpp"
 
@@ -18,8 +18,8 @@ struct rtsr_state : rtsr::Stream {
     using Stream::Stream;
 };
 
-struct rtsr_rows : rtsr::Rows {
-    using Rows::Rows;
+struct rtsr_rows : rtsr::NetworkBatch {
+    using NetworkBatch::NetworkBatch;
 };
 
 struct rtsr_worker : rtsr::Worker {

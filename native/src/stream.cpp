@@ -13,7 +13,7 @@ constexpr int GENERATED_DELAY_MS = 1;   // of the resampler after the overlap-ad
 constexpr double NOTHING_MISSING = 2;   // times the model's rate: a cutoff above which no bin lies
 constexpr auto RELAXED = std::memory_order_relaxed;  // settings stand alone: nothing is published along with them
 
-int lift_delay(const Spec &spec, int rate_out) {
+int wet_delay(const Spec &spec, int rate_out) {
     return rate_out == spec.rate ? 0 : GENERATED_DELAY_MS * rate_out / 1000;
 }
 
@@ -54,8 +54,8 @@ Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)
       hop_out(model->spec().hop_at(rate_out)),
       model_(std::move(model)),
       spec_(model_->spec()),
-      delay_(spec_.overlap() * rate_out / spec_.rate + lift_delay(spec_, rate_out)),
-      dry_(rate, rate_out, delay_, hop, model_->kernels),
+      delay_(spec_.overlap() * rate_out / spec_.rate + wet_delay(spec_, rate_out)),
+      dry_resampler_(rate, rate_out, delay_, hop, model_->kernels),
       frames_(spec_, rate),
       structure_(spec_, rate, model_->kernels),
       overlap_(spec_),
@@ -65,39 +65,52 @@ Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)
       space_(model_->net, 1),
       hop_(size_t(hop)),
       received_(size_t(hop_out)),
-      lifted_(size_t(hop_out)),
+      wet_(size_t(hop_out)),
       envelope_(size_t(spec_.bands())) {
     if (rate_out != spec_.rate)
-        lift_.emplace(spec_.rate, rate_out, lift_delay(spec_, rate_out), spec_.hop, model_->kernels);
+        wet_resampler_.emplace(spec_.rate, rate_out, wet_delay(spec_, rate_out), spec_.hop, model_->kernels);
     reset();
 }
 
 void Stream::process(const float *block, float *out) noexcept {
     const NoDenormals no_denormals;
     const double gain = bypass_.load(RELAXED) ? 0 : gain_.load(RELAXED);
-    clean(block, hop, hop_.data());
-    dry_.process(hop_.data(), hop, received_.data());
-    const float *generated = generate();
-    lay_over(received_.data(), generated, gain_now_, gain, hop_out, out);
-    gain_now_ = gain;
+    const float *spectrum = analyse(block);
+    generate(spectrum);
+    synthesise(gain, out);
 }
 
-/// Frames, network, fine structure, overlap-add and resampling of the missing band; returns (hop_out).
-const float *Stream::generate() {
+/// Cleans the hop, delays or resamples the received band, frames it and detects its cutoff; returns the spectrum.
+const float *Stream::analyse(const float *block) {
+    clean(block, hop, hop_.data());
+    dry_resampler_.process(hop_.data(), hop, received_.data());
     const float *spectrum = frames_.push(hop_.data());
     const double detected = tracker_.push(spectrum), fixed = fixed_.load(RELAXED);
     detected_.store(detected, RELAXED);
-    const float told = float(cutoff_for_network(fixed > 0 ? fixed : detected));
+    network_cutoff_hz_ = float(cutoff_for_network(fixed > 0 ? fixed : detected));
+    return spectrum;
+}
+
+/// Runs the network on a spectrum; an envelope of nothing while the gate is closed.
+void Stream::generate(const float *spectrum) {
     Row *row = &row_;
     float *envelope = envelope_.data();
     if (gate_.opens(spectrum))
-        model_->net.step(&row, 1, &spectrum, &told, &envelope, space_);
+        model_->net.step(&row, 1, &spectrum, &network_cutoff_hz_, &envelope, space_);
     else
         std::fill(envelope_.begin(), envelope_.end(), NOTHING);
-    const float *generated = overlap_.push(structure_.push(frames_.newest(structure_.size()), envelope, told));
-    if (!lift_) return generated;
-    lift_->process(generated, spec_.hop, lifted_.data());
-    return lifted_.data();
+}
+
+/// Makes the generated spectrum, overlap-adds and resamples it, and mixes it with the received band.
+void Stream::synthesise(double gain, float *out) {
+    const float *newest = frames_.newest(structure_.size());
+    const float *generated = overlap_.push(structure_.push(newest, envelope_.data(), network_cutoff_hz_));
+    if (wet_resampler_) {
+        wet_resampler_->process(generated, spec_.hop, wet_.data());
+        generated = wet_.data();
+    }
+    mix(received_.data(), generated, gain_now_, gain, hop_out, out);
+    gain_now_ = gain;
 }
 
 /// Nothing is missing from a band that reaches far enough; the network then generates exact zeros.
@@ -106,8 +119,8 @@ double Stream::cutoff_for_network(double cutoff) const {
 }
 
 void Stream::reset() noexcept {
-    dry_.reset();
-    if (lift_) lift_->reset();
+    dry_resampler_.reset();
+    if (wet_resampler_) wet_resampler_->reset();
     frames_.reset();
     structure_.reset();
     overlap_.reset();

@@ -1,4 +1,4 @@
-// OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py.
+// OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py and rtsr/dsp/path.py.
 //
 //     hop -+- frames -- network -- structure -- overlap-add -- resample --+
 //          |                                                              + -- hop
@@ -16,6 +16,7 @@
 #include "band.hpp"
 #include "frames.hpp"
 #include "gate.hpp"
+#include "mix.hpp"
 #include "net.hpp"
 #include "resample.hpp"
 #include "structure.hpp"
@@ -66,14 +67,16 @@ public:
     const int rate, rate_out, hop, hop_out;
 
 private:
-    const float *generate();
+    const float *analyse(const float *block);
+    void generate(const float *spectrum);
+    void synthesise(double gain, float *out);
     double cutoff_for_network(double cutoff) const;
 
     const std::shared_ptr<const Model> model_;
     const Spec spec_;
-    std::optional<Resampler> lift_;
+    std::optional<Resampler> wet_resampler_;
     const int delay_;
-    Resampler dry_;
+    Resampler dry_resampler_;
     Frames frames_;
     FineStructure structure_;
     OverlapAdd overlap_;
@@ -81,7 +84,8 @@ private:
     Gate gate_;
     Row row_;
     Workspace space_;
-    std::vector<float> hop_, received_, lifted_, envelope_;
+    std::vector<float> hop_, received_, wet_, envelope_;
+    float network_cutoff_hz_ = 0;
     double gain_now_ = 1;
     std::atomic<double> fixed_{0}, gain_{1}, detected_{0};
     std::atomic<bool> bypass_{false};

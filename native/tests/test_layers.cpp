@@ -1,5 +1,5 @@
 // Every layer, and the whole step, against vectors of the reference; in both precisions and on every set of kernels.
-#include "rows.hpp"
+#include "network_batch.hpp"
 #include "signals.hpp"
 #include "vectors.hpp"
 
@@ -163,8 +163,8 @@ TEST(rows_give_the_same_bits_in_any_batch) {
     const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bands());
     constexpr int ROWS = 21;
     signals::Random random(5);
-    Rows together(model, ROWS);
-    std::vector<Rows> alone;
+    NetworkBatch together(model, ROWS);
+    std::vector<NetworkBatch> alone;
     for (int r = 0; r < ROWS; ++r) alone.emplace_back(model, 1);
     std::vector<float> spectrum(ROWS * in), cutoff(ROWS, 2000.0f), out(ROWS * made), one(made);
     std::vector<uint8_t> active(ROWS);
@@ -183,7 +183,7 @@ TEST(rows_give_the_same_bits_in_any_batch) {
 TEST(what_a_row_remembers_can_be_moved) {
     const auto model = Model::open(manifest("random"), false, kernels());
     const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bands());
-    Rows from(model, 1), to(model, 2);
+    NetworkBatch from(model, 1), to(model, 2);
     signals::Random random(6);
     std::vector<float> spectrum(2 * in), cutoff(2, 2000.0f), out(made), moved(2 * made);
     for (int frame = 0; frame < 70; ++frame) {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..backend.graph import GraphBackend, GraphState, Replays
-from ..net.rows import DeviceRows
+from ..net.device_path import DevicePath
 
 if TYPE_CHECKING:
     from ..dsp.windows import FloatArray
@@ -29,7 +29,7 @@ class DeviceBatch:
         self._received: dict[int, Tensor] = {}  # by how many rows ran: where each recorded tick leaves it
         self._ran = 0
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
-        self._path = DeviceRows(spec, rate, rate_out, rows, model.device)
+        self._path = DevicePath(spec, rate, rate_out, rows, model.device)
         self._state: GraphState = model.new_state(rows)
         self._all_rows = torch.arange(rows, device=model.device)
         self._blocks, self._out = model.on_host(rows, hop), model.on_host(rows, hop_out)
@@ -56,10 +56,11 @@ class DeviceBatch:
         inputs = (self._blocks, self._active, self._fixed, self._gain)
         hops, active, fixed, gain = (whole[:rows].to(device, non_blocking=True) for whole in inputs)
         column = active.unsqueeze(1)
-        received, spectrum, told = self._path.enter(hops, column, fixed)
+        received, spectrum, cutoff = self._path.analyse(hops, column, fixed)
         self._received[rows] = received
-        envelope = self.model.advance(self._state, spectrum, told, active, self._all_rows)
-        self._out[:rows].copy_(self._path.leave(envelope, told, received, column, gain), non_blocking=True)
+        envelope = self.model.advance(self._state, spectrum, cutoff, active, self._all_rows)
+        hops = self._path.synthesise(envelope, cutoff, received, column, gain)
+        self._out[:rows].copy_(hops, non_blocking=True)
 
     def set(self, row: int, cutoff_hz: float, gain: float) -> None:
         """Set a row's cutoff in Hz, NaN to detect it, and its gain."""

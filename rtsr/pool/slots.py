@@ -216,7 +216,7 @@ class Slots:
     def _fall_back(self, error: Exception, unheard: BoolArray) -> None:
         """Go on with another batch when this one's device is gone, and with it all that rows remembered.
 
-        What the rings still hold of the past is said to the new batch first, enough for the received band to go on
+        What the rings still hold of the past is given to the new batch first, enough for the received band to go on
         without a seam; the generated band fades in. Raises `BackendFailed` where there is no other batch.
         """
         if self.spare is None:

@@ -55,8 +55,8 @@ def spectra(x: np.ndarray, spec: Spec, rate: int) -> np.ndarray:
     return out
 
 
-def told(heard: np.ndarray, spec: Spec, rate: int, cutoff: float | str) -> np.ndarray:
-    """The cutoff that each frame's network call is told, (frames,)."""
+def network_cutoff(heard: np.ndarray, spec: Spec, rate: int, cutoff: float | str) -> np.ndarray:
+    """The cutoff in Hz that the network is given with each frame, (frames,)."""
     if cutoff == "auto":
         tracker = CutoffTracker(spec, rate)
         each = np.array([tracker.push(frame[None])[0] for frame in heard])
@@ -94,12 +94,12 @@ def overlap_add(generated: np.ndarray, spec: Spec) -> np.ndarray:
 def stream(model: Backend, x: np.ndarray, rate: int, rate_out: int, cutoff: float | str) -> tuple[np.ndarray, int]:
     """What `Stream` gives for a whole number of hops, and its delay in output samples."""
     spec = model.spec
-    lift = 0 if rate_out == spec.rate else rate_out // 1000
-    delay = spec.hop * rate_out // spec.rate + lift
+    wet_delay = 0 if rate_out == spec.rate else rate_out // 1000
+    delay = spec.hop * rate_out // spec.rate + wet_delay
     x = np.clip(np.nan_to_num(x), -1, 1)
     heard = spectra(x, spec, rate)
-    made = overlap_add(generate(model, heard, told(heard, spec, rate, cutoff)), spec)
-    made = resample(made, spec.rate, rate_out, lift)
+    made = overlap_add(generate(model, heard, network_cutoff(heard, spec, rate, cutoff)), spec)
+    made = resample(made, spec.rate, rate_out, wet_delay)
     return np.clip(resample(x, rate, rate_out, delay) + made, -1, 1), delay
 
 

@@ -43,10 +43,10 @@ def difference(model: object, name: str, rate: int, cutoff: float, x: np.ndarray
     """
     eager, other = open_backend(model, "eager"), open_backend(model, name)
     heard = oracle.spectra(x, eager.spec, rate)
-    told = np.full(len(heard), cutoff, np.float32)
+    cutoffs = np.full(len(heard), cutoff, np.float32)
     with phase_lengths(eager) as lengths:
-        expected = oracle.generate(eager, heard, told)
-    error = oracle.generate(other, heard, told) - expected
+        expected = oracle.generate(eager, heard, cutoffs)
+    error = oracle.generate(other, heard, cutoffs) - expected
     error *= np.minimum(1, np.concatenate(lengths))[:, :, None]
     assert np.abs(expected).max() > 1e-3
     return np.abs(error).max() / np.abs(expected).max(), np.sqrt(np.square(error).mean() / np.square(expected).mean())

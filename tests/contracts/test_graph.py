@@ -19,7 +19,7 @@ from tests.signals import noise, voice_like
 torch = pytest.importorskip("torch")
 
 from rtsr.backend.graph import GraphBackend, Replays  # noqa: E402
-from rtsr.net.rows import Tracking  # noqa: E402
+from rtsr.net import device_path  # noqa: E402
 
 BOUND = 1e-5
 HAS_CUDA = torch.cuda.is_available()
@@ -46,17 +46,17 @@ def close(got: np.ndarray, expected: np.ndarray, bound: float = BOUND) -> None:
 
 def test_it_agrees_with_eager(graph, eager):
     heard = oracle.spectra(voice_like(0.8) + noise(12800, 1, 1e-3), eager.spec, 16000)
-    told = np.linspace(1000, 7000, len(heard)).astype(np.float32)
-    close(oracle.generate(graph, heard, told), oracle.generate(eager, heard, told), 1e-4)
+    cutoffs = np.linspace(1000, 7000, len(heard)).astype(np.float32)
+    close(oracle.generate(graph, heard, cutoffs), oracle.generate(eager, heard, cutoffs), 1e-4)
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("tf32", 2e-2), ("bfloat16", 0.2), ("float16", 5e-2)])
 @pytest.mark.parametrize("device", DEVICES)
 def test_lower_precisions_are_near_eager(model_path, eager, device, precision, bound):
     heard = oracle.spectra(voice_like(0.5) + noise(8000, 1, 1e-3), eager.spec, 16000)
-    told = np.full(len(heard), 3000, np.float32)
-    got = oracle.generate(GraphBackend(Weights.find(model_path), device, precision), heard, told)
-    expected = oracle.generate(eager, heard, told)
+    cutoffs = np.full(len(heard), 3000, np.float32)
+    got = oracle.generate(GraphBackend(Weights.find(model_path), device, precision), heard, cutoffs)
+    expected = oracle.generate(eager, heard, cutoffs)
     assert np.sqrt(np.square(got - expected).mean() / np.square(expected).mean()) < bound
 
 
@@ -124,7 +124,7 @@ def test_cutoffs_are_tracked_as_by_the_streams_tracker(graph, eager):
     voices = [wide, quiet, *narrow, np.concatenate([narrow[2][:8000], narrow[0][8000:]])]
     heard = np.stack([oracle.spectra(v, spec, 16000) for v in voices], axis=1)
     tracker = CutoffTracker(spec, 16000, len(voices))
-    tracking = Tracking(spec, 16000, len(voices), graph.device)
+    tracking = device_path.CutoffTracker(spec, 16000, len(voices), graph.device)
     found = set()
     tracking.clear(torch.arange(len(voices), device=graph.device))
     for spectrum in heard:

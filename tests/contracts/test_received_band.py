@@ -89,8 +89,8 @@ def test_narrowband_in_a_wide_container_is_found_and_extended(generating, null):
     made = heard(generating, x, 16000).astype(np.float64) - heard(null, x, 16000)
     assert not made[:1600].any()  # nothing is added before the cutoff was believed
     assert np.abs(made[16000:]).max() > 1e-2
-    told = generated(generating, null, x, 16000, 16000, cutoff=4000.0)
-    assert power_db(made[16000:], 16000, 4500, 8000) == pytest.approx(power_db(told[16000:], 16000, 4500, 8000), abs=3)
+    given = generated(generating, null, x, 16000, 16000, cutoff=4000.0)
+    assert power_db(made[16000:], 16000, 4500, 8000) == pytest.approx(power_db(given[16000:], 16000, 4500, 8000), abs=3)
 
 
 def test_the_cutoff_can_be_changed_between_hops(generating, null):

@@ -94,15 +94,15 @@ def test_a_row_goes_on_elsewhere_with_what_it_remembered(opened):
     expected = run(opened, heard, cutoff)
     first, second = opened.new_state(3), opened.new_state(5)
     out, moved = np.zeros_like(expected[0]), np.zeros((5, *expected.shape[2:]), np.float32)
-    junk, told = np.repeat(heard[:, :1], 5, axis=1) * 2, np.full(5, cutoff[1])
+    junk, cutoffs = np.repeat(heard[:, :1], 5, axis=1) * 2, np.full(5, cutoff[1])
     for i in range(20):
         opened.step(heard[i], cutoff, first, out)
-        opened.step(junk[i], told, second, moved)
+        opened.step(junk[i], cutoffs, second, moved)
     opened.write_row(second, 4, opened.read_row(first, 1))
     opened.write_row(second, 0)
     for i in range(20, FRAMES):
         junk[i, 4], junk[i, 0] = heard[i, 1], heard[i - 20, 1]
-        opened.step(junk[i], told, second, moved)
+        opened.step(junk[i], cutoffs, second, moved)
         bound = 1e-5 * max(np.abs(expected).max(), 1e-9)
         assert np.abs(moved[4] - expected[i, 1]).max() <= bound
         assert np.abs(moved[0] - expected[i - 20, 1]).max() <= bound

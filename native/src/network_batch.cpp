@@ -1,4 +1,4 @@
-#include "rows.hpp"
+#include "network_batch.hpp"
 
 #include <algorithm>
 
@@ -12,7 +12,7 @@ constexpr int GROUP = 16;  // rows whose activations stay in the nearest caches 
 
 }  // namespace
 
-Rows::Rows(std::shared_ptr<const Model> model, int rows)
+NetworkBatch::NetworkBatch(std::shared_ptr<const Model> model, int rows)
     : model_(std::move(model)), space_(model_->net, std::min(rows, GROUP)) {
     rows_.assign(size_t(rows), Row(model_->net.config()));
     const auto size = size_t(space_.rows);
@@ -22,7 +22,7 @@ Rows::Rows(std::shared_ptr<const Model> model, int rows)
     outs_.resize(size);
 }
 
-void Rows::step(int rows, const float *spectrum, const float *cutoff, float *out, const uint8_t *active) noexcept {
+void NetworkBatch::step(int rows, const float *spectrum, const float *cutoff, float *out, const uint8_t *active) noexcept {
     const NoDenormals no_denormals;
     const size_t in = 2 * size_t(model_->spec().bins_in()), made = size_t(model_->spec().bands());
     size_t count = 0;
@@ -43,7 +43,7 @@ void Rows::step(int rows, const float *spectrum, const float *cutoff, float *out
     if (count) run(count);
 }
 
-void Rows::run(size_t count) {
+void NetworkBatch::run(size_t count) {
     model_->net.step(group_.data(), int(count), spectra_.data(), cutoffs_.data(), outs_.data(), space_);
 }
 

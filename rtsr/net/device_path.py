@@ -1,4 +1,4 @@
-"""The path around the network for many voices in torch, on any device: the twin of `dsp.path`."""
+"""The path around the network for many streams in torch, on any device: the twin of `dsp.path`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def as_matrix(fir: PolyphaseFilter, hop: int, hop_out: int) -> Tensor:
     return torch.from_numpy(matrix)
 
 
-class Shifting:
-    """A resampler for rows: the matrix, and the recent past (rows, past) that it is applied to with every hop."""
+class HopResampler:
+    """`dsp.resample.HopResampler` as a matrix, applied with every hop to it and the recent past, (rows, past)."""
 
     def __init__(self, fir: PolyphaseFilter, hop: int, hop_out: int, rows: int, device: torch.device) -> None:
         self.matrix = as_matrix(fir, hop, hop_out).to(device)
@@ -39,8 +39,8 @@ class Shifting:
         return heard @ self.matrix
 
 
-class Tracking:
-    """`CutoffTracker` for rows, with all of its cases computed and one chosen."""
+class CutoffTracker:
+    """`dsp.band.CutoffTracker`, with all of its cases computed and one chosen."""
 
     def __init__(self, spec: Spec, rate: int, rows: int, device: torch.device) -> None:
         one, self.first = BandSettings.of(spec, rate), first_state(spec, rate)
@@ -133,16 +133,16 @@ class Tracking:
         self.known[rows] = self.known.new_tensor(self.first)
 
 
-class DeviceRows:
-    """The stages of `dsp.path` for up to `rows` voices on a device."""
+class DevicePath:
+    """The stages of `HostPath` for up to `rows` streams on a device."""
 
     def __init__(self, spec: Spec, rate: int, rate_out: int, rows: int, device: torch.device) -> None:
         self.spec = spec
         dry, wet = path_filters(spec, rate, rate_out)
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
-        self.dry_resampler = Shifting(dry, hop, hop_out, rows, device)
-        self.wet_resampler = Shifting(wet, spec.hop, hop_out, rows, device) if wet else None
-        self.tracking = Tracking(spec, rate, rows, device)
+        self.dry_resampler = HopResampler(dry, hop, hop_out, rows, device)
+        self.wet_resampler = HopResampler(wet, spec.hop, hop_out, rows, device) if wet else None
+        self.tracker = CutoffTracker(spec, rate, rows, device)
         self.analysis = torch.from_numpy(analysis_window(spec, rate) * np.float32(spec.rate / rate)).to(device)
         self.synthesis = torch.from_numpy(synthesis_window(spec)).to(device)
         self.history = torch.zeros(rows, spec.history_at(rate), device=device)
@@ -153,8 +153,11 @@ class DeviceRows:
         self.gain_now = torch.zeros(rows, dtype=torch.float64, device=device)
         self.ramp = torch.arange(1, hop_out + 1, dtype=torch.float64, device=device) / hop_out
 
-    def enter(self, hops: Tensor, active: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take hops (rows, hop), active (rows, 1), fixed cutoffs; returns received, spectra and cutoffs told."""
+    def analyse(self, hops: Tensor, active: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take hops (rows, hop), active (rows, 1) and fixed cutoffs in Hz (rows,), NaN where they are detected.
+
+        Returns the received band (rows, hop_out), spectra (rows, bins_in, 2) and cutoffs for the network (rows,).
+        """
         rows = len(hops)
         clean = torch.where(hops.isnan(), 0, hops).clamp(-1, 1)
         received = self.dry_resampler.push(clean, active)
@@ -164,12 +167,12 @@ class DeviceRows:
         spectrum = torch.view_as_real(torch.fft.rfft(heard * self.analysis))[:, : self.spec.bins_in]
         missing = self.spec.bins_in - spectrum.shape[1]
         spectrum = torch.nn.functional.pad(spectrum, (0, 0, 0, missing))
-        detected = self.tracking.push(spectrum, active).float()
+        detected = self.tracker.push(spectrum, active).float()
         cutoff = torch.where(fixed.isnan(), detected, fixed)
         beyond = NOTHING_MISSING * self.spec.rate
         return received, spectrum, torch.where(cutoff <= self.spec.cutoff_max_hz, cutoff, beyond)
 
-    def leave(self, envelope: Tensor, cutoff: Tensor, received: Tensor, active: Tensor, gain: Tensor) -> Tensor:
+    def synthesise(self, envelope: Tensor, cutoff: Tensor, received: Tensor, active: Tensor, gain: Tensor) -> Tensor:
         """Take envelopes (rows, bands), cutoffs and gains (rows,); returns the finished hops (rows, hop_out)."""
         rows, hop = len(envelope), self.spec.hop
         newest = self.history[:rows, -len(self.short_window) :] * self.short_window
@@ -190,14 +193,14 @@ class DeviceRows:
 
     def remembered(self) -> list[Tensor]:
         """Return everything that rows remember, each with the row as its first axis."""
-        tracking = self.tracking
+        tracker = self.tracker
         resamplers = [one.past for one in (self.dry_resampler, self.wet_resampler) if one is not None]
         own = [self.history, self.counter, self.held, self.gain_now]
-        return [*resamplers, *own, tracking.smoothed, tracking.before, tracking.held, tracking.known]
+        return [*resamplers, *own, tracker.smoothed, tracker.before, tracker.held, tracker.known]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:
         """Make rows (n,) those of new streams with these gains (n,)."""
         for whole in self.remembered():
             whole[rows] = 0
-        self.tracking.clear(rows)
+        self.tracker.clear(rows)
         self.gain_now[rows] = gain

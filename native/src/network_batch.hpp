@@ -1,4 +1,5 @@
-// Many voices as rows of one step, for callers that do their own framing; the weights are read once for each group.
+// The network alone for many voices, for callers that do their own framing (rtsr_rows in the C border); the weights are
+// read once for each group.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +10,9 @@
 
 namespace rtsr {
 
-class Rows {
+class NetworkBatch {
 public:
-    Rows(std::shared_ptr<const Model> model, int rows);
+    NetworkBatch(std::shared_ptr<const Model> model, int rows);
     /// Advances the active ones of the first `count` rows by one frame; the others keep their memory and get zeros.
     /// Allocates nothing.
     void step(int count, const float *spectrum, const float *cutoff, float *out, const uint8_t *active) noexcept;

@@ -6,9 +6,10 @@ import importlib.util
 import os
 
 import pytest
-from fuzzed import BRIDGE, TARGETS, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.fuzzed import BRIDGE, TARGETS, seeds
 
 REPEATED = (b"[", b"{", b"(", b'{"a":', b"\x00", b"\xff", b"9", b"a.", b"\r\n", b"\x80\xc8")
 HAS_BRIDGE = all(map(importlib.util.find_spec, ("aiortc", "aiohttp")))

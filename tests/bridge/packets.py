@@ -8,9 +8,10 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from rtsr.bridge.codec import LEVELS, PCMU, make_encoder
+from rtsr.bridge.codec import make_encoder
 from rtsr.bridge.jitter import Counts, Packet
 from rtsr.bridge.playout import Playout
+from rtsr.speech import g711
 
 HOP_S = 0.005
 PACKET_S = 0.02
@@ -88,7 +89,7 @@ class Long:
 def play_long(playout: Playout, seconds: float, script: Script) -> Long:
     """Send a tone of 300 Hz in PCMU, whose packets are all the same, through a playout that is read every hop."""
     block = (0.3 * np.sin(2 * np.pi * 300 * np.arange(160) / 8_000)).astype(np.float32)
-    payload = nearest(LEVELS[PCMU], block)
+    payload = g711.encode(block, "mu").tobytes()
     coming: list[tuple[float, int]] = []  # in the order of arrival
     leaving, least_ms, most_ms = 0, np.inf, -np.inf
     step_s = PACKET_S / (1 + script.faster_ppm * 1e-6)
@@ -106,19 +107,3 @@ def play_long(playout: Playout, seconds: float, script: Script) -> Long:
         if now_s > SETTLED_S:
             least_ms, most_ms = min(least_ms, 1000 * playout.delay_s), max(most_ms, 1000 * playout.delay_s)
     return Long(playout.counts, least_ms, most_ms, hop)
-
-
-def nearest(levels: np.ndarray, block: np.ndarray) -> bytes:
-    """The G.711 codes of a block at 8 kHz."""
-    return np.abs(levels[None] - 32_768 * block[:, None]).argmin(1).astype(np.uint8).tobytes()
-
-
-def uniform(most_s: float, seed: int = 1) -> Callable[[int, float], float]:
-    """Late by anything up to `most_s`."""
-    rng = np.random.default_rng(seed)
-    return lambda number, left_s: float(rng.uniform(0, most_s))
-
-
-def burst(at_s: float, for_s: float) -> Callable[[int, float], float]:
-    """Nothing arrives for a while, then all at once."""
-    return lambda number, left_s: max(0.0, at_s + for_s - left_s) if at_s < left_s < at_s + for_s else 0.0

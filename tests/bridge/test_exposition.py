@@ -6,7 +6,6 @@ import asyncio
 
 import numpy as np
 import pytest
-from packets import Script, packets
 from prometheus_client.parser import text_string_to_metric_families
 
 from rtsr.bridge.calls import Call, Calls, Wish
@@ -14,6 +13,7 @@ from rtsr.bridge.codec import OPUS
 from rtsr.bridge.config import Settings
 from rtsr.bridge.engine import Engine
 from rtsr.bridge.metrics import exposition
+from tests.bridge.packets import Script, packets
 
 
 async def closed() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_engine import TONES, Played
 
 from rtsr.bridge import mix
 from rtsr.bridge.codec import PCMU
 from rtsr.bridge.engine import MOST_FAILED
+from tests.bridge.test_engine import TONES, Played
 
 
 class Failing:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
-from test_rtp import rtcp
 
 from rtsr.bridge.calls import Calls
 from rtsr.bridge.config import Settings
@@ -18,6 +17,7 @@ from rtsr.bridge.rtp import BYE, RECEIVER_REPORT, parse, write
 from rtsr.bridge.service import Service
 from rtsr.bridge.telephone import BUSY_S, Telephone
 from rtsr.errors import InvalidSetting
+from tests.bridge.test_rtp import rtcp
 
 HERE, ELSEWHERE = ("127.0.0.1", 9), ("127.0.0.1", 10)
 VOICE = b"\x80" * 160

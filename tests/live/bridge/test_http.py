@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from peers import Client, VoiceTrack
-from server import Bridge
-from test_calls import goes_on_hearing
-from test_limits import TONE
+
+from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.server import Bridge
+from tests.live.bridge.test_calls import goes_on_hearing
+from tests.live.bridge.test_limits import TONE
 
 PAGE = "https://calls.example"
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -100,7 +100,7 @@ def step_error(model: GraphBackend, reference: Any, rows: int) -> float:
         spectrum = (10.0 ** rng.uniform(-3, 1, (rows, 1, 1)) * rng.standard_normal((rows, size, 2))).astype(np.float32)
         cutoff = rng.uniform(spec.cutoff_min_hz, spec.cutoff_max_hz, rows).astype(np.float32)
         active = rng.random(rows) < 0.8
-        outs = [np.full((rows, spec.bins_out, 2), np.nan, np.float32) for _ in states]
+        outs = [np.full((rows, spec.bands), np.nan, np.float32) for _ in states]
         for m, state, out in zip((model, reference), states, outs, strict=True):
             m.step(spectrum, cutoff, state, out, active)
         difference += float(np.square(outs[0] - outs[1]).sum())

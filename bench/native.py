@@ -39,7 +39,7 @@ def whole_hop(model: Backend) -> Act:
 
 def network_step(model: Backend) -> Act:
     """Return the backend's part of it alone."""
-    state, out = model.new_state(), np.zeros((1, model.spec.bins_out, 2), np.float32)
+    state, out = model.new_state(), np.zeros((1, model.spec.bands), np.float32)
     cutoff = np.full(1, CUTOFF_HZ, np.float32)
     return lambda spectrum: model.step(spectrum, cutoff, state, out)
 

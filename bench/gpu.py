@@ -256,7 +256,7 @@ def stages(card: Card, weights: Weights, rows: int) -> None:
         parts: dict[str, Callable[[int], Any]] = {
             "enter": lambda n: path.enter(hop, active, fixed),  # noqa: B023  each is run before the next round
             "network": lambda n: model.advance(state, spectrum, told, active[:, 0], batch._all_rows),  # noqa: B023
-            "leave": lambda n: path.leave(made, received, active, gain),  # noqa: B023
+            "leave": lambda n: path.leave(made, told, received, active, gain),  # noqa: B023
             "copies": lambda n: (batch._blocks.to(card.device, non_blocking=True), batch._out.copy_(received, True)),  # noqa: B023
         }
         times = {}

@@ -31,7 +31,7 @@ Act = Callable[[np.ndarray], object]
 
 
 def whole_hop(model: Backend) -> Act:
-    """Return what a stream does with a hop: framing, network, overlap-add and resampling."""
+    """Return what a stream does with a hop: framing, network, fine structure, overlap-add and resampling."""
     stream = Stream(model, RATE_IN, cutoff=CUTOFF_HZ)
     out = np.zeros(stream.hop_out, np.float32)
     return lambda hop: stream.process(hop, out)

@@ -100,7 +100,7 @@ const float *Stream::generate() {
     return lifted_.data();
 }
 
-/// Nothing is missing from a band that reaches far enough; the network then generates exact zeros.
+/// Nothing is missing from a band that reaches far enough; the generated band is then exactly zero.
 double Stream::cutoff_for_network(double cutoff) const {
     return cutoff <= spec_.cutoff_max_hz ? cutoff : NOTHING_MISSING * spec_.rate;
 }

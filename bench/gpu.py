@@ -100,7 +100,7 @@ def step_error(model: GraphBackend, reference: Any, rows: int) -> float:
         spectrum = (10.0 ** rng.uniform(-3, 1, (rows, 1, 1)) * rng.standard_normal((rows, size, 2))).astype(np.float32)
         cutoff = rng.uniform(spec.cutoff_min_hz, spec.cutoff_max_hz, rows).astype(np.float32)
         active = rng.random(rows) < 0.8
-        outs = [np.full((rows, spec.bins_out, 2), np.nan, np.float32) for _ in states]
+        outs = [np.full((rows, spec.bands), np.nan, np.float32) for _ in states]
         for m, state, out in zip((model, reference), states, outs, strict=True):
             m.step(spectrum, cutoff, state, out, active)
         difference += float(np.square(outs[0] - outs[1]).sum())
@@ -256,7 +256,7 @@ def stages(card: Card, weights: Weights, rows: int) -> None:
         parts: dict[str, Callable[[int], Any]] = {
             "analyse": lambda n: path.analyse(hop, active, fixed),  # noqa: B023  each is run before the next round
             "network": lambda n: model.advance(state, spectrum, cutoff, active[:, 0], batch._all_rows),  # noqa: B023
-            "synthesise": lambda n: path.synthesise(made, received, active, gain),  # noqa: B023
+            "synthesise": lambda n: path.synthesise(made, cutoff, received, active, gain),  # noqa: B023
             "copies": lambda n: (batch._blocks.to(card.device, non_blocking=True), batch._out.copy_(received, True)),  # noqa: B023
         }
         times = {}

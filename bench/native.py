@@ -31,7 +31,7 @@ Act = Callable[[np.ndarray], object]
 
 
 def whole_hop(model: Backend) -> Act:
-    """Return what a stream does with a hop: framing, network, overlap-add and resampling."""
+    """Return what a stream does with a hop: framing, network, fine structure, overlap-add and resampling."""
     stream = Stream(model, RATE_IN, cutoff=CUTOFF_HZ)
     out = np.zeros(stream.hop_out, np.float32)
     return lambda hop: stream.process(hop, out)
@@ -39,7 +39,7 @@ def whole_hop(model: Backend) -> Act:
 
 def network_step(model: Backend) -> Act:
     """Return the backend's part of it alone."""
-    state, out = model.new_state(), np.zeros((1, model.spec.bins_out, 2), np.float32)
+    state, out = model.new_state(), np.zeros((1, model.spec.bands), np.float32)
     cutoff = np.full(1, CUTOFF_HZ, np.float32)
     return lambda spectrum: model.step(spectrum, cutoff, state, out)
 

@@ -113,7 +113,7 @@ void Stream::synthesise(double gain, float *out) {
     gain_now_ = gain;
 }
 
-/// Nothing is missing from a band that reaches far enough; the network then generates exact zeros.
+/// Nothing is missing from a band that reaches far enough; the generated band is then exactly zero.
 double Stream::cutoff_for_network(double cutoff) const {
     return cutoff <= spec_.cutoff_max_hz ? cutoff : NOTHING_MISSING * spec_.rate;
 }

@@ -33,14 +33,6 @@ const std::vector<float> &phasors() {
     return table;
 }
 
-/// A number below PHASES that looks random: an integer hash of frame and bin.
-size_t phase_index(int64_t frame, int bin) {
-    uint32_t h = uint32_t(uint64_t(frame)) * 0x9E3779B1u + uint32_t(bin) * 0x85EBCA77u;
-    h = (h ^ (h >> 16)) * 0x45D9F3Bu;
-    h = (h ^ (h >> 16)) * 0x45D9F3Bu;
-    return (h ^ (h >> 16)) >> 24;
-}
-
 /// The synthesis window as one function of time, sampled at `rate`.
 std::vector<float> window_at(const Spec &spec, int rate) {
     const float scale = float(spec.rate) / float(rate);
@@ -53,6 +45,13 @@ std::vector<float> window_at(const Spec &spec, int rate) {
 }
 
 }  // namespace
+
+size_t phase_index(int64_t frame, int bin) {
+    uint32_t h = uint32_t(uint64_t(frame)) * 0x9E3779B1u + uint32_t(bin) * 0x85EBCA77u;
+    h = (h ^ (h >> 16)) * 0x45D9F3Bu;
+    h = (h ^ (h >> 16)) * 0x45D9F3Bu;
+    return (h ^ (h >> 16)) >> 24;
+}
 
 Bands::Bands(const Spec &spec)
     : count(spec.bands()), weight(size_t(count)) {

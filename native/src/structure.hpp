@@ -2,6 +2,7 @@
 // rtsr/dsp/structure.py and rtsr/dsp/envelope.py.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct Bands {
     std::vector<float> fraction;  // (bins_out): how far on the way to the next centre, 0 to 1
     std::vector<float> weight;    // (count): 1 over the sum of a band's triangle
 };
+
+/// A number below 256 that looks random: an integer hash of frame and bin, the phase of the noise there.
+size_t phase_index(int64_t frame, int bin);
 
 /// Makes the generated spectrum of what was received in the last two hops and of an envelope. A frame is taken at the
 /// input's own rate.

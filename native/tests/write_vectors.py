@@ -4,8 +4,9 @@
 
 writes FOLDER/random, FOLDER/fullband and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in`
 and `LAYER.out` of every layer, `spectrum`, `cutoff` and `envelope` of whole steps, `stream.RATE.RATE_OUT.CUTOFF.in`
-and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random has `tracker.NAME.spectrum` and
-`.cutoff` too.
+and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random and FOLDER/fullband have
+`structure.RATE.heard`, `.envelope`, `.cutoff` and `.generated`; FOLDER/random has `phase.frame` and `.index` of the bins
+0 to 99, and `tracker.NAME.spectrum` and `.cutoff` too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import nn
 from rtsr import Reblock, Stream, load
 from rtsr.dsp.band import CutoffTracker
 from rtsr.dsp.frames import Frames
+from rtsr.dsp.structure import NOTHING, FineStructure, phase_index
 from rtsr.net.export import export
 from rtsr.net.layers import Block, Memory
 from rtsr.net.model import BandNet, NetConfig
@@ -161,6 +163,33 @@ def trackers(spec: Spec) -> dict[str, np.ndarray]:
     return out
 
 
+def structures(spec: Spec) -> dict[str, np.ndarray]:
+    """Return what the last two hops, envelopes and cutoffs of frames become in a stage of their own, in their order."""
+    out, rng = {}, np.random.default_rng(4)
+    for rate in (8000, 16000, 48000):
+        hop, stage = spec.hop_at(rate), FineStructure(spec, rate)
+        x = np.concatenate([np.zeros(hop, np.float32), noise(FRAMES * hop, 2, 0.1)])
+        x *= np.repeat(10 ** rng.uniform(-5, 0, FRAMES + 1), hop).astype(np.float32)
+        heard = np.lib.stride_tricks.sliding_window_view(x, 2 * hop)[::hop].copy()
+        heard[20] = 0
+        envelope = rng.uniform(-6, 3, (FRAMES, spec.bands)).astype(np.float32)
+        envelope[10], envelope[11] = NOTHING, 20
+        cutoff = rng.uniform(1000, spec.rate / 2 + 500, FRAMES).astype(np.float32)
+        cutoff[30:40] = np.round(cutoff[30:40], -2)
+        rows = zip(heard[:, None], envelope[:, None], cutoff[:, None], strict=True)
+        made = np.concatenate([stage.push(*row).copy() for row in rows])
+        named = {"heard": heard, "envelope": envelope, "cutoff": cutoff, "generated": made}
+        out |= {f"structure.{rate}.{name}": values for name, values in named.items()}
+    return out
+
+
+def phases() -> dict[str, np.ndarray]:
+    """Return where the noise stands in its table, for frames that a float can hold."""
+    frames = [*range(50), 2**24, 3 * 2**30, 2**31, 2**32, 2**40]
+    index = np.array([[phase_index(frame, k) for k in range(100)] for frame in frames], np.float32)
+    return {"phase.frame": np.array(frames, np.float32), "phase.index": index}
+
+
 def reblocks(path: Path) -> dict[str, np.ndarray]:
     """Return the same for any blocks, at rates without a whole hop; the block sizes do not matter."""
     out = {}
@@ -179,7 +208,9 @@ def main(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
         path = make(folder / name)
         net = Weights.find(path).network().eval()
-        once = {**reblocks(path), **trackers(net.config.spec)} if name == "random" else {}
+        once = {**reblocks(path), **trackers(net.config.spec), **phases()} if name == "random" else {}
+        if name != "shipped":
+            once |= structures(net.config.spec)
         save_file({**layers(net), **streams(path), **once}, folder / name / "vectors.safetensors")
 
 

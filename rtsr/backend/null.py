@@ -25,6 +25,8 @@ class NullBackend:
     ) -> None:
         """Write an envelope of nothing."""
         out[:] = NOTHING
+        if active is not None:
+            out[~active] = 0
 
     def read_row(self, state: int, row: int) -> dict[str, FloatArray]:
         """Return the nothing that it remembers."""

@@ -107,3 +107,14 @@ def play_long(playout: Playout, seconds: float, script: Script) -> Long:
         if now_s > SETTLED_S:
             least_ms, most_ms = min(least_ms, 1000 * playout.delay_s), max(most_ms, 1000 * playout.delay_s)
     return Long(playout.counts, least_ms, most_ms, hop)
+
+
+def uniform(most_s: float, seed: int = 1) -> Callable[[int, float], float]:
+    """Late by anything up to `most_s`."""
+    rng = np.random.default_rng(seed)
+    return lambda number, left_s: float(rng.uniform(0, most_s))
+
+
+def burst(at_s: float, for_s: float) -> Callable[[int, float], float]:
+    """Nothing arrives for a while, then all at once."""
+    return lambda number, left_s: max(0.0, at_s + for_s - left_s) if at_s < left_s < at_s + for_s else 0.0

@@ -1,7 +1,8 @@
 """The path worked out again over whole signals, from the documents and not from the code it checks.
 
 Nothing here is streamed: frames are a strided view of the signal, filters are whole convolutions, overlap-add is two
-sums. Only the network itself is shared, and for `eager` it runs as one call over all frames.
+sums, the fine structure is made of whole frames. Only the network itself is shared, and for `eager` it runs as one call
+over all frames.
 """
 
 from __future__ import annotations
@@ -65,25 +66,91 @@ def network_cutoff(heard: np.ndarray, spec: Spec, rate: int, cutoff: float | str
     return np.where(each > spec.cutoff_max_hz, 2.0 * spec.rate, each).astype(np.float32)
 
 
-def generate(model: Backend, heard: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
-    """The generated spectra of all frames, (frames, bins_out, 2)."""
+def envelopes(model: Backend, heard: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
+    """What the network writes for all frames, (frames, bands)."""
     if model.name == "eager":
         import torch
 
         with torch.inference_mode():
             frames, cutoffs = torch.from_numpy(heard)[None], torch.from_numpy(cutoff)[None]
             return model.net(frames, cutoffs, model.net.new_state(1))[0][0].numpy()  # type: ignore[attr-defined]
-    out = np.zeros((len(heard), 1, model.spec.bins_out, 2), np.float32)
+    out = np.zeros((len(heard), 1, model.spec.bands), np.float32)
     state = model.new_state(1)
-    for frame, edge, made in zip(heard[:, None], cutoff[:, None], out, strict=True):
-        model.step(frame, edge, state, made)
+    for frame, edge, written in zip(heard[:, None], cutoff[:, None], out, strict=True):
+        model.step(frame, edge, state, written)
     return out[:, 0]
+
+
+def short_spectra(x: np.ndarray, spec: Spec, rate: int) -> np.ndarray:
+    """The last two hops of each frame through the synthesis window: complex, (frames, bins_out)."""
+    hop = rate * spec.hop // spec.rate
+    seconds = np.arange(2 * hop) / rate + 0.5 / spec.rate
+    window = np.sin(np.pi * seconds * spec.rate / spec.synthesis) * spec.rate / rate
+    padded = np.concatenate([np.zeros(hop), x]).astype(np.float32)
+    bins = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, 2 * hop)[::hop] * window, axis=1)
+    out = np.zeros((len(bins), spec.bins_out), complex)
+    common = min(bins.shape[1], spec.bins_out)
+    out[:, :common] = bins[:, :common]
+    return out
+
+
+def triangles(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
+    """How far each bin belongs to each band, (bins_out, bands), and the same as the weights of a mean over bins.
+
+    Centres lie one equivalent rectangular bandwidth apart from 1 kHz on; what lies outside of all of them belongs to
+    the nearest one, but bins more than a bandwidth under 1 kHz count in no mean.
+    """
+    hz = np.arange(spec.bins_out) * spec.rate / spec.synthesis
+    above = 21.4 * (np.log10(1 + 0.00437 * hz) - np.log10(1 + 4.37))
+    place = np.clip(above, 0, spec.bands - 1)
+    share = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(spec.bands)))
+    counted = share * (above > -1)[:, None]
+    return share, counted / counted.sum(0)
+
+
+def noise_phases(frames: np.ndarray, bins: int) -> np.ndarray:
+    """The angle of the noise in frames (n,) and every bin, (n, bins), from an integer hash of both."""
+    frame, k = np.meshgrid(frames, np.arange(bins), indexing="ij")
+    h = (frame.astype(np.uint32) * np.uint32(0x9E3779B1)) + k.astype(np.uint32) * np.uint32(0x85EBCA77)
+    for _ in range(2):
+        h = (h ^ (h >> np.uint32(16))) * np.uint32(0x45D9F3B)
+    return 2 * np.pi * ((h ^ (h >> np.uint32(16))) >> np.uint32(24)) / 256
+
+
+def generate(short: np.ndarray, envelope: np.ndarray, cutoff: np.ndarray, spec: Spec) -> np.ndarray:
+    """The generated spectra of all frames, complex (frames, bins_out), from received ones and envelopes.
+
+    Above the cutoff the upper half of the received bins is repeated. Copies have a mean power of 1 in each band, are
+    mixed with noise of 0.2 times their amplitude at 1.25 times the cutoff rising to as much at 2.5 times, and get the
+    envelope's power. Frames under -108 dB fade out; bins under e^-60 are zero, none is over e^10.
+    """
+    share, mean = triangles(spec)
+    hz = np.arange(spec.bins_out) * spec.rate / spec.synthesis
+    phases = noise_phases(np.arange(len(short)), spec.bins_out)
+    silence = 10 ** (-108 / 10) * (spec.synthesis / 2) ** 2
+    out = np.zeros(short.shape, complex)
+    for n, (heard, levels, edge_hz) in enumerate(zip(short, envelope.astype(float), cutoff.astype(float), strict=True)):
+        edge = int(edge_hz * spec.synthesis / spec.rate)
+        if edge >= spec.bins_out:
+            continue
+        origin = np.concatenate([np.arange(edge), np.resize(np.arange(edge // 2, edge), spec.bins_out - edge)])
+        copies = heard[origin]
+        gain = share @ (-0.5 * np.log(np.abs(copies) ** 2 @ mean + 1e-9))
+        level = share @ levels
+        copies = copies * np.exp(gain) * (-1.0) ** (n * (np.arange(spec.bins_out) - origin))
+        ratio = 0.2 + 0.8 * np.clip((hz / edge_hz - 1.25) / 1.25, 0, 1)
+        mixed = (copies + ratio * np.exp(1j * phases[n])) / np.sqrt(1 + ratio**2)
+        heard_share = min(np.sum(np.abs(heard) ** 2) / silence, 1)
+        missing = np.clip((hz - edge_hz) * spec.synthesis / spec.rate + 1, 0, 1) * (np.arange(spec.bins_out) >= edge)
+        audible = np.where(level < -60, 0, np.exp(np.minimum(level, 10) / 2))
+        out[n] = mixed * audible * missing * heard_share
+    return out
 
 
 def overlap_add(generated: np.ndarray, spec: Spec) -> np.ndarray:
     """Windowed frames, each one hop after the one before; (frames * hop,)."""
     n = np.arange(spec.synthesis)
-    frames = np.fft.irfft(generated[..., 0] + 1j * generated[..., 1], n=spec.synthesis, axis=1)
+    frames = np.fft.irfft(generated, n=spec.synthesis, axis=1)
     frames = frames * np.sin(np.pi * (n + 0.5) / spec.synthesis)
     whole = np.zeros((len(frames) + 1, spec.hop))
     whole[:-1] += frames[:, : spec.hop]
@@ -98,7 +165,8 @@ def stream(model: Backend, x: np.ndarray, rate: int, rate_out: int, cutoff: floa
     delay = spec.hop * rate_out // spec.rate + wet_delay
     x = np.clip(np.nan_to_num(x), -1, 1)
     heard = spectra(x, spec, rate)
-    made = overlap_add(generate(model, heard, network_cutoff(heard, spec, rate, cutoff)), spec)
+    edges = network_cutoff(heard, spec, rate, cutoff)
+    made = overlap_add(generate(short_spectra(x, spec, rate), envelopes(model, heard, edges), edges, spec), spec)
     made = resample(made, spec.rate, rate_out, wet_delay)
     return np.clip(resample(x, rate, rate_out, delay) + made, -1, 1), delay
 

@@ -47,7 +47,7 @@ def close(got: np.ndarray, expected: np.ndarray, bound: float = BOUND) -> None:
 def test_it_agrees_with_eager(graph, eager):
     heard = oracle.spectra(voice_like(0.8) + noise(12800, 1, 1e-3), eager.spec, 16000)
     cutoffs = np.linspace(1000, 7000, len(heard)).astype(np.float32)
-    close(oracle.generate(graph, heard, cutoffs), oracle.generate(eager, heard, cutoffs), 1e-4)
+    close(oracle.envelopes(graph, heard, cutoffs), oracle.envelopes(eager, heard, cutoffs), 1e-4)
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("tf32", 2e-2), ("bfloat16", 0.2), ("float16", 5e-2)])
@@ -55,8 +55,8 @@ def test_it_agrees_with_eager(graph, eager):
 def test_lower_precisions_are_near_eager(model_path, eager, device, precision, bound):
     heard = oracle.spectra(voice_like(0.5) + noise(8000, 1, 1e-3), eager.spec, 16000)
     cutoffs = np.full(len(heard), 3000, np.float32)
-    got = oracle.generate(GraphBackend(Weights.find(model_path), device, precision), heard, cutoffs)
-    expected = oracle.generate(eager, heard, cutoffs)
+    got = oracle.envelopes(GraphBackend(Weights.find(model_path), device, precision), heard, cutoffs)
+    expected = oracle.envelopes(eager, heard, cutoffs)
     assert np.sqrt(np.square(got - expected).mean() / np.square(expected).mean()) < bound
 
 
@@ -87,7 +87,7 @@ def test_rows_can_be_carried_to_and_from_another_backend(graph, eager):
 
 def test_a_cleared_row_is_new(graph, eager):
     heard, cutoff = frames(eager, 2)
-    state, out = graph.new_state(2), np.zeros((2, graph.spec.bins_out, 2), np.float32)
+    state, out = graph.new_state(2), np.zeros((2, graph.spec.bands), np.float32)
     for spectrum in heard[:30]:
         graph.step(spectrum, cutoff, state, out)
     graph.write_row(state, 1)

@@ -28,7 +28,7 @@ def spectra(model: Backend, x: np.ndarray) -> np.ndarray:
 
 def generate(model: Backend, heard: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
     """All frames through one row."""
-    out, state = np.zeros((len(heard), 1, model.spec.bins_out, 2), np.float32), model.new_state()
+    out, state = np.zeros((len(heard), 1, model.spec.bands), np.float32), model.new_state()
     for frame, made in zip(heard, out, strict=True):
         model.step(frame, cutoff, state, made)
     return out
@@ -75,14 +75,14 @@ def test_arrays_of_another_shape_or_kind_are_refused_before_the_library_sees_the
         np.zeros((2, spec.bins_in, 2), np.float32),
         np.full(2, 4000, np.float32),
         state,
-        np.zeros((2, spec.bins_out, 2), np.float32),
+        np.zeros((2, spec.bands), np.float32),
         np.ones(2, bool),
     )
     opened.step(*good)
     wrong = {
         0: [good[0][:1], good[0].astype(np.float64), np.zeros((2, 2, spec.bins_in), np.float32).transpose(0, 2, 1)],
         1: [good[1][:1], good[1][:, None]],
-        3: [np.zeros((3, spec.bins_out, 2), np.float32), np.zeros((2, spec.bins_out, 4), np.float32)[..., ::2]],
+        3: [np.zeros((3, spec.bands), np.float32), np.zeros((2, spec.bands * 2), np.float32)[..., ::2]],
         4: [np.ones(1, bool), np.ones(2, np.float32)],
     }
     for place, values in wrong.items():
@@ -93,7 +93,7 @@ def test_arrays_of_another_shape_or_kind_are_refused_before_the_library_sees_the
 
 def test_what_a_row_remembers_can_be_read_and_given_to_another(opened):
     heard = spectra(opened, voice_like(1.0))
-    cutoff, out = np.full(2, 3000, np.float32), np.zeros((2, opened.spec.bins_out, 2), np.float32)
+    cutoff, out = np.full(2, 3000, np.float32), np.zeros((2, opened.spec.bands), np.float32)
     alone, pair = opened.new_state(), opened.new_state(2)
     for frame in heard[:-1]:
         opened.step(frame, cutoff[:1], alone, out[:1])
@@ -114,7 +114,7 @@ def test_what_a_row_remembers_can_be_read_and_given_to_another(opened):
 def test_the_last_frames_are_those_that_the_reference_remembers(opened, model_path):
     eager = open_backend(model_path, "eager")
     heard = spectra(opened, voice_like(1.0))
-    cutoff, out = np.full(1, 3000, np.float32), np.zeros((1, opened.spec.bins_out, 2), np.float32)
+    cutoff, out = np.full(1, 3000, np.float32), np.zeros((1, opened.spec.bands), np.float32)
     states = {model: model.new_state() for model in (opened, eager)}
     for frame in heard:
         for model, state in states.items():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtsr.errors import InvalidAudio, InvalidSetting, MissingDependency
 from rtsr.speech import perceptual, scores
-from rtsr.speech.metrics import lsd, si_sdr, snr
+from rtsr.speech.metrics import envelope_error, level_bias, lsd, si_sdr, snr
 from rtsr.speech.narrow import narrow
 from rtsr.speech.perceptual import pesq_wb, stoi
 from rtsr.speech.scores import METRICS, Metric, figures, mean_scores, score, score_truth
@@ -219,6 +219,9 @@ def test_score_is_its_single_figures():
         "pesq_wb": pesq_wb(truth, estimate),
         "stoi": stoi(truth, estimate, RATE),
         "visqol": None,
+        "level_bias_db": level_bias(truth, estimate, RATE, 3000),
+        "envelope_db": envelope_error(truth, estimate, RATE, 3000),
+        **dict.fromkeys(("distillmos", "p808", "sig", "ovrl")),
     }
 
 
@@ -236,7 +239,7 @@ def test_mean_scores_leaves_out_what_a_file_does_not_have():
     assert mean_scores([first]) == first
 
 
-LOUD = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), option="loud", needs_truth=False)
+LOUD = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), option="loud", needs_truth=False, share=True)
 
 
 def test_a_metric_is_one_row(monkeypatch):

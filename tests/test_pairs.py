@@ -169,7 +169,7 @@ def test_cutoffs_are_drawn_from_the_factors_and_between():
             assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share * at_factors, abs=0.04)
 
 
-@pytest.mark.parametrize("law", [87.6, 255])
+@pytest.mark.parametrize("law", ["a", "mu"])
 def test_g711_is_as_noisy_as_a_telephone_line(maker, law):
     """Companding keeps the error 30-odd dB under the signal over 30 dB of levels, which no linear 8 bits would."""
     x = narrowed(voice_like(1.0), 16000, 3500)
@@ -179,7 +179,7 @@ def test_g711_is_as_noisy_as_a_telephone_line(maker, law):
         assert coded.shape == signal.shape
         ratio = 10 * torch.log10(signal.square().sum() / (coded - signal).square().sum()).item()
         assert 25 < ratio < 45
-    assert not maker._g711(torch.zeros(1600), law).any()
+    assert maker._g711(torch.zeros(1600), law).abs().max() < 1e-3  # the A-law has no code of silence
     assert maker._g711(torch.ones(1600) * 3, law).abs().max() <= 1.3
 
 

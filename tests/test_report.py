@@ -79,7 +79,7 @@ def test_a_report_stands_alone_and_holds_all_of_it(rows, examples, systems, tmp_
 
 
 def test_the_truth_has_a_row_by_a_metric_that_does_not_need_it(files, systems, monkeypatch):
-    loud = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), needs_truth=False)
+    loud = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), needs_truth=False, share=True)
     monkeypatch.setattr(scores, "METRICS", (*scores.METRICS, loud))
     found = list(evaluation.evaluate(files, systems, LINES[:1], RATE, options=()))
     headings, cells = table(found)

@@ -13,7 +13,7 @@ constexpr double BOUND_HALF = 0.05;  // bfloat16 keeps 8 bits of a weight
 struct Fixture {
     explicit Fixture(const std::string &model)
         : weights(Weights::open(manifest(model))),
-          tensors(weights.file->bytes(), weights.file->size()),
+          tensors(weights.tensors.data(), weights.tensors.size()),
           vectors(model) {}
     Source source(int which, bool half = false) const { return {tensors, half, kernels(which)}; }
     const NetConfig &config() const { return weights.manifest.net; }

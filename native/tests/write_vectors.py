@@ -5,7 +5,7 @@
 writes FOLDER/random, FOLDER/fullband and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in`
 and `LAYER.out` of every layer, `spectrum`, `cutoff` and `envelope` of whole steps, `stream.RATE.RATE_OUT.CUTOFF.in`
 and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random and FOLDER/fullband have
-`structure.RATE.heard`, `.envelope`, `.cutoff` and `.generated`; FOLDER/random has `phase.frame` and `.index` of the bins
+`structure.RATE.heard`, `.envelope`, `.cutoff` and `.generated`; FOLDER/random has `phase.frame` and `.index` of bins
 0 to 99, and `tracker.NAME.spectrum` and `.cutoff` too.
 """
 
@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from signals import dropping, narrowed, noise, voice_like
 
 SECONDS = 1.0
+STRUCTURE_FRAMES = 60
 PAUSE = 10  # frames at the end that are too quiet to be heard
 STREAMS = [
     (8000, 16000, 4000.0),
@@ -168,13 +169,13 @@ def structures(spec: Spec) -> dict[str, np.ndarray]:
     out, rng = {}, np.random.default_rng(4)
     for rate in (8000, 16000, 48000):
         hop, stage = spec.hop_at(rate), FineStructure(spec, rate)
-        x = np.concatenate([np.zeros(hop, np.float32), noise(FRAMES * hop, 2, 0.1)])
-        x *= np.repeat(10 ** rng.uniform(-5, 0, FRAMES + 1), hop).astype(np.float32)
+        x = np.concatenate([np.zeros(hop, np.float32), noise(STRUCTURE_FRAMES * hop, 2, 0.1)])
+        x *= np.repeat(10 ** rng.uniform(-5, 0, STRUCTURE_FRAMES + 1), hop).astype(np.float32)
         heard = np.lib.stride_tricks.sliding_window_view(x, 2 * hop)[::hop].copy()
         heard[20] = 0
-        envelope = rng.uniform(-6, 3, (FRAMES, spec.bands)).astype(np.float32)
+        envelope = rng.uniform(-6, 3, (STRUCTURE_FRAMES, spec.bands)).astype(np.float32)
         envelope[10], envelope[11] = NOTHING, 20
-        cutoff = rng.uniform(1000, spec.rate / 2 + 500, FRAMES).astype(np.float32)
+        cutoff = rng.uniform(1000, spec.rate / 2 + 500, STRUCTURE_FRAMES).astype(np.float32)
         cutoff[30:40] = np.round(cutoff[30:40], -2)
         rows = zip(heard[:, None], envelope[:, None], cutoff[:, None], strict=True)
         made = np.concatenate([stage.push(*row).copy() for row in rows])

@@ -30,7 +30,7 @@ class Step(nn.Module):
         envelope, new = self.net(spectrum.unsqueeze(1), cutoff.unsqueeze(1), old)
         rows = active.view(-1, 1, 1)
         kept = [torch.where(rows, new[n], old[n]) for n in self.names]
-        return envelope.squeeze(1), *kept
+        return envelope.squeeze(1) * active.view(-1, 1).to(envelope.dtype), *kept
 
 
 def onnx_bytes(net: BandNet) -> bytes:

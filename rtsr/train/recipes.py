@@ -24,6 +24,7 @@ class Recipe:
     warm_up: int = 300
     decay: float = 0.5  # the last part of the run in which the rate falls to nothing
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
+    margin_db: float = 5.0  # by which what ships is quieter than what was learnt: too loud costs more than too quiet
     seed: int = 1
     tones: float = 0.04  # share of rows with tones, from which nothing is missing
     voices: float = 0.0  # share of rows whose voice is made another one: faster, through another microphone
@@ -52,7 +53,7 @@ def _to_48k(model: str, lower: Recipe) -> Recipe:
         model=model,
         steps=2_000,
         rows=10,
-        frames=200,
+        frames=240,
         matrix_rate=2e-3,
         warm_up=50,
         average=0.99,

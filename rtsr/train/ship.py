@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import InvalidSetting
 from ..net.export import export
@@ -14,7 +17,7 @@ from ..speech.scores import Scores, figures, shown
 
 
 def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path:
-    """Export a run's averaged weights to `folder`; returns the manifest's path.
+    """Export a run's averaged weights to `folder`, lower by the recipe's margin; returns the manifest's path.
 
     `scores`, a file that `rtsr evaluate --json` wrote, goes into the card. Raises `InvalidSetting` where `run`
     is no training run.
@@ -22,6 +25,8 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
     state, record = read_checkpoint(run), read_record(run)
     net = BandNet(NetConfig.from_dict(record["recipe"]["net"]))
     net.load_state_dict(state["average"])
+    with torch.no_grad():
+        net.leave.bias -= record["recipe"]["margin_db"] * math.log(10) / 10
     card = {
         "trained": f"{state['step']} steps, seed {record['recipe']['seed']}",
         "steps": state["step"],

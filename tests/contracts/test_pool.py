@@ -97,7 +97,7 @@ class Platform:
         expected = caller.alone.process(caller.said[start : start + caller.alone.hop])
         self.worst = max(self.worst, float(np.abs(got - expected).max()))
         self.worst = max(self.worst, float(np.abs(plain - caller.alone.path.received[0].clip(-1, 1)).max()))
-        self.generated = max(self.generated, float(np.abs(caller.alone.path.generated).max()))
+        self.generated = max(self.generated, float(np.abs(caller.alone.path.structure.generated).max()))
         self.compared += 1
 
 

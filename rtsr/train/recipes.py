@@ -24,7 +24,7 @@ class Recipe:
     warm_up: int = 300
     decay: float = 0.5  # the last part of the run in which the rate falls to nothing
     average: float = 0.999  # decay of the moving average of the weights, which is what is shipped
-    margin_db: float = 5.0  # by which what ships is quieter than what was learnt: too loud costs more than too quiet
+    margin_db: float = 7.5  # by which what ships is quieter than what was learnt: too loud costs more than too quiet
     seed: int = 1
     tones: float = 0.04  # share of rows with tones, from which nothing is missing
     voices: float = 0.0  # share of rows whose voice is made another one: faster, through another microphone

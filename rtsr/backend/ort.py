@@ -30,7 +30,7 @@ class OrtState:
 
 
 class OrtBackend:
-    """Runs the ONNX export with bound buffers: spectra are copied in and envelopes out, states stay where the network runs."""
+    """Runs the ONNX export with bound buffers: spectra go in, envelopes out, states stay where it runs."""
 
     name = "ort"
 

@@ -5,8 +5,8 @@
 writes FOLDER/random, FOLDER/fullband and FOLDER/shipped: a manifest, weights, and vectors.safetensors with `LAYER.in`
 and `LAYER.out` of every layer, `spectrum`, `cutoff` and `envelope` of whole steps, `stream.RATE.RATE_OUT.CUTOFF.in`
 and `.out`, and the same of `reblock.RATE.RATE_OUT` with its `.latency`; FOLDER/random and FOLDER/fullband have
-`structure.RATE.heard`, `.envelope`, `.cutoff` and `.generated`; FOLDER/random has `phase.frame` and `.index` of the
-bins 0 to 99, and `tracker.NAME.spectrum` and `.cutoff` too.
+`structure.RATE.heard`, `.envelope`, `.cutoff` and `.generated`; FOLDER/random has `phase.frame` and `.index` of bins
+0 to 99, and `tracker.NAME.spectrum` and `.cutoff` too.
 """
 
 from __future__ import annotations

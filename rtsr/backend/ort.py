@@ -30,7 +30,7 @@ class OrtState:
 
 
 class OrtBackend:
-    """Runs the ONNX export with bound buffers: spectra go in, envelopes out, states stay where it runs."""
+    """Runs the ONNX export with bound buffers: spectra in, envelopes out; states stay where the network runs."""
 
     name = "ort"
 

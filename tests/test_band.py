@@ -123,6 +123,26 @@ def test_a_tone_is_not_a_narrow_band(hz):
     assert (tracked(x.astype(np.float32)) > SPEC.cutoff_max_hz).all()
 
 
+def swept(seconds: float, rate: int = RATE, level: float = 0.3) -> np.ndarray:
+    """A tone that rises from 200 to 3400 Hz in octaves."""
+    time = np.arange(round(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(200 * 17 ** (time / seconds)) / rate
+    return (level * np.minimum(1, np.minimum(time, seconds - time) / 0.02) * np.sin(phase)).astype(np.float32)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.003])
+@pytest.mark.parametrize("seconds", [1.0, 3.0, 10.0])
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_a_swept_tone_is_not_a_narrow_band(rate, seconds, level):
+    """It leaves its level in every band it passes, but in each frame it is a tone."""
+    assert (tracked(swept(seconds, rate, level), rate) == min(rate, RATE) / 2).all()
+
+
+def test_a_swept_tone_does_not_narrow_the_band_of_a_voice():
+    each = tracked(np.concatenate([narrowed(voice_like(3), RATE, 4000), swept(4), narrowed(voice_like(3), RATE, 4000)]))
+    assert np.abs(each[SPEC.frames_per_s :] - 4000).max() <= NEAR_HZ
+
+
 @pytest.mark.parametrize("cutoff", [500, 800])
 def test_a_band_below_the_models_range_is_not_followed(cutoff):
     each = tracked(narrowed(voice_like(4), RATE, cutoff))

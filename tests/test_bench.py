@@ -55,6 +55,7 @@ class Slow(NullBackend):
 def test_the_networks_time_is_the_networks(clock):
     measured = latency.measure(Slow(0.002), 0.3, "flat out")
     stages = {name: 1000 * float(np.median(times)) for name, times in measured.stages.items()}
+    assert set(stages) == set(report.STAGE_ORDER)
     assert stages["network"] == pytest.approx(2, abs=0.01)
     assert sum(stages.values()) - stages["network"] < 0.1
     row = latency.row(Slow(0.002), "flat out", measured)

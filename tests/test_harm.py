@@ -54,6 +54,13 @@ def test_tones_in_a_wide_container_pass_untouched(voice, name, rate):
     assert harm.check(voice, name, harm.tones(name, rate, 2.0), rate, wide=True).passed
 
 
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_a_sweep_passes_and_moves_no_cutoff(voice, rate):
+    found = harm.check(voice, "sweep", harm.sweep(rate), rate, wide=False)
+    assert found.passed, found
+    assert (found.settled_s, found.changes) == (0, 0)
+
+
 @pytest.mark.needs_speech
 @pytest.mark.parametrize("which", [0, 12])
 def test_detection_settles_and_stays(voice, speech, which):

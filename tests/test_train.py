@@ -198,16 +198,7 @@ def test_a_recipe_fits_its_model(model):
     assert 0 < recipe.weights.quantile <= 0.5
 
 
-SHORT = {"voice-48k", "voice-48k-small"}  # recipes with 200 frames, 225 are the fewest
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(m, marks=[pytest.mark.xfail(reason="200 frames are too few", raises=RuntimeError)] * (m in SHORT))
-        for m in RECIPES
-    ],
-)
+@pytest.mark.parametrize("model", RECIPES)
 def test_a_recipes_frames_are_enough_for_every_discriminator(model):
     recipe = RECIPES[model]
     discriminators = Discriminators(replace(recipe.adversarial, channels=2), CPU)

@@ -16,6 +16,7 @@ constexpr double CLIFF_DB = 13.0;
 constexpr int LEAK_BANDS = 8;
 constexpr double OCCUPIED = 0.75;
 constexpr double FULL_DB = -40.0;
+constexpr double TONE = 0.95;
 constexpr double CLICK_BANDS = 0.6, CLICK_S = 0.075, CLICK_END = 0.25;
 constexpr double RELEASE_DB_PER_S = 10.0;
 constexpr double SETTLE_S = 0.15;
@@ -54,7 +55,8 @@ double CutoffTracker::push(const float *spectrum) {
     if (edge <= 0) {
         if (-found > cutoff_ + SAME_HZ) consider(bands_ * BAND_HZ);  // no cliff, and something above the cutoff
     } else if (found >= least_hz_ && is_full(edge, std::max(floor_, strongest * power_of(FULL_DB)))) {
-        consider(found > most_hz_ ? bands_ * BAND_HZ : found);
+        const double heard = found > most_hz_ ? bands_ * BAND_HZ : found;
+        if (heard >= cutoff_ || !is_tone()) consider(heard);
     }
     return cutoff_;
 }
@@ -123,6 +125,16 @@ int CutoffTracker::find_edge() const {
 bool CutoffTracker::is_full(int edge, double floor) const {
     const auto occupied = std::count_if(held_.begin(), held_.begin() + edge, [&](double b) { return b > floor; });
     return double(occupied) >= OCCUPIED * edge;
+}
+
+/// Whether three neighbouring bands hold nearly all power of late, as those around a tone do, a swept one too.
+bool CutoffTracker::is_tone() const {
+    double total = 0, most = 0;
+    for (size_t b = 0; b < smoothed_.size(); ++b) {
+        total += smoothed_[b];
+        if (b >= 2) most = std::max(most, smoothed_[b - 2] + smoothed_[b - 1] + smoothed_[b]);
+    }
+    return most > TONE * total;
 }
 
 /// Moves the cutoff when another has stood long enough.

@@ -25,6 +25,7 @@ private:
     double hold(double forget);
     int find_edge() const;
     bool is_full(int edge, double floor) const;
+    bool is_tone() const;
     void consider(double found);
 
     const double nyquist_, full_scale_, least_hz_, most_hz_, frames_per_s_;

@@ -72,7 +72,7 @@ TEST(a_stream_to_48_khz_gives_what_the_reference_gives) {
 TEST(the_tracker_finds_what_the_reference_finds) {
     const Vectors vectors("random");
     const Spec spec = opened()->spec();
-    for (const char *name : {"wider", "narrower", "tone", "fading", "clicks", "thin", "high"}) {
+    for (const char *name : {"wider", "narrower", "tone", "sweep", "fading", "clicks", "thin", "high"}) {
         const std::string prefix = std::string("tracker.") + name;
         const auto spectra = vectors.read(prefix + ".spectrum"), expected = vectors.read(prefix + ".cutoff");
         CutoffTracker tracker(spec, spec.rate);

@@ -144,11 +144,13 @@ def trackers(spec: Spec) -> dict[str, np.ndarray]:
     """Return spectra and the cutoff that is found after each, for what leads the tracker through all its branches."""
     rate, time = spec.rate, np.arange(2 * spec.rate) / spec.rate
     voice, hiss, hum = voice_like(2.0), noise(len(time), 1), 0.3 * np.sin(2 * np.pi * 1500 * time)
+    rising = 0.3 * np.sin(2 * np.pi * np.cumsum(200 * 17 ** (time / 2)) / rate)
     fading = np.cumsum(hiss).astype(np.float32) * 0.02
     heard = {
         "wider": (narrowed(voice, rate, 3000), narrowed(voice, rate, 5500), voice),
         "narrower": (narrowed(hiss, rate, 6000), narrowed(hiss, rate, 3400), narrowed(hiss, rate, 2000)),
         "tone": (narrowed(voice, rate, 3400), hum.astype(np.float32)),
+        "sweep": (narrowed(voice, rate, 3400), rising.astype(np.float32), narrowed(voice, rate, 2000)),
         "fading": (narrowed(voice, rate, 3400), fading, 1e-5 * hiss),
         "clicks": (dropping(narrowed(voice, rate, 3400), 160), dropping(voice, 160)),
         "thin": (narrowed(hiss, rate, 700), narrowed(hiss, rate, 4000)),

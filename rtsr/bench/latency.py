@@ -26,6 +26,7 @@ STAGES = {  # of a stream's path, and which stage of the budget each belongs to
     "wet_resampler": "resample",
     "frames": "frame",
     "tracker": "frame",
+    "structure": "fine structure",
     "overlap": "overlap-add",
 }
 MODES = ("flat out", "paced", "paced, CPU loaded")

@@ -12,7 +12,7 @@ from ..figure import pyplot, save
 from .latency import Times
 from .record import Row
 
-STAGE_ORDER = ("resample", "frame", "network", "overlap-add", "mix and copy")
+STAGE_ORDER = ("resample", "frame", "network", "fine structure", "overlap-add", "mix and copy")
 PAGE = """<!doctype html><meta charset="utf-8"><title>rtsr bench</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}img{{max-width:100%}}
 table{{border-collapse:collapse;font-size:14px}}td,th{{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}}

@@ -22,6 +22,7 @@ CLIFF_DB = 13.0  # the band ends where it drops this much over two bands; a voic
 LEAK_BANDS = 8  # how far over the edge a loud voice may leak
 OCCUPIED = 0.75  # of the bands under the edge hold something, or it is no voice's edge
 FULL_DB = -40.0  # more than this under the loudest band, it may only be what the window leaks from a tone
+TONE = 0.95  # of a frame's power in three neighbouring bands may be a tone's, which narrows no band
 CLICK_BANDS = 0.6  # of all bands sound at once in a click, and
 CLICK_S = 0.075  # for less than this, also where a lost block makes two of them; what lasts longer is a hiss
 CLICK_END = 0.25  # of the floor: what a band falls under after a click
@@ -108,6 +109,17 @@ def _is_full(held: DoubleArray, edge: int, floor: float) -> bool:
 
 
 @njit(nogil=True, cache=True)
+def _is_tone(smoothed: DoubleArray) -> bool:
+    """Whether three neighbouring bands hold nearly all power of late, as those around a tone do, a swept one too."""
+    total, most = 0.0, 0.0
+    for b in range(len(smoothed)):
+        total += smoothed[b]
+        if b >= 2:
+            most = max(most, smoothed[b - 2] + smoothed[b - 1] + smoothed[b])
+    return most > TONE * total
+
+
+@njit(nogil=True, cache=True)
 def _forget_clicks(full: bool, lasts: float, memory: BandMemory) -> None:
     """Count the frames in which most bands sound, and take back what they left where they were too few for a hiss."""
     smoothed, before, held, state = memory
@@ -182,6 +194,8 @@ def _track(spectrum: FloatArray, settings: BandSettings, memory: BandMemory) -> 
     found = edge * BAND_HZ
     if edge <= 0 or found > settings.most_hz:
         found = bands * BAND_HZ
+    if found < state[CUTOFF] and _is_tone(memory.smoothed):
+        return
     _consider(found, settings.frames_per_s, state)
 
 

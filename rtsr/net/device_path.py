@@ -68,7 +68,7 @@ class CutoffTracker:
         loudest = torch.maximum(known[:, band.LOUDEST, None] * self.forget, total)
         speaks = active & (total >= (loudest * 1e-4).clamp(min=10 ** (band.ACTIVE_DB / 10)))
         held.copy_(torch.where(speaks, torch.maximum(held * self.forget, smoothed), held))
-        moved = self._decide(held, known)
+        moved = self._decide(smoothed, held, known)
         moved[:, band.LOUDEST] = loudest[:, 0]
         quiet = torch.cat([loudest, known[:, 1:]], dim=1)
         known.copy_(torch.where(speaks, moved, torch.where(active, quiet, known)))
@@ -86,11 +86,12 @@ class CutoffTracker:
         smoothed.copy_(torch.where(over, torch.minimum(smoothed, held), smoothed))
         return torch.where(active, torch.where(full, lasting + 1, 0), lasting)[:, 0]
 
-    def _decide(self, held: Tensor, known: Tensor) -> Tensor:
+    def _decide(self, smoothed: Tensor, held: Tensor, known: Tensor) -> Tensor:
         """Return what would be known if this frame counted: a candidate that stands longer, or a new one."""
         strongest = held.amax(-1, keepdim=True)
         floor = (strongest * 10 ** (band.EMPTY_DB / 10)).clamp(min=10 ** (band.EMPTY_BELOW_DBFS / 10))
         found, evident = self._find(held, strongest, floor, known[:, band.CUTOFF])
+        evident &= ~(self._is_tone(smoothed) & (found < known[:, band.CUTOFF]))
         other = (found - known[:, band.CANDIDATE]).abs() > band.SAME_HZ
         candidate = torch.where(other, found, known[:, band.CANDIDATE])
         standing = torch.where(other, 0, known[:, band.STANDING]) + 1
@@ -105,6 +106,11 @@ class CutoffTracker:
         decided = torch.where(evident[:, None], moved, known)
         decided[:, band.FLOOR] = floor[:, 0]
         return decided
+
+    def _is_tone(self, smoothed: Tensor) -> Tensor:
+        """Return whether three neighbouring bands hold nearly all power of late, (rows,)."""
+        near = smoothed[:, :-2] + smoothed[:, 1:-1] + smoothed[:, 2:]
+        return near.amax(-1) > band.TONE * smoothed.sum(-1)
 
     def _find(self, held: Tensor, strongest: Tensor, floor: Tensor, cutoff: Tensor) -> tuple[Tensor, Tensor]:
         """Return where each row's received band ends in Hz, and whether this frame is evidence of anything."""

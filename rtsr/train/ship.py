@@ -26,7 +26,7 @@ def ship(run: Path, name: str, folder: Path, scores: Path | None = None) -> Path
     net = BandNet(NetConfig.from_dict(record["recipe"]["net"]))
     net.load_state_dict(state["average"])
     with torch.no_grad():
-        net.leave.bias -= record["recipe"]["margin_db"] * math.log(10) / 10
+        net.leave.bias.sub_(record["recipe"]["margin_db"] * math.log(10) / 10)
     card = {
         "trained": f"{state['step']} steps, seed {record['recipe']['seed']}",
         "steps": state["step"],

@@ -239,7 +239,9 @@ def test_mean_scores_leaves_out_what_a_file_does_not_have():
     assert mean_scores([first]) == first
 
 
-LOUD = Metric("loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), option="loud", needs_truth=False, share=True)
+LOUD = Metric(
+    "loud", "Loud", "higher", lambda j: float(np.abs(j.estimate).max()), option="loud", needs_truth=False, share=True
+)
 
 
 def test_a_metric_is_one_row(monkeypatch):

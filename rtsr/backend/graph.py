@@ -192,7 +192,7 @@ class GraphBackend:
             envelope, new = self.net(spectrum.unsqueeze(1), cutoff.unsqueeze(1), cast(State, state))
         memory.copy_(torch.where(active.view(-1, 1, 1), new[MEMORY], memory))
         remembered.heard[:rows] += active
-        return torch.where(active.view(-1, 1, 1), envelope[:, 0], 0)
+        return torch.where(active.view(-1, 1), envelope[:, 0], 0)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         """Return what makes linear layers compute in the precision asked for."""

@@ -69,7 +69,8 @@ class Structure:
         (n,) int64: how many frames each row had before.
         """
         short = F.pad(short, (0, 0, 0, self.spec.bins_out - short.shape[1]))
-        cutoff, frame, hz = cutoff.unsqueeze(1), frame.unsqueeze(1), self.bins * self.bin_hz
+        # A row that is not active may have any cutoff, zero included, and must not divide by it.
+        cutoff, frame, hz = cutoff.clamp(min=self.bin_hz).unsqueeze(1), frame.unsqueeze(1), self.bins * self.bin_hz
         edge = (cutoff / self.bin_hz).long().clamp(max=self.spec.bins_out)
         start = edge // 2
         copied = self.bins >= edge

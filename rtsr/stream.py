@@ -1,8 +1,8 @@
 """OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out.
 
-    hop ─┬─ frames ── network ── overlap-add ── resample ──┐
-         │                                                 + ── hop
-         └─ resample (linear phase, as long as the delay) ─┘
+    hop ─┬─ frames ── network ── fine structure ── overlap-add ── resample ──┐
+         │                                                                   + ── hop
+         └─ resample (linear phase, as long as the delay) ───────────────────┘
 
 The lower path is what was received, delayed and nothing else; the upper path adds the band above the cutoff.
 """
@@ -19,6 +19,8 @@ from .dsp.windows import FloatArray
 from .errors import InvalidAudio, InvalidSetting
 from .spec import Spec
 
+MOST_GAIN_DB = 24
+
 
 def fixed_cutoff(spec: Spec, cutoff: float | str) -> float | None:
     """Return a cutoff in Hz, or None for "auto"; raises `InvalidSetting` for any other."""
@@ -31,8 +33,8 @@ def fixed_cutoff(spec: Spec, cutoff: float | str) -> float | None:
 
 def linear_gain(gain_db: float) -> float:
     """Return the factor of a gain in dB; raises `InvalidSetting` above 24 dB."""
-    if not gain_db <= 24:
-        raise InvalidSetting(f"expected a gain of at most 24 dB, got {gain_db}")
+    if not gain_db <= MOST_GAIN_DB:
+        raise InvalidSetting(f"expected a gain of at most {MOST_GAIN_DB} dB, got {gain_db}")
     return float(10 ** (gain_db / 20))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_discriminators_see_the_generated_envelope_only_where_bands_are_missing(
     assert where.shape == (4, 1, loss.BELOW + SPEC.bands)
     torch.testing.assert_close((generated - true) * loss.SPREAD, where.expand_as(true), rtol=0, atol=1e-4)
     assert not where[..., : loss.BELOW].any()
-    assert where.amax() == 1
+    assert where.amax() == pytest.approx(1)
 
 
 def alike(seed: int, bands: int = 20) -> torch.Tensor:
@@ -337,8 +338,9 @@ def test_a_run_can_be_shipped_and_opened(speech_folder, tmp_path):
     run = loop.train(RECIPE, speech_folder, tmp_path / "run", CPU, fresh=True)
     manifest = ship(tmp_path / "run", "tiny-16k", tmp_path / "shipped")
     opened = load(manifest, "eager")
+    margin = RECIPE.margin_db * math.log(10) / 10
     for name, tensor in run.average.state_dict().items():
-        assert torch.equal(tensor, opened.net.state_dict()[name]), name
+        assert torch.equal(tensor - margin if name == "leave.bias" else tensor, opened.net.state_dict()[name]), name
     card = manifest.with_suffix(".md").read_text()
     assert "CC BY 4.0" in card
     assert "BY-SA" not in card

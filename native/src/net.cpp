@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "structure.hpp"
+
 namespace rtsr {
 
 namespace {
-
-constexpr float POWER_FLOOR = 1e-9f;  // as in rtsr/dsp/structure.py
 
 /// Evenly spaced from 0 to `end`, rounded as torch.linspace rounds: a bin's place decides whether it was received.
 std::vector<float> frequencies(double end, int count) {

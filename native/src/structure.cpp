@@ -10,7 +10,6 @@ namespace {
 // As in rtsr/spec.py and rtsr/dsp/structure.py.
 constexpr double PI = 3.14159265358979323846;
 constexpr double LOWEST_BAND_HZ = 1000;
-constexpr float POWER_FLOOR = 1e-9f;
 constexpr double SILENCE_DBFS = -108;
 constexpr float ENVELOPE_CEILING = 10;
 constexpr float LEAST = -60;

@@ -14,6 +14,8 @@ namespace rtsr {
 
 /// What a band of an envelope holds where nothing is to be generated.
 constexpr float NOTHING = -100.0f;
+/// Added to powers before a logarithm; about -120 dB of a full-scale frame.
+constexpr float POWER_FLOOR = 1e-9f;
 
 /// Overlapping triangular bands, one equivalent rectangular bandwidth apart, over the bins of a generated frame.
 struct Bands {

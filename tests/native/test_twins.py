@@ -17,8 +17,8 @@ NATIVE = ROOT / "native"
 # C++ files, the Python files that say the same, and what stands in one of them alone.
 TWINS = [
     (["band.cpp"], ["dsp/band.py"], {"LOUDEST", "CANDIDATE", "STANDING", "CUTOFF", "SETTLED", "FLOOR", "CLICK"}),
-    (["net.cpp"], ["net/model.py"], {"QUIET"}),
-    (["stream.cpp", "stream.hpp"], ["stream.py"], {"MOST_GAIN_DB", "FULL_SCALE"}),
+    (["structure.cpp", "structure.hpp"], ["dsp/structure.py", "spec.py"], {"PI"}),
+    (["stream.cpp", "stream.hpp"], ["dsp/path.py", "stream.py"], set()),
     (["reblock.cpp"], ["io/reblock.py"], {"ODD"}),
     (["resample.cpp"], ["dsp/resample.py"], {"PI"}),
     (["drift.cpp", "drift.hpp"], ["daemon/drift.py"], {"BETA", "DELAY", "SPARE"}),
@@ -76,7 +76,7 @@ def test_how_long_a_worker_sleeps_without_a_bell():
 
 
 def test_how_many_computing_times_are_kept():
-    theirs = in_python(ROOT / "rtsr" / "session.py")
+    theirs = in_python(ROOT / "rtsr" / "timing.py")
     assert in_cpp(NATIVE / "src" / "worker.hpp")["KEPT"] == theirs["KEPT"]
 
 
@@ -106,7 +106,7 @@ def structure(header: str, name: str) -> list[tuple[str, type]]:
 def test_the_layout_of_what_a_worker_shares():
     from rtsr.daemon.native_worker import Ends, Numbers
 
-    assert [tuple(field) for field in Ends._fields_] == structure("rtsr_worker.h", "rtsr_wire")
+    assert [tuple(field) for field in Ends._fields_] == structure("rtsr_worker.h", "rtsr_shared_block")
     assert [tuple(field) for field in Numbers._fields_] == structure("rtsr_worker.h", "rtsr_worker_report")
 
 

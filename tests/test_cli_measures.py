@@ -50,6 +50,19 @@ def test_evaluate_prints_the_means_and_writes_every_row(run, tmp_path):
     }
 
 
+def test_evaluate_takes_no_more_of_a_file_than_is_asked_for(run, tmp_path):
+    sound = 0.1 * np.random.default_rng(0).standard_normal(3 * 16000)
+    options = ("--cutoffs", "4000", "--no-perceptual", "--backend", "null")
+    found = {}
+    for name, seconds in (("whole", ()), ("first", ("--seconds", "1")), ("short", ())):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", sound[:16000] if name == "short" else sound, 16000)
+        code, _, _ = run("evaluate", tmp_path / name, *options, *seconds, "--json", tmp_path / f"{name}.json")
+        assert code == 0
+        found[name] = [row["scores"] for row in json.loads((tmp_path / f"{name}.json").read_text())["rows"]]
+    assert found["first"] == found["short"] != found["whole"]
+
+
 @pytest.fixture
 def two_recordings(tmp_path) -> Path:
     (tmp_path / "speech").mkdir()

@@ -43,6 +43,7 @@ def evaluate(
         bool, typer.Option("--harm", help="Only check what has to pass as it is: tones, music, wideband.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, spread over all.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="At most so many seconds of each file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write every file's row here as well.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None,
     models: Annotated[
@@ -58,7 +59,7 @@ def evaluate(
 
     Examples:
 
-        rtsr evaluate ../shared/speech --split valid --mos
+        rtsr evaluate ../shared/speech --split valid --mos --limit 8 --seconds 10
 
         rtsr evaluate my-recordings/ --cutoffs 4000,3400 --detect --json out/scores.json
 
@@ -94,6 +95,7 @@ def evaluate(
                 rate,
                 options=[name for name, asked in asked_for.items() if asked],
                 corpora=corpora,
+                seconds=seconds,
                 progress=lambda: progress.advance(task),
             )
         )
@@ -105,6 +107,7 @@ def evaluate(
         "backend": voice.model.name,
         "split": f"{split} {corpus}" if corpus else split,
         "told": not detect,
+        "seconds": seconds,
     }
     if json is not None:
         evaluation.write_json(rows, json, about)

@@ -90,15 +90,16 @@ def recordings(where: Path, split: str | None, rate: int, limit: int | None, cor
     return files if limit is None else dict(kept[:: max(1, len(kept) // limit)][:limit])
 
 
-def read_truth(path: Path, rate: int) -> FloatArray:
-    """Read one recording as mono at the model's rate.
+def read_truth(path: Path, rate: int, seconds: float | None = None) -> FloatArray:
+    """Read one recording, or at most so many seconds from its start, as mono at the model's rate.
 
     Raises `InvalidSetting` for another rate, `InvalidAudio` where there is less than a hop or what is no number.
     """
     with open_to_read(path) as opened:
         if opened.samplerate != rate:
             raise InvalidSetting(f"{path}: expected wideband recordings at {rate} Hz, got {opened.samplerate} Hz")
-        truth: FloatArray = opened.read(dtype="float32", always_2d=True).mean(axis=1)
+        frames = -1 if seconds is None else round(seconds * rate)
+        truth: FloatArray = opened.read(frames, dtype="float32", always_2d=True).mean(axis=1)
     if len(truth) < SHORTEST_S * rate or not np.isfinite(truth).all():
         raise InvalidAudio(f"{path}: expected {1000 * SHORTEST_S:.0f} ms or more of finite samples to judge by")
     return truth
@@ -112,25 +113,27 @@ def evaluate(
     *,
     options: Collection[str] = (PERCEPTUAL,),
     corpora: Mapping[Path, str] | None = None,
+    seconds: float | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Row]:
     """Yield each system's row for each line and file, then the line's means; `progress` hears of each file and line.
 
     `options` name the metrics that are taken beside those that always are. Where one of them does not need the truth,
-    the truth has a row too. Where `corpora` says that the files are of several, each has its means as well.
+    the truth has a row too. Where `corpora` says that the files are of several, each has its means as well. With
+    `seconds` no more of each file is taken.
     """
     corpora = corpora or {}
     for line in lines:
         rows: list[Row] = []
         costs: dict[str, Facts] = {}
         for path in files:
-            heard = line.carry(read_truth(path, rate), rate, path.name)
-            for system, wide, seconds in restored(heard, systems, rate):
+            heard = line.carry(read_truth(path, rate, seconds), rate, path.name)
+            for system, wide, spent_s in restored(heard, systems, rate):
                 if system.name not in costs:
                     costs[system.name] = system.facts(heard, rate)
                 scores = score(heard.truth, wide, rate, heard.cutoff_hz, options)
                 known = (system.name, heard.cutoff_hz, path.name, scores, line.condition, costs[system.name])
-                rows.append(Row(*known, seconds * rate / len(wide), corpora.get(path, "")))
+                rows.append(Row(*known, spent_s * rate / len(wide), corpora.get(path, "")))
             own = score_truth(heard.truth, rate, options)
             if own is not None:
                 known = (TRUTH, heard.cutoff_hz, path.name, own, line.condition, Facts())

@@ -28,6 +28,11 @@ def voice():
     return rtsr.load("voice-16k", "ort")
 
 
+@pytest.fixture(scope="module")
+def null_voice():
+    return rtsr.load("voice-16k", "null")
+
+
 @pytest.mark.parametrize("name", TONES)
 def test_a_tone_at_8_khz_gains_no_partner(voice, name):
     rate = 8000
@@ -52,6 +57,17 @@ def test_what_is_wide_or_silent_passes_untouched(voice, make, rate):
 @pytest.mark.parametrize("name", list(harm.TONES))
 def test_tones_in_a_wide_container_pass_untouched(voice, name, rate):
     assert harm.check(voice, name, harm.tones(name, rate, 2.0), rate, wide=True).passed
+
+
+@pytest.mark.parametrize("on_off_s", [(0.1, 0.1), (0.25, 0.05), (0.05, 0.05)])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_keys_move_no_cutoff(null_voice, rate, on_off_s):
+    moved = {}
+    for name in (name for name in harm.TONES if name.startswith("key")):
+        cutoffs, _ = harm._cutoffs(null_voice, harm.tones(name, rate, 3.0, on_off_s), rate)
+        if (cutoffs != rate / 2).any():
+            moved[name] = cutoffs.min()
+    assert moved == {}
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])

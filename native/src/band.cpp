@@ -17,6 +17,7 @@ constexpr int LEAK_BANDS = 8;
 constexpr double OCCUPIED = 0.75;
 constexpr double FULL_DB = -40.0;
 constexpr double TONE = 0.95;
+constexpr double REMEMBERED_DB = -20;
 constexpr double CLICK_BANDS = 0.6, CLICK_S = 0.075, CLICK_END = 0.25;
 constexpr double RELEASE_DB_PER_S = 10.0;
 constexpr double SETTLE_S = 0.15;
@@ -50,6 +51,8 @@ double CutoffTracker::push(const float *spectrum) {
     if (total < std::max(power_of(ACTIVE_DB), loudest_ * 1e-4)) return cutoff_;
     const double strongest = hold(forget);
     floor_ = std::max(strongest * power_of(EMPTY_DB), power_of(EMPTY_BELOW_DBFS));
+    const bool clicks = 0 < click_ && click_ < CLICK_S * frames_per_s_;
+    if (clicks || strongest < loudest_ * power_of(REMEMBERED_DB)) return cutoff_;
     const int edge = find_edge();
     const double found = edge * BAND_HZ;
     if (edge <= 0) {

@@ -26,6 +26,7 @@ TONE = 0.95  # of a frame's power in three neighbouring bands may be a tone's, w
 CLICK_BANDS = 0.6  # of all bands sound at once in a click, and
 CLICK_S = 0.075  # for less than this, also where a lost block makes two of them; what lasts longer is a hiss
 CLICK_END = 0.25  # of the floor: what a band falls under after a click
+REMEMBERED_DB = -20.0  # what is left after a click says nothing if it is this far under the loudest frame of late
 RELEASE_DB_PER_S = 10.0  # how fast a band that fell silent is forgotten
 SETTLE_S = 0.15  # how long the first answer must stand before it is believed
 WIDEN_S, NARROW_S = 0.3, 1.0  # and a later one: adding to what is there already is the worse mistake
@@ -185,6 +186,9 @@ def _track(spectrum: FloatArray, settings: BandSettings, memory: BandMemory) -> 
         strongest = max(strongest, held[b])
     floor = max(strongest * 10 ** (EMPTY_DB / 10), 10 ** (EMPTY_BELOW_DBFS / 10))
     state[FLOOR] = floor
+    clicks = 0 < state[CLICK] < CLICK_S * settings.frames_per_s
+    if clicks or strongest < state[LOUDEST] * 10 ** (REMEMBERED_DB / 10):
+        return
     edge = _find_edge(held, bands, floor)
     if edge <= 0 and -edge * BAND_HZ <= state[CUTOFF] + SAME_HZ:
         return  # no cliff, and nothing above the cutoff: no evidence for or against it

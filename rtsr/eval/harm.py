@@ -30,11 +30,10 @@ TONES: dict[str, tuple[float, ...]] = {
     "dial tone": (350, 440),
     "ringback": (440, 480),
     "busy tone": (480, 620),
-    "key 1": (697, 1209),
-    "key 5": (770, 1336),
-    "key D": (941, 1633),
     "chord": (220, 277.2, 329.6, 440, 659.3, 880),
 }
+LOW_HZ, HIGH_HZ = (697, 770, 852, 941), (1209, 1336, 1477, 1633)  # of telephone keys, ITU-T Q.23
+TONES |= {f"key {key}": (LOW_HZ[i // 4], HIGH_HZ[i % 4]) for i, key in enumerate("123A456B789C*0#D")}
 ON_OFF_S = {"ringback": (2.0, 1.0), "busy tone": (0.5, 0.5), "key 1": (0.1, 0.1), "key 5": (0.25, 0.05)}
 
 
@@ -58,11 +57,13 @@ class Harm:
         return near and quiet and (self.settled_s is None or self.settled_s <= SETTLED_S) and not self.changes
 
 
-def tones(name: str, rate: int, seconds: float = SECONDS) -> FloatArray:
-    """Return a telephone's tones, in their rhythm, peak -9 dBFS."""
+def tones(
+    name: str, rate: int, seconds: float = SECONDS, on_off_s: tuple[float, float] | None = None
+) -> FloatArray:
+    """Return a telephone's tones, in their rhythm or another, peak -9 dBFS."""
     time = np.arange(round(seconds * rate)) / rate
     x = np.sum([np.sin(2 * np.pi * hz * time) for hz in TONES[name]], axis=0)
-    on_s, off_s = ON_OFF_S.get(name, (2 * seconds, 0.0))
+    on_s, off_s = on_off_s or ON_OFF_S.get(name, (2 * seconds, 0.0))
     phase = time % (on_s + off_s)
     gate = np.clip(np.minimum(phase, on_s - phase) / 0.01, 0, 1) * np.clip((seconds - time) / 0.01, 0, 1)
     return (10 ** (-9 / 20) * x * gate / np.abs(x).max()).astype(np.float32)

@@ -68,7 +68,7 @@ class CutoffTracker:
         loudest = torch.maximum(known[:, band.LOUDEST, None] * self.forget, total)
         speaks = active & (total >= (loudest * 1e-4).clamp(min=10 ** (band.ACTIVE_DB / 10)))
         held.copy_(torch.where(speaks, torch.maximum(held * self.forget, smoothed), held))
-        moved = self._decide(smoothed, held, known)
+        moved = self._decide(smoothed, held, known, loudest, click)
         moved[:, band.LOUDEST] = loudest[:, 0]
         quiet = torch.cat([loudest, known[:, 1:]], dim=1)
         known.copy_(torch.where(speaks, moved, torch.where(active, quiet, known)))
@@ -86,11 +86,13 @@ class CutoffTracker:
         smoothed.copy_(torch.where(over, torch.minimum(smoothed, held), smoothed))
         return torch.where(active, torch.where(full, lasting + 1, 0), lasting)[:, 0]
 
-    def _decide(self, smoothed: Tensor, held: Tensor, known: Tensor) -> Tensor:
+    def _decide(self, smoothed: Tensor, held: Tensor, known: Tensor, loudest: Tensor, click: Tensor) -> Tensor:
         """Return what would be known if this frame counted: a candidate that stands longer, or a new one."""
         strongest = held.amax(-1, keepdim=True)
         floor = (strongest * 10 ** (band.EMPTY_DB / 10)).clamp(min=10 ** (band.EMPTY_BELOW_DBFS / 10))
         found, evident = self._find(held, strongest, floor, known[:, band.CUTOFF])
+        clicks = (click > 0) & (click < self.hiss)
+        evident &= ~clicks & (strongest >= loudest * 10 ** (band.REMEMBERED_DB / 10))[:, 0]
         evident &= ~(self._is_tone(smoothed) & (found < known[:, band.CUTOFF]))
         other = (found - known[:, band.CANDIDATE]).abs() > band.SAME_HZ
         candidate = torch.where(other, found, known[:, band.CANDIDATE])

@@ -77,7 +77,7 @@ def test_it_ends_though_a_client_has_not_sent_all_of_its_request(start_bridge: C
         bridge.process.send_signal(signal.SIGINT)
         bridge.wait_for("event=stopped", 30)
         assert time.monotonic() - began < 8  # its body has ten seconds
-    assert bridge.stop(limit_s=60) == 0
+    assert bridge.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("path", ["/rooms/two/offer", "/whip/two"])

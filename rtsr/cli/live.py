@@ -50,8 +50,8 @@ def live(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
     backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager or null.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="What carries the voice: auto, native (no interpreter) or python.")
+    worker: Annotated[
+        str | None, typer.Option(help="What processes the sound: auto, native (librtsr) or python (any backend).")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with a [live] table; options override it.")] = None,
     rate: Annotated[int | None, typer.Option(help="Of both devices, in Hz.")] = None,
@@ -63,9 +63,9 @@ def live(
     socket: SocketPath = None,
     install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False,
 ) -> None:
-    """Enhance a voice from a device to a device until told to stop: Ctrl-C, SIGTERM, or `rtsr ctl stop`.
+    """Enhance a voice from a device to a device until Ctrl-C, SIGTERM, or `rtsr ctl stop`.
 
-    Exit codes: 0 stopped as told, 1 something is missing or refused, 2 called wrongly.
+    Exit codes: 0 stopped on request, 1 something is missing or refused, 2 called wrongly.
 
     Examples:
 
@@ -77,7 +77,7 @@ def live(
     """
     given: dict[str, Any] = {
         **{"input": input, "output": output, "virtual_mic": virtual_mic, "virtual_speaker": virtual_speaker},
-        **{"model": model, "backend": backend, "engine": engine, "rate": rate, "host": host},
+        **{"model": model, "backend": backend, "worker": worker, "rate": rate, "host": host},
         **{"gain_db": gain, "low_water_ms": low_water, "metrics": metrics},
         "socket": None if socket is None else str(socket),
         "cutoff": None if cutoff is None else parse_cutoff(cutoff),
@@ -89,18 +89,18 @@ def live(
         manifest = Path(model) if model and model.endswith(".json") else model  # else one of the shipped names
         options = {
             **{"input": input, "output": output, "virtual-mic": virtual_mic, "virtual-speaker": virtual_speaker},
-            **{"model": manifest, "backend": backend, "engine": engine, "config": config, "rate": rate, "host": host},
+            **{"model": manifest, "backend": backend, "worker": worker, "config": config, "rate": rate, "host": host},
             **{"cutoff": cutoff, "gain": gain, "low-water": low_water, "metrics": metrics, "socket": socket},
         }
         Console().print(install(["live", *as_arguments(options)]), soft_wrap=True, markup=False)
         return
     from ..daemon.background import Background
     from ..daemon.service import run
-    from ..daemon.view import Lines, Terminal
+    from ..daemon.view import LogView, Terminal
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        with Background(Lines()) as show:
+        with Background(LogView()) as show:
             run(settings, show)
         return
     with Terminal(console) as terminal, Background(terminal) as show:

@@ -125,13 +125,13 @@ def test_metrics_and_health(running):
 
 
 def test_there_is_no_torch_in_it(running):
-    assert running.engines
-    for process in (running.process.pid, *running.engines):
+    assert running.children
+    for process in (running.process.pid, *running.children):
         assert "libtorch" not in Path(f"/proc/{process}/maps").read_text()
 
 
 def test_its_memory_stays_where_it_may(running):
-    locked = int(re.search(r"VmLck:\s+(\d+)", Path(f"/proc/{running.engines[0]}/status").read_text())[1])
+    locked = int(re.search(r"VmLck:\s+(\d+)", Path(f"/proc/{running.children[0]}/status").read_text())[1])
     assert locked > 0 if 'event=memory msg="locked"' in running.printed else "allow memlock" in running.printed
 
 

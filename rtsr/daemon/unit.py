@@ -11,7 +11,7 @@ UNIT = """[Unit]
 Description=rtsr live: real-time speech super-resolution
 After=pipewire-pulse.service pulseaudio.service
 
-[LiveService]
+[Service]
 ExecStart={command}
 Restart=on-failure
 RestartSec=2

@@ -167,8 +167,8 @@ def test_what_a_change_may_be(bridge: Bridge):
             ):
                 async with client.http.patch(place, json=body) as reply:
                     assert (reply.status, why in await reply.text()) == (status, True), (body, await reply.text())
-            told = {one["id"]: one["plain"] for one in await client.room("change")}
-            assert told == {places[0]: sorted([places[0], places[2]]), places[1]: [places[2]], places[2]: []}
+            listed = {one["id"]: one["plain"] for one in await client.room("change")}
+            assert listed == {places[0]: sorted([places[0], places[2]]), places[1]: [places[2]], places[2]: []}
             async with client.http.delete(publisher_at):
                 await until(lambda: are_plain(client, {places[0]: [places[0]], places[1]: []}))
 
@@ -188,9 +188,9 @@ def test_one_alone_hears_itself_narrowed_and_enhanced(bridge: Bridge):
             await asyncio.sleep(3)
             return alone.heard, (await client.room("loop"))[0]
 
-    heard, told = asyncio.run(call())
-    assert told["name"] == "me"
-    assert told["speaker"]["rate_hz"] == 4_000
+    heard, listed = asyncio.run(call())
+    assert listed["name"] == "me"
+    assert listed["speaker"]["rate_hz"] == 4_000
     spectrum = np.abs(np.fft.rfft(heard[-96_000:])) ** 2
     hz = np.fft.rfftfreq(96_000, 1 / 48_000)
     assert spectrum[(hz > 2_500) & (hz < 7_500)].sum() > 1e-5 * spectrum.sum()

@@ -15,6 +15,7 @@ QUIET_S = 0.2  # silence for so long before the network sleeps
 
 @njit(nogil=True, cache=True)
 def _power(spectrum: FloatArray) -> float:
+    """Return the sum of squares of `spectrum`, (rows, bins, 2)."""
     total = 0.0
     for x in spectrum.flat:
         total += float(x) * float(x)

@@ -14,7 +14,7 @@ from tests.live.bridge.server import Bridge
 SILENCE = np.zeros(960, np.float32)
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
 PLAIN_DB = -30.0  # of the energy above the telephone's band: enhanced noise has -15 to -25, plain noise less than -40
-PATIENCE_S = 10  # a busy machine is behind with what its programs hear
+TIMEOUT_S = 10  # a busy machine is behind with what its programs hear
 
 
 async def until(condition, limit_s: float = 10.0) -> None:
@@ -119,7 +119,7 @@ def test_a_listener_hears_plain_whom_it_chose_and_nobody_else_does(bridge: Bridg
 
 async def heard_so(listeners: dict[str, Peer], plain: set[str]) -> None:
     """Listen until those who are to hear the plain voice do, and all others the enhanced one."""
-    for _ in range(PATIENCE_S):
+    for _ in range(TIMEOUT_S):
         for one in listeners.values():
             one.blocks.clear()
         await asyncio.sleep(1.0)

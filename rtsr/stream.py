@@ -98,7 +98,7 @@ class Stream:
     def process(self, block: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Take one hop, shape (hop,), and give one hop, shape (hop_out,), in `out` if it is given.
 
-        Raises `InvalidAudio` for another shape. What is no number counts as silence; beyond full scale is clipped.
+        Raises `InvalidAudio` for another shape. NaN counts as silence; beyond full scale is clipped.
         """
         if block.shape != (self.hop,) or block.dtype.kind != "f":
             raise InvalidAudio(

@@ -147,9 +147,9 @@ void CutoffTracker::consider(double found) {
         standing_ = 0;
     }
     standing_ += 1;
-    double patience = candidate_ > cutoff_ ? WIDEN_S : NARROW_S;
-    if (!settled_) patience = SETTLE_S;
-    if (standing_ < patience * frames_per_s_) return;
+    double hold_s = candidate_ > cutoff_ ? WIDEN_S : NARROW_S;
+    if (!settled_) hold_s = SETTLE_S;
+    if (standing_ < hold_s * frames_per_s_) return;
     settled_ = true;
     if (std::abs(candidate_ - cutoff_) > SAME_HZ) cutoff_ = candidate_;
 }

@@ -12,6 +12,7 @@ constexpr int FORMAT = 2;  // 1 wrote spectra, 2 writes envelopes
 constexpr int WIDEST = 8192;        // channels; bounds on sizes keep a damaged manifest from asking for all memory
 constexpr int LONGEST = 4096;       // frames that a layer may look back
 constexpr int MOST_RATE = 192'000;
+constexpr const char *WINDOW = "sqrt-hann";  // the only kind of synthesis window here, as in rtsr/dsp/windows.py
 
 std::vector<int> integers(const Json &json, size_t least_items, int most) {
     std::vector<int> out;
@@ -30,7 +31,7 @@ void only(const Json &json, const std::vector<std::string_view> &known) {
 }
 
 Spec read_spec(const Json &json) {
-    only(json, {"rate", "hop", "history", "synthesis", "cutoff_min_hz", "cutoff_max_hz"});
+    only(json, {"rate", "hop", "history", "synthesis", "cutoff_min_hz", "cutoff_max_hz", "window"});
     Spec spec;
     spec.rate = int(json.at("rate").integer(1, MOST_RATE));
     spec.hop = int(json.at("hop").integer(1, spec.rate));
@@ -38,6 +39,8 @@ Spec read_spec(const Json &json) {
     spec.synthesis = int(json.at("synthesis").integer(1, MOST_RATE));
     spec.cutoff_min_hz = json.at("cutoff_min_hz").number();
     spec.cutoff_max_hz = json.at("cutoff_max_hz").number();
+    if (const Json *window = json.find("window"); window && window->text() != WINDOW)
+        corrupt("no synthesis window named '" + window->text() + "': there is " + WINDOW);
     if (spec.synthesis != 2 * spec.hop || spec.history % (2 * spec.hop) || spec.rate % spec.hop)
         corrupt("expected synthesis = 2 hops, an even number of hops of history and a whole number in a second; got " +
                 std::to_string(spec.synthesis) + ", " + std::to_string(spec.history) + ", " +

@@ -21,7 +21,7 @@ from .base import BoolArray
 VARIABLE = "RTSR_LIBRARY"
 NAME = "librtsr.so"
 VERSION = "0.1."  # the library's functions may change with the second number
-PRECISIONS = ("single", "half")
+PRECISIONS = ("single", "bf16")
 
 OK, MISSING, CORRUPT, INVALID = range(4)
 KINDS = {MISSING: CorruptWeights, CORRUPT: CorruptWeights, INVALID: InvalidSetting}
@@ -66,7 +66,7 @@ class NativeState:
 class NativeBackend:
     """Runs the network of librtsr, on the calling thread and without the interpreter lock.
 
-    `precision` "half" keeps the weights in bfloat16: half the memory to read a step, and no longer the same numbers.
+    `precision` "bf16" keeps the weights in bfloat16: half the memory to read a step, and no longer the same numbers.
     """
 
     name = "native"

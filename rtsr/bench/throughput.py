@@ -1,4 +1,4 @@
-"""What many voices cost: the climb to a machine's capacity, with memory and power beside it."""
+"""What many streams cost: a capacity search, with memory and power beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 def row(model: Backend, threads: int, points: list[Point]) -> Row:
-    """Return what is stored of a climb."""
+    """Return what is stored of a capacity search."""
     hop_ms = model.spec.hop_ms
     most = carried(points, hop_ms)
     best = next((p for p in points if p.rows == most), points[0])
@@ -52,7 +52,7 @@ def memory_per_row(model: Backend, rows: int = 256) -> int:
 
 
 def _resident() -> int:
-    """Return the bytes that this process has in memory; 0 where /proc does not tell."""
+    """Return the bytes that this process has in memory; 0 without /proc."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * 4096 if path.exists() else 0
 

@@ -1,4 +1,4 @@
-"""A network whose failures are survived: while it raises, voices are heard plain."""
+"""A backend whose exceptions are caught: while it raises, streams are plain."""
 
 from __future__ import annotations
 

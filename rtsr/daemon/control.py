@@ -153,7 +153,7 @@ def _clear(path: Path) -> None:
 
 
 def request(path: Path, do: str, value: Any = None) -> Any:
-    """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its words, or where none runs."""
+    """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its error, or where none runs."""
     if not SUPPORTED:
         raise ControlFailed(UNSUPPORTED)
     with socket.socket(socket.AF_UNIX) as connection:
@@ -171,9 +171,9 @@ def request(path: Path, do: str, value: Any = None) -> Any:
         raise ControlFailed(f"the rtsr on {path} ended before it answered")
     try:
         reply = json.loads(line)
-        done, told = reply["ok"], reply["value" if reply["ok"] else "error"]
+        done, value = reply["ok"], reply["value" if reply["ok"] else "error"]
     except (ValueError, TypeError, KeyError):
         raise ControlFailed(f"what listens on {path} is no rtsr live: name another --socket") from None
     if not done:
-        raise ControlFailed(told)
-    return told
+        raise ControlFailed(value)
+    return value

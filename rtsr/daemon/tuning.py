@@ -1,4 +1,4 @@
-"""What helps where a voice is interrupted again and again, as its machine is held up for longer than is kept ready."""
+"""A tuning hint where underruns are frequent: which setting to raise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TuningHint:
         if by_ring + by_device < OFTEN or now_s < self._quiet_until_s:
             return None
         self._quiet_until_s = now_s + QUIET_S
-        cures = [f"--low-water {2 * self.low_water_ms:g}"] if by_ring else []
-        cures += [f"block_ms = {2 * self.block_ms:g} in the settings"] if by_device else []
+        hints = [f"--low-water {2 * self.low_water_ms:g}"] if by_ring else []
+        hints += [f"block_ms = {2 * self.block_ms:g} in the settings"] if by_device else []
         times = by_ring + by_device
-        return f"interrupted {times} times in a minute: {' and '.join(cures)} would bear more, and be that much later"
+        return f"{times} underruns in a minute: {' and '.join(hints)} would prevent most, at more latency"

@@ -74,7 +74,7 @@ def run(model: Backend, out: Path, *, paced: bool, progress: Callable[[float], N
 
 def _scores(truth: FloatArray, model: Backend) -> dict[str, Scores]:
     even = truth[: len(truth) // 2 * 2]
-    restored = restore_all(even, model, CUTOFF_HZ, told=True)
+    restored = restore_all(even, model, CUTOFF_HZ, given=True)
     return {
         name: score(even, restored[name], model.spec.rate, CUTOFF_HZ, options=()) for name in (SINC, model_name(model))
     }

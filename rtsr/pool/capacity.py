@@ -23,15 +23,15 @@ SHARE = 0.8  # of what was carried flat out: calls come with a platform around t
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One number of voices: percentiles in ms of pushing a hop of all of them and ticking."""
+    """One number of streams: percentiles in ms of pushing a hop of all of them and ticking."""
 
     rows: int
     p50_ms: float
     p99_ms: float
 
 
-def ladder(most: int) -> list[int]:
-    """Return the numbers of voices to try: those that a pool runs, without the smallest."""
+def counts(most: int) -> list[int]:
+    """Return the numbers of streams to try: those that a pool runs, without the smallest."""
     return [size for size in buckets(most) if size not in SKIPPED or size == most]
 
 
@@ -51,7 +51,7 @@ def measure(model: Backend, rows: int, threads: int = 1, seconds: float = 0.5) -
     return Point(rows, float(p50), float(p99))
 
 
-def climb(
+def search(
     model: Backend,
     threads: int = 1,
     most: int | None = None,
@@ -70,7 +70,7 @@ def climb(
         progress()
         return point.p99_ms < model.spec.hop_ms
 
-    for rows in ladder(most or MOST[model.name in GPU_BACKENDS]):
+    for rows in counts(most or MOST[model.name in GPU_BACKENDS]):
         if not carries(rows):
             bad = rows
             break
@@ -97,7 +97,7 @@ def admission_limit(model: Backend, threads: int = 1, most: int | None = None) -
 
     It is four fifths of what was carried flat out, at least one. Raises `BackendFailed` where not one was.
     """
-    points = climb(model, threads, most, seconds=0.1)
+    points = search(model, threads, most, seconds=0.1)
     most_carried = carried(points, model.spec.hop_ms)
     if not most_carried:
         raise BackendFailed(

@@ -41,7 +41,11 @@ def _gather(
     blocks: FloatArray,
     active: BoolArray,
 ) -> int:
-    """Read a hop of every taken row that has one; says which did in `active`, and returns how many."""
+    """Read a hop of each of the first `taken` of `rows` rows that has one to `blocks`, (rows, hop); returns how many.
+
+    samples (slots, capacity) and marks (slots, MARKS): the rings; slot_at (rows,): each row's slot; active (rows,):
+    set where a row has a hop.
+    """
     hops = 0
     for row in range(rows):
         active[row] = False
@@ -64,7 +68,11 @@ def _rewind(
     blocks: FloatArray,
     active: BoolArray,
 ) -> None:
-    """Copy the hop that every row heard so long ago, where its ring still has it; `unheard` ones have read one more."""
+    """Copy the hop that each row read `hops_ago` hops ago to `blocks`, (rows, hop), where its ring still has it.
+
+    samples (slots, capacity) and marks (slots, MARKS): the rings; slot_at (rows,): each row's slot; unheard (rows,):
+    rows that have read one hop more than was processed; active (rows,): set where the hop was there.
+    """
     hop, room = blocks.shape[1], samples.shape[1]
     active[:] = False
     for row in range(len(slot_at)):
@@ -85,7 +93,11 @@ def _deposit(
     handles: IntArray,
     hops: FloatArray,
 ) -> int:
-    """Write the hops (n, hop) of those of n streams that are in this batch to their rings; returns what fitted."""
+    """Write those of `hops`, (n, hop), whose stream is in this batch to their rings; returns how many samples fitted.
+
+    samples (slots, capacity) and marks (slots, MARKS): the rings; places (handles, 2): batch and slot of a handle;
+    handles (n,).
+    """
     fitted = 0
     for i in range(len(handles)):
         if places[handles[i], BATCH] == batch:
@@ -105,7 +117,11 @@ def _collect(
     out: FloatArray,
     moved: BoolArray,
 ) -> None:
-    """Copy the hops, to `out` (n, hop_out), of those of n streams that are in this batch and moved."""
+    """Copy the last hops of those of n streams that are in this batch and had one to `out`, (n, hop_out).
+
+    batch_out (rows, hop_out) and active (rows,): of the batch; row_of (slots,): a slot's row; places (handles, 2):
+    batch and slot of a handle; handles (n,); moved (n,): set where a stream had a hop.
+    """
     for i in range(len(handles)):
         if places[handles[i], BATCH] == batch:
             row = row_of[places[handles[i], SLOT]]

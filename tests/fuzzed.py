@@ -33,14 +33,13 @@ def rtp(data: bytes) -> None:
     buffer, at, now_s = JitterBuffer(8000), 0, 0.0
     while at < len(data):
         size = data[at]
-        found = parse(data[at + 1 : at + 1 + size], 0)
+        found = parse(data[at + 1 : at + 1 + size])
         at, now_s = at + 1 + size, now_s + HOP_S
         if found is not None:
-            number, stamp, payload = found
-            assert 0 <= number < 1 << 16
-            assert 0 <= stamp < 1 << 32
-            assert payload
-            buffer.put(Packet(number, stamp, payload, now_s))
+            assert 0 <= found.number < 1 << 16
+            assert 0 <= found.stamp < 1 << 32
+            assert 0 <= found.source < 1 << 32
+            buffer.put(Packet(found.number, found.stamp, found.payload, now_s))
         assert len(buffer) <= ROOM
         assert np.isfinite(buffer.spread_s)
         if buffer.take() is None:
@@ -68,12 +67,14 @@ def sdp(data: bytes) -> None:
 class Request:
     """As much of a request as reading its body takes."""
 
+    charset = None
+
     def __init__(self, body: bytes) -> None:
         self.body = body
 
-    async def json(self) -> Any:
-        """Read JSON as aiohttp does."""
-        return json.loads(self.body.decode())
+    async def read(self) -> bytes:
+        """Return the whole body."""
+        return self.body
 
 
 def body(data: bytes) -> None:

@@ -26,7 +26,8 @@ from aiortc.mediastreams import MediaStreamError
 from rtsr.bench.record import store
 from rtsr.bench.signal import voice
 from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder
-from rtsr.bridge.peer import JITTER_BUFFER, LONGEST, Tap
+from rtsr.bridge.limits import LONGEST
+from rtsr.bridge.peer import JITTER_BUFFER, Tap
 from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer, VoiceTrack
 from tests.live.bridge.server import Bridge
 

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import numpy as np
 import soundfile
 import typer
-from rtsr.eval.bench.record import store
-from rtsr.eval.bench.signal import voice
 
+from rtsr.bench.record import store
+from rtsr.bench.signal import voice
 from rtsr.net.weights import Weights
 
 HERE = Path(__file__).resolve().parent

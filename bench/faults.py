@@ -1,0 +1,294 @@
+"""`python -m bench.faults`: what a bad network does to calls, and how soon they are as before. Linux, as root.
+
+A bridge in one network namespace; in the other a WebRTC peer and a telephone that say a tone each, and a WebRTC peer
+that listens to both. The line between them loses, delays, doubles and reorders what is on its way to the bridge, is cut,
+or gives the peers another address. Prints for each fault and speaker what was heard and the delay before, during and
+after; stores a row for each. With --check it ends with 1 where a figure is over its bar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+import urllib.request
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from bench.bridge import Packets
+from bench.line import NEAR, NETWORK, Fault, Line
+from rtsr.bench.record import store
+from rtsr.bridge.codec import OPUS, PCMU, make_decoder, make_encoder
+from rtsr.bridge.peer import JITTER_BUFFER
+from rtsr.bridge.rtp import write
+from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer
+from tests.live.bridge.server import Bridge
+
+RESULTS = Path(__file__).parent / "results"
+ROOM, TOKEN = "faults", "secret"
+WEB, TELEPHONE = "call", "rtp"  # the kinds of the two that speak
+TONES = {WEB: 300.0, TELEPHONE: 700.0}  # whole periods in a packet, so that neither is in the other's level
+LEVEL = 0.3
+POLL_S = 0.1
+CALM_S = 3.0  # before a fault
+WATCH_S = 8.0  # after it
+RECOVERY_S = 5.0
+NEAR_MS = 10.0  # to the delay before a fault, and it is as before
+BARS = {"recovery_s": RECOVERY_S, "silent_after": 2.0}  # per row; silent_after is in percent
+GROWN = {"grown_mb": 8.0, "tasks_left": 0.0, "sockets_left": 0.0, "threads_left": 0.0, "ended": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A fault, and for how long; one that stays is not undone."""
+
+    name: str
+    fault: Fault
+    lasts_s: float = 10.0
+    stays: bool = False
+
+
+SCENARIOS = (
+    Scenario("none", Fault()),
+    Scenario("loss 1 %", Fault(loss=0.01)),
+    Scenario("loss 5 %", Fault(loss=0.05)),
+    Scenario("loss 10 %", Fault(loss=0.10)),
+    Scenario("bursts", Fault(loss=0.05, burst=5.0)),
+    Scenario("60 ms jitter", Fault(late_s=0.06)),
+    Scenario("reordering", Fault(held=0.25)),
+    Scenario("duplication", Fault(doubled=0.25)),
+    Scenario("outage", Fault(cut=True)),
+    Scenario("address change", Fault(moved=True), 0.0, stays=True),
+)
+
+
+@dataclass
+class Seen:
+    """What was seen of the calls: the bridge's word on each speaker, and what the listener heard of it."""
+
+    told: list[tuple[float, dict[str, Any]]] = field(default_factory=list)  # by kind
+    heard: list[tuple[float, dict[str, float]]] = field(default_factory=list)  # levels of a packet, by kind
+
+    def delays(self, kind: str, since_s: float, until_s: float) -> np.ndarray:
+        """Return times and delays in ms."""
+        found = [
+            (t, calls[kind]["speaker"]["delay_ms"])
+            for t, calls in self.told
+            if since_s <= t < until_s and kind in calls
+        ]
+        return np.array(found).reshape(-1, 2)
+
+    def count(self, kind: str, name: str, since_s: float, until_s: float) -> int:
+        """Return by how much a counter rose, over all calls that there were."""
+        risen, before, call = 0, 0, None
+        for at_s, calls in self.told:
+            if kind not in calls or at_s >= until_s:
+                continue
+            now, known = calls[kind]["speaker"][name], calls[kind]["id"] == call
+            if at_s >= since_s:
+                risen += now - before if known else now
+            call, before = calls[kind]["id"], now
+        return risen
+
+    def silent(self, kind: str, since_s: float, until_s: float) -> float:
+        """Return the share of the time in which a speaker was not heard, in percent."""
+        there = sum(levels[kind] > LEVEL / 2 for t, levels in self.heard if since_s <= t < until_s)
+        return max(0.0, 100 * (1 - there * PACKET_S / (until_s - since_s)))
+
+
+class Ear:
+    """Stands where aiortc's receiver has its jitter buffer, and notes how loud each speaker is in every packet."""
+
+    def __init__(self, peer: Peer, seen: Seen) -> None:
+        self._decoder, self._seen = make_decoder(OPUS), seen
+        setattr(peer.connection.getReceivers()[0], JITTER_BUFFER, self)
+
+    def add(self, packet: Any) -> tuple[bool, None]:
+        """Take a packet as it comes."""
+        sound = self._decoder.decode(packet.payload)
+        if sound is not None:
+            t = np.arange(len(sound)) / RATE
+            levels = {kind: 2 * abs(np.mean(sound * np.exp(-2j * np.pi * hz * t))) for kind, hz in TONES.items()}
+            self._seen.heard.append((time.monotonic(), levels))
+        return False, None
+
+
+def tone(codec: str, hz: float) -> list[bytes]:
+    """Return a second of a tone, as packets that may be repeated."""
+    encoder = make_encoder(codec, 20)
+    sound = (LEVEL * np.sin(2 * np.pi * hz * np.arange(2 * RATE) / RATE)).astype(np.float32)
+    blocks = sound.reshape(-1, round(RATE * PACKET_S))
+    return [encoder.encode(block) for block in blocks][len(blocks) // 2 :]
+
+
+async def telephone(place: tuple[str, int], payloads: list[bytes]) -> None:
+    """Say G.711 until cancelled; what is heard is not looked at."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.setblocking(False)
+        line.connect(place)
+        began, number = time.monotonic(), 0
+        while True:
+            await asyncio.sleep(max(0.0, began + number * PACKET_S - time.monotonic()))
+            line.send(write(0, number, number * 160, 7, payloads[number % len(payloads)]))
+            number += 1
+
+
+def poll(url: str, seen: Seen, until: Any) -> None:
+    """Ask the bridge how its speakers are, until told to stop; called in its namespace."""
+    while not until():
+        calls = {call["kind"]: call for call in get(url, f"/rooms/{ROOM}")["calls"] if call["name"] != "listener"}
+        seen.told.append((time.monotonic(), calls))
+        time.sleep(POLL_S)
+
+
+def get(url: str, path: str) -> Any:
+    """Ask the bridge; called in its namespace."""
+    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        text = reply.read().decode()
+    return json.loads(text) if path.startswith("/rooms") else text
+
+
+def state(bridge: Bridge) -> dict[str, float]:
+    """Return what must not grow; called in the bridge's namespace."""
+    tasks = float(re.search(r"^rtsr_bridge_tasks (\S+)", get(bridge.url, "/metrics"), re.MULTILINE)[1])
+    resident_mb = bridge.resident_kb() / 1024
+    return {"tasks": tasks, "sockets": bridge.descriptors(), "threads": bridge.threads(), "mb": resident_mb}
+
+
+@contextmanager
+def running(line: Line, *arguments: str, model: str = "voice-16k") -> Any:
+    """A bridge at the near end of a line."""
+    near = ("--listen", f"{NEAR}:0", "--token", TOKEN, "--allow-plain-http")
+    telephone = ("--rtp", f"{NEAR}:0", "--rtp-source", NETWORK, "--room", ROOM)
+    bridge = line.near.run(lambda: Bridge(*near, *telephone, *arguments, model=model))
+    try:
+        yield bridge
+    finally:
+        bridge.stop()
+
+
+async def speak(line: Line, bridge: Bridge, scenarios: Iterable[Scenario], seen: Seen) -> list[dict[str, Any]]:
+    """Let all three call, make one fault after the other, and return the rows; runs at the far end."""
+    port = int(bridge.wait_for(rf"event=rtp address={NEAR}:(\d+)"))
+    speaks = asyncio.ensure_future(telephone((NEAR, port), tone(PCMU, TONES[TELEPHONE])))
+    try:
+        async with Client(bridge.url, TOKEN) as client:
+            await client.call(ROOM, Packets(OPUS, tone(OPUS, TONES[WEB])), name="speaker")
+            Ear(await client.call(ROOM, Packets(OPUS, tone(OPUS, 0.0)), name="listener"), seen)
+            await asyncio.sleep(CALM_S)
+            before = await asyncio.wrap_future(line.near.submit(state, bridge))
+            ends: list[bool] = []
+            polling = line.near.submit(poll, bridge.url, seen, lambda: bool(ends))
+            rows = []
+            try:
+                for scenario in scenarios:
+                    rows += await suffer(line, scenario, seen)
+            finally:
+                ends.append(True)
+                await asyncio.wrap_future(polling)
+            after = await asyncio.wrap_future(line.near.submit(state, bridge))
+            left = {f"{name}_left": after[name] - before[name] for name in ("tasks", "sockets", "threads")}
+            ended = sum("event=ended" in row and "kind=rtp" not in row for row in bridge.lines)
+            rows.append({"key": "all", **left, "grown_mb": round(after["mb"] - before["mb"], 1), "ended": ended})
+            return rows
+    finally:
+        speaks.cancel()
+
+
+async def suffer(line: Line, scenario: Scenario, seen: Seen) -> list[dict[str, Any]]:
+    """Make one fault, wait until it is over, and return a row for each speaker."""
+    await asyncio.sleep(CALM_S)
+    began, line.fault = time.monotonic(), scenario.fault
+    await asyncio.sleep(scenario.lasts_s)
+    over = time.monotonic()
+    if not scenario.stays:
+        line.fault = Fault()
+    await asyncio.sleep(WATCH_S)
+    return [row(seen, scenario, kind, began, over) for kind in TONES]
+
+
+def row(seen: Seen, scenario: Scenario, kind: str, began: float, over: float) -> dict[str, Any]:
+    """Return what a fault did to a speaker; shares are in percent of the time that it lasted."""
+    before, during, after = (
+        seen.delays(kind, *span)
+        for span in ((began - CALM_S, began), (began, over + RECOVERY_S), (over, over + WATCH_S))
+    )
+    usual_ms = float(np.median(before[:, 1])) if len(before) else np.nan
+    off = after[np.abs(after[:, 1] - usual_ms) > NEAR_MS] if len(after) else after
+    silent = [t for t in np.arange(over, over + WATCH_S - 0.5, 0.25) if seen.silent(kind, t, t + 0.5) > 20]
+    last_off = max([over, *off[-1:, 0], *silent[-1:]])
+    found = {"key": f"{scenario.name}, {kind}", "fault": scenario.name, "speaker": kind}
+    span = (began, max(over, began + 1.0))
+    found["silent"] = round(seen.silent(kind, *span), 1)
+    hops = 200 * (span[1] - span[0])
+    found["concealed"] = round(100 * seen.count(kind, "concealed_hops", began, over + 1.0) / hops, 1)
+    for name in ("lost", "late", "restarts"):
+        found[name] = seen.count(kind, name, began, over + RECOVERY_S)
+    found["before_ms"] = round(usual_ms, 1)
+    found["during_ms"] = round(float(during[:, 1].max()), 1) if len(during) else np.nan
+    found["after_ms"] = round(float(np.median(after[-10:, 1])), 1) if len(after) else np.nan
+    found["recovery_s"] = round(last_off - over, 1)
+    found["silent_after"] = round(seen.silent(kind, over + RECOVERY_S, over + WATCH_S), 1)
+    return found
+
+
+def over_bars(rows: list[dict[str, Any]]) -> list[str]:
+    """Return each figure that is over its bar, in words."""
+    found = []
+    for one in rows:
+        for name, bar in (GROWN if one["key"] == "all" else BARS).items():
+            if not one[name] <= bar:
+                found.append(f"{one['key']}: {name} is {one[name]:g}, at most {bar:g}")
+    return found
+
+
+def measure(
+    scenarios: Iterable[Scenario], backend: str, model: str = "voice-16k", seed: int = 1
+) -> list[dict[str, Any]]:
+    """Make a line, a bridge and calls, and return the rows."""
+    line, seen = Line(seed), Seen()
+    try:
+        with running(line, "--backend", backend, model=model) as bridge:
+            rows = line.far.run(asyncio.run, speak(line, bridge, scenarios, seen))
+            if bridge.process.poll() is not None:
+                raise SystemExit("the bridge has ended:\n" + "\n".join(bridge.lines[-20:]))
+            return rows
+    finally:
+        line.close()
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="The name of a fault; may be repeated.")] = None,
+    model: str = "voice-16k",
+    backend: str = "auto",
+    seed: int = 1,
+    check: Annotated[bool, typer.Option("--check", help="End with 1 where a figure is over its bar.")] = False,
+    save: Annotated[bool, typer.Option(help="Append the rows to bench/results/faults.jsonl.")] = True,
+) -> None:
+    """Measure, print the table and store the rows."""
+    rows = measure([s for s in SCENARIOS if not only or s.name in only], backend, model, seed)
+    names = [name for name in rows[0] if name not in ("key", "fault", "speaker")]
+    print(f"{'':24}" + "".join(f"{name:>14}" for name in names))
+    for one in rows[:-1]:
+        print(f"{one['key']:24}" + "".join(f"{one[name]:14}" for name in names))
+    print(", ".join(f"{name} {rows[-1][name]:g}" for name in GROWN))
+    failed = over_bars(rows)
+    for told in failed:
+        print(f"OVER THE BAR  {told}")
+    if save:
+        print(f"rows in {store(RESULTS, 'faults', [{'backend': backend, 'model': model, **one} for one in rows])}")
+    if check and failed:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

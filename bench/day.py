@@ -18,13 +18,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rtsr.bridge.engine import Engine
 
 from bench.faults import tone
 from rtsr.backend import load
 from rtsr.backend.base import Backend
 from rtsr.bench.record import store
 from rtsr.bridge.codec import OPUS, PCMU, RATES, make_decoder
-from rtsr.bridge.engine import Engine
 from rtsr.bridge.jitter import NUMBERS, STAMPS, Packet
 from rtsr.bridge.leg import Leg, Speaker
 

@@ -85,13 +85,13 @@ def test_a_model_asked_for_in_the_moment_another_takes_over_speaks_next(generati
         """Is asked for another model by another thread just then."""
 
         @property
-        def voice(self):
-            return self._voice
+        def current(self):
+            return self._current
 
-        @voice.setter
-        def voice(self, voice):
-            self._voice = voice
-            if voice.gate.model == "voice-16k":
+        @current.setter
+        def current(self, stream):
+            self._current = stream
+            if stream.gate.model == "voice-16k":
                 self.switch(generating)
 
     model = open_backend(model_path, generating.name)

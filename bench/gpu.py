@@ -233,7 +233,7 @@ def main() -> int:
     options.add_argument("--fuse", action="store_true", help="put the network through torch.compile")
     options.add_argument("--results", type=Path, default=RESULTS)
     chosen = options.parse_args()
-    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)  # so that a run cut short has said what it found
+    cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)  # a run that is cut short has printed its results
     weights = Weights.find(chosen.model)
     card = Card(chosen.device, [int(n) for n in chosen.rows.split(",")], chosen.fuse)
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name() if card.cuda else 'no card'}")

@@ -139,7 +139,7 @@ def test_evaluate_refuses_another_rate(run, tmp_path):
 
 
 @pytest.mark.parametrize("samples", [np.full(16000, np.nan), NOISE[:1], NOISE[:159]], ids=["nan", "one", "short"])
-def test_evaluate_names_the_recording_that_cannot_be_judged(run, tmp_path, samples):
+def test_evaluate_names_the_recording_that_cannot_be_scored(run, tmp_path, samples):
     soundfile.write(tmp_path / "strange.wav", samples, 16000, subtype="FLOAT")
     code, _, err = run("evaluate", tmp_path, "--backend", "null")
     assert code == 1

@@ -65,8 +65,8 @@ def test_nothing_is_looked_at_above_the_band_that_a_row_knows(measured):
     for row, hz, seen in ((0, 4500.0, False), (1, 4500.0, True)):
         other = truth.clone()
         other[row, :, centre_hz > hz] += 3
-        for judged in (compared.level_error, compared.seen):
-            plain, changed = (judged(compared.over_floor(e, target), target) for e in (truth, other))
+        for measured_by in (compared.level_error, compared.seen):
+            plain, changed = (measured_by(compared.over_floor(e, target), target) for e in (truth, other))
             assert ((plain - changed).abs().max() > 1e-2) == seen
 
 

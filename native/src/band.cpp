@@ -124,7 +124,7 @@ int CutoffTracker::find_edge() const {
     return edge;
 }
 
-/// Whether a band looks like a voice's, which fills it; a tone does not.
+/// Whether most bands below the edge are above the floor, as a voice's are; a tone's are not.
 bool CutoffTracker::is_full(int edge, double floor) const {
     const auto occupied = std::count_if(held_.begin(), held_.begin() + edge, [&](double b) { return b > floor; });
     return double(occupied) >= OCCUPIED * edge;

@@ -15,7 +15,7 @@ public:
           hold_frames_(int(std::lround(QUIET_S * spec.frames_per_s()))),
           bins_(spec.bins_in()) {}
 
-    /// Below this level, relative to full scale, the network sleeps; it never does where nobody says so.
+    /// Below this level, relative to full scale, the network sleeps; never by default.
     void set_sleep(double sleep_db) { threshold_ = full_scale_ * std::pow(10.0, sleep_db / 10); }
 
     /// Takes one spectrum (bins_in, 2) and returns whether the network is to run.

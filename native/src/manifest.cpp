@@ -1,6 +1,7 @@
 #include "manifest.hpp"
 
 #include "file.hpp"
+#include "frames.hpp"
 #include "json.hpp"
 #include "sha256.hpp"
 
@@ -12,7 +13,6 @@ constexpr int FORMAT = 2;  // 1 wrote spectra, 2 writes envelopes
 constexpr int WIDEST = 8192;        // channels; bounds on sizes keep a damaged manifest from asking for all memory
 constexpr int LONGEST = 4096;       // frames that a layer may look back
 constexpr int MOST_RATE = 192'000;
-constexpr const char *WINDOW = "sqrt-hann";  // the only kind of synthesis window here, as in rtsr/dsp/windows.py
 
 std::vector<int> integers(const Json &json, size_t least_items, int most) {
     std::vector<int> out;

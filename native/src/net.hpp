@@ -9,7 +9,7 @@
 
 namespace rtsr {
 
-/// What one voice leaves behind in the network.
+/// The state of one stream in the network.
 struct Row {
     explicit Row(const NetConfig &config);
     void reset();
@@ -25,7 +25,7 @@ struct Row {
 
 class Net;
 
-/// Where a step writes: the activations of at most `rows` voices, made once. One thread at a time.
+/// Where a step writes: the activations of at most `rows` streams, made once. One thread at a time.
 class Workspace {
 public:
     Workspace(const Net &net, int rows);

@@ -12,7 +12,7 @@
 
 namespace rtsr {
 
-/// Samples that wait, in order, at most as many as were said. One thread.
+/// A queue of samples with a fixed capacity. One thread.
 class Waiting {
 public:
     explicit Waiting(int most) : samples_(size_t(most)) {}

@@ -80,7 +80,7 @@ private:
 
     std::atomic<double> gain_{1};
     std::atomic<bool> bypass_{false}, mute_{false}, stopping_{false}, relearn_{false};
-    std::atomic<GatedStream *> offered_{nullptr}, gone_{nullptr};  // to the worker, and back from it: it frees nothing
+    std::atomic<GatedStream *> offered_{nullptr}, gone_{nullptr};  // to the worker, and back from it: the worker frees nothing
 
     // Written by the worker, read by anyone.
     std::atomic<int64_t> hops_{0}, late_{0}, lost_{0}, overloads_{0}, rested_{0}, switches_{0};

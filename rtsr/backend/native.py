@@ -56,7 +56,7 @@ def _open_library(path: Path) -> ctypes.CDLL:
 
 
 class NativeState:
-    """The memory of some voices, freed with this object."""
+    """The state of some rows, freed with this object."""
 
     def __init__(self, lib: ctypes.CDLL, handle: c_void_p, rows: int) -> None:
         self.handle, self.rows = handle, rows

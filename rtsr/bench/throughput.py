@@ -40,7 +40,7 @@ def row(model: Backend, threads: int, points: list[Point]) -> Row:
 
 
 def memory_per_row(model: Backend, rows: int = 256) -> int:
-    """Return the resident bytes that an open and running voice adds, from a pool of `rows`."""
+    """Return the resident bytes that an open and running stream adds, from a pool of `rows`."""
     before = _resident()
     with Pool(model, rows) as pool:
         open_rows = np.array([pool.open(RATE_IN) for _ in range(rows)], np.int64)
@@ -58,7 +58,7 @@ def _resident() -> int:
 
 
 def power(model: Backend, rows: int, threads: int) -> float | None:
-    """Return the W drawn while so many voices run flat out, by the processor or the card; None where nothing tells."""
+    """Return the W drawn while so many streams run flat out, by processor or card; None where it cannot be read."""
     began, before = time.perf_counter(), _energy_uj()
     if model.name not in GPU_BACKENDS and before is None:
         return None

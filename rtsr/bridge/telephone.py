@@ -23,7 +23,7 @@ from .leg import Leg
 from .log import log_event
 from .rtp import TYPES, parse, parse_report, write
 
-BUSY_S = 5.0  # for which nobody is let in after somebody could not be
+BUSY_S = 5.0  # for which no caller is admitted after one was refused
 AGAIN_S = 1.0  # after a caller has left, before the next call: a peer must not begin and end calls as fast as it can
 
 Take = Callable[[bytes, tuple[Any, ...]], None]
@@ -75,7 +75,7 @@ class Port(asyncio.DatagramProtocol):
 
 
 class Telephone:
-    """Lets whoever sends G.711 to its port into a room, and sends back what the room says. The event loop's."""
+    """Joins the sender of G.711 to its port to a room, and sends back its mix. The event loop's."""
 
     def __init__(self, settings: BridgeSettings, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
         assert settings.rtp is not None

@@ -101,7 +101,7 @@ def bench(
     if what is not What.COMPARE:
         from ..figure import pyplot
 
-        pyplot()  # what is missing is said before anything is measured, not after
+        pyplot()  # a missing package is an error before anything is measured
         make_folder(result.out)
     if result.save:
         make_folder(result.results)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InvalidSetting, MissingDependency
-from . import app
+from . import BACKEND_NAMES, app
 from .options import grouped
 
 
@@ -38,7 +38,7 @@ class BridgeOptions:
         typer.Option(help="Address or network of a reverse proxy whose X-Forwarded-Proto and -Host are believed."),
     ] = None
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None
-    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager, null; on a GPU graph.")] = None
+    backend: Annotated[str | None, typer.Option(help=BACKEND_NAMES)] = None
     config: Annotated[Path | None, typer.Option(help="A TOML file with a [bridge] table; options override it.")] = None
     calls: Annotated[int | None, typer.Option(help="At most so many at once; measured if not given.")] = None
     rtp: Annotated[str | None, typer.Option(help="HOST:PORT: join a plain RTP stream to a room.")] = None

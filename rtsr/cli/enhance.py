@@ -73,7 +73,7 @@ def enhance(
             return
     opened = load(model, backend)
     settings = EnhanceSettings(output.rate, parse_cutoff(output.cutoff), output.gain)
-    Aligned(opened, opened.spec.rate, 1, settings)  # a setting that cannot be is said once, not for every file
+    Aligned(opened, opened.spec.rate, 1, settings)  # a wrong setting is one error, not one for every file
     if PIPE in (source, target):
         if (source, target) != (PIPE, PIPE):
             raise InvalidSetting(f"expected - for both IN and OUT or for neither, got {source} and {target}")

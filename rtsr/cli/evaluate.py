@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,6 +80,12 @@ class OutputOptions:
     json: Annotated[Path | None, typer.Option(help="Write every file's row here as well.")] = None
     report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None
 
+    def make_folders(self) -> None:
+        """Make what is missing of them, before any work."""
+        for folder in (self.json and self.json.parent, self.report):
+            if folder is not None:
+                make_folder(folder)
+
 
 @dataclass(frozen=True)
 class SystemOptions:
@@ -131,12 +139,8 @@ def evaluate(
         _check_harm(own, files)
         return
     over = lines_of(lines, recordings.speech, own)
-    for folder in (output.json and output.json.parent, output.report):
-        if folder is not None:
-            make_folder(folder)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task("", total=len(files) * len(over))
+    output.make_folders()
+    with _progress(len(files) * len(over)) as advance:
         results = evaluation.evaluate(
             files,
             opened,
@@ -145,7 +149,7 @@ def evaluate(
             options=scores.named(),
             corpora=corpora,
             seconds=recordings.seconds,
-            progress=lambda: progress.advance(task),
+            progress=advance,
         )
         rows = list(results)
     title = f"{len(files)} recordings at {rate} Hz"
@@ -159,6 +163,15 @@ def evaluate(
 
         examples = [example(files[len(files) // 2], line, opened, rate) for line in over]
         console.print(f"open {write_report(output.report, title, rows, examples, opened, rate)} in a browser")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on stderr; call what it yields at every step."""
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
 
 
 def _about(recordings: RecordingOptions, scores: ScoreOptions, own: RtsrSystem) -> dict[str, object]:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..backend import BACKENDS
 from ..daemon.config import MICROPHONE, SPEAKER, make_settings
 from ..errors import InvalidSetting
 from . import app, parse_cutoff
@@ -53,7 +54,7 @@ class LiveOptions:
         str | None, typer.Option("--virtual-speaker", metavar="[NAME]", help="Make a speaker for call programs.")
     ] = None
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None
-    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager or null.")] = None
+    backend: Annotated[str | None, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = None
     worker: Annotated[
         str | None, typer.Option(help="What processes the sound: auto, native (librtsr) or python (any backend).")
     ] = None

@@ -58,7 +58,7 @@ class _Handler(socketserver.StreamRequestHandler):
     """Answers the lines of one connection."""
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # whoever asked did not wait
+        with contextlib.suppress(ConnectionError):  # the client did not wait
             while line := self.rfile.readline(LONGEST):
                 reply = json.dumps(answer(line, self.server.do))  # type: ignore[attr-defined]  # set by `Control`
                 self.wfile.write(reply.encode() + b"\n")
@@ -89,7 +89,7 @@ def answer(line: bytes, do: Do) -> dict[str, Any]:
         return {"ok": True, "value": do(request["do"], request.get("value"))}
     except RtsrError as error:
         return {"ok": False, "error": str(error)}
-    except Exception as error:  # a fault of ours must not leave whoever asked without an answer
+    except Exception as error:  # a fault of ours must still be answered
         return {"ok": False, "error": f"a fault in rtsr itself: {error!r}"}
 
 

@@ -25,8 +25,8 @@ def _power(spectrum: FloatArray) -> float:
 class Gate:
     """One stream's way to a shared backend. While shut or in silence the network rests and generates nothing.
 
-    A frame is judged before it is skipped, so the first one of an onset is already generated. The overlap-add turns
-    the change into a fade of one window. One row; used by the stream's thread, `shut` is written by the same.
+    A frame's level is measured before it is skipped, so the first frame of an onset is already generated. The
+    overlap-add turns the change into a fade of one window. One row; used by the stream's thread, which writes `shut`.
     """
 
     def __init__(self, backend: Backend, sleep_db: float) -> None:

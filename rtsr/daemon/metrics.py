@@ -18,7 +18,7 @@ GAUGES = {
     "rtsr_bypass": ("bypass", "1 while the generated band is left out"),
     "rtsr_asleep": ("asleep", "1 while the network sleeps in silence"),
     "rtsr_delivers": ("delivers", "1 while devices and worker keep up, which /healthz asks of every path"),
-    "rtsr_plain": ("plain", "1 while the plain voice is heard for want of time or input"),
+    "rtsr_plain": ("plain", "1 while the output is the received band alone, for lack of time or input"),
 }
 COUNTERS = {
     "rtsr_hops": ("hops", "Hops processed"),

@@ -124,7 +124,7 @@ class PathProcess:
         return got["value"]
 
     def give_up(self) -> None:
-        """Let whoever waits for readiness or for an answer go on without; any thread."""
+        """End all waits for readiness or for an answer; any thread."""
         for waiting in list(self.answers.values()):
             waiting.put({"ok": False, "error": "rtsr live is ending"})
         self.ready.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 WINDOW_S = 60.0
 OFTEN = 5  # in a window
-QUIET_S = 3600.0  # said once, it is not said again for so long
+QUIET_S = 3600.0  # between two hints
 
 
 class TuningHint:
@@ -15,7 +15,7 @@ class TuningHint:
         self._since_s, self._quiet_until_s, self._ring, self._device = 0.0, 0.0, 0, 0
 
     def look(self, now_s: float, ring: int, device: int) -> str | None:
-        """Take how often the ring and the devices ran dry until now; returns one line where that was often of late."""
+        """Take how often the ring and the devices ran dry until now; returns one line where that was frequent."""
         if now_s < self._since_s + WINDOW_S:
             return None
         by_ring, by_device = ring - self._ring, device - self._device

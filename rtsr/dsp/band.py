@@ -172,10 +172,10 @@ def _consider(found: float, frames_per_s: float, state: DoubleArray) -> None:
         state[CANDIDATE] = found
         state[STANDING] = 0
     state[STANDING] += 1
-    patience = WIDEN_S if state[CANDIDATE] > state[CUTOFF] else NARROW_S
+    hold_s = WIDEN_S if state[CANDIDATE] > state[CUTOFF] else NARROW_S
     if not state[SETTLED]:
-        patience = SETTLE_S
-    if state[STANDING] < patience * frames_per_s:
+        hold_s = SETTLE_S
+    if state[STANDING] < hold_s * frames_per_s:
         return
     state[SETTLED] = 1
     if abs(state[CANDIDATE] - state[CUTOFF]) > SAME_HZ:

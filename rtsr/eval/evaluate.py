@@ -101,7 +101,7 @@ def read_truth(path: Path, rate: int, seconds: float | None = None) -> FloatArra
         frames = -1 if seconds is None else round(seconds * rate)
         truth: FloatArray = opened.read(frames, dtype="float32", always_2d=True).mean(axis=1)
     if len(truth) < SHORTEST_S * rate or not np.isfinite(truth).all():
-        raise InvalidAudio(f"{path}: expected {1000 * SHORTEST_S:.0f} ms or more of finite samples to judge by")
+        raise InvalidAudio(f"{path}: expected {1000 * SHORTEST_S:.0f} ms or more of finite samples to score")
     return truth
 
 

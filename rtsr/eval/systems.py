@@ -66,7 +66,7 @@ class Spline:
 
 
 class RtsrSystem:
-    """Our stream, told the cutoff or not."""
+    """Our stream, with the cutoff given or detected."""
 
     def __init__(self, model: Backend, given: bool = True, manifest: dict[str, Any] | None = None) -> None:
         self.model, self.given, self.manifest, self.name = model, given, manifest or {}, model_name(model)

@@ -3,8 +3,8 @@
                    ┌───────────── received band ───────────────┐
     capture ─► input ring ─► worker ─► output ring ─► play ◄────┘
 
-The input ring keeps the last seconds of input; nobody empties it, each reader knows its place. The output ring holds
-the worker's output. `play` reads the output ring; at an underrun it goes on with the input ring, at the same delay,
+The input ring keeps the last seconds of input; each reader keeps its own place. The output ring holds the worker's
+output. `play` reads the output ring; at an underrun it goes on with the input ring, at the same delay,
 and returns when the output ring is filled to its low-water mark again: at the same latency, without a step.
 """
 
@@ -58,13 +58,13 @@ from .layout import (
     SEMAPHORE,
     SHIFT,
     SLACK,
+    SOURCE,
     SPARE,
     START,
     TAIL,
     TAKEN,
     TRIMMED,
     UNSETTLED,
-    VOICE,
     WAITED,
     WORKER_UNDERRUNS,
 )
@@ -188,25 +188,25 @@ def play(head: IntArray, levels: FloatArray, input_ring: FloatArray, output_ring
     slope = np.float32(1 / head[FADE])
     peak = levels[PEAK_OUT] * np.float32(1 - n / (METER_S * head[RATE] + n))
     for i in range(n):
-        voice = ENHANCED if i < count else PLAIN if late else NONE
-        if voice != head[VOICE]:
-            head[VOICE] = voice
+        source = ENHANCED if i < count else PLAIN if late else NONE
+        if source != head[SOURCE]:
+            head[SOURCE] = source
             tail = np.nan
         plain = before = np.float32(0)
         if oldest < place < heard and not head[MUTED]:
             plain, before = input_ring[place % head[INPUT_SIZE]], input_ring[(place - 1) % head[INPUT_SIZE]]
-        if voice == ENHANCED:
+        if source == ENHANCED:
             before += mix * (output_ring[(at + i - 1) % head[OUTPUT_SIZE]] - before)
             mix = min(np.float32(1), mix + slope)
             wet = output_ring[(at + i) % head[OUTPUT_SIZE]]
             x = plain + mix * (wet - plain) if mix < 1 else wet
             place += 1
         else:
-            x = plain if voice == PLAIN else np.float32(0)
-            place += voice == PLAIN
-            head[HELD] |= voice == NONE
+            x = plain if source == PLAIN else np.float32(0)
+            place += source == PLAIN
+            head[HELD] |= source == NONE
         if tail != tail:  # another source, or a step: go on from the last sample as this source went from its last
-            tail = last - (before if voice != NONE else np.float32(0))
+            tail = last - (before if source != NONE else np.float32(0))
         x += tail
         tail -= tail * slope
         last = min(max(x, np.float32(-1)), np.float32(1))

@@ -43,7 +43,7 @@ class Host(Protocol):
 
 
 class SoundDeviceHost:
-    """PortAudio with native callbacks: one stream a direction, since a duplex one starts less surely."""
+    """PortAudio with native callbacks: one stream a direction, since a duplex one fails to start more often."""
 
     name = "sounddevice"
 

@@ -24,7 +24,7 @@ CAPTURE_CALLS, CAPTURE_XRUNS = 40, 41  # capture's
 PLAY_CALLS, PLAY_XRUNS, FLOWING, PLACE = 48, 49, 50, 51  # play's; PLACE is in the input ring, of the next plain sample
 WORKER_UNDERRUNS, INPUT_UNDERRUNS, MISSED, TRIMMED, SPARE, RESUMED = range(52, 58)
 WAITED, HELD, LEARNING, UNSETTLED = range(58, 62)
-VOICE = 62  # which is heard now
+SOURCE = 62  # of the samples that are played now
 MOST_SPARE, MORE_SPARE = 63, 64  # of the parts of the learning second: the most, and the second most
 START, CHANNELS_IN, CHANNELS_OUT = 72, 73, 74  # fixed when a device is opened
 SEMAPHORE = 80
@@ -34,4 +34,4 @@ HEAD = 88
 LAST, TAIL, MIX, PEAK_IN, PEAK_OUT = 0, 1, 2, 8, 9
 LEVELS = 16
 
-NONE, PLAIN, ENHANCED = 0, 1, 2  # voices
+NONE, PLAIN, ENHANCED = 0, 1, 2  # sources

@@ -11,7 +11,7 @@ from .ring import IntArray
 
 drop_stale(__file__, layout.__file__)
 
-LEARNT_PARTS = 4  # of the second in which the output ring learns how little it needs
+LEARNT_PARTS = 4  # of the second of learning
 
 
 @njit(nogil=True, cache=True)

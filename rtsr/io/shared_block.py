@@ -136,7 +136,7 @@ class SharedBlock:
         play(self.head, self.levels, self.input_ring, self.output_ring, out)
 
     def settle(self) -> None:
-        """Let freshly opened devices settle before the voice flows, and learn their habits anew."""
+        """Wait for freshly opened devices to settle before the output ring is used, and learn its fill anew."""
         self.head[UNSETTLED] = UNSETTLED_MS * self.rate // 1000
         self.head[HELD], self.head[FLOWING] = 1, 0
 

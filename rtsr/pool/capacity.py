@@ -1,4 +1,4 @@
-"""How many voices a machine carries: pools that grow until a tick takes longer than a hop."""
+"""How many streams a machine carries: pools that grow until a tick takes longer than a hop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE_IN = 8_000
 WARM_UP_TICKS = 20
 LEAST_TICKS = 60
 SKIPPED = (2, 4)  # batch sizes that say little
-MOST = {False: 512, True: 65_536}  # voices that are tried: on a CPU, on a GPU
+MOST = {False: 512, True: 65_536}  # streams that are tried: on a CPU, on a GPU
 SHARE = 0.8  # of what was carried flat out: calls come with a platform around them
 
 
@@ -93,7 +93,7 @@ def carried(points: list[Point], deadline_ms: float) -> int:
 
 
 def admission_limit(model: Backend, threads: int = 1, most: int | None = None) -> int:
-    """Measure for a few seconds how many voices to admit to a `Pool` of this model and as many threads: its `limit`.
+    """Measure for a few seconds how many streams to admit to a `Pool` of this model and as many threads: its `limit`.
 
     It is four fifths of what was carried flat out, at least one. Raises `BackendFailed` where not one was.
     """
@@ -101,7 +101,7 @@ def admission_limit(model: Backend, threads: int = 1, most: int | None = None) -
     most_carried = carried(points, model.spec.hop_ms)
     if not most_carried:
         raise BackendFailed(
-            f"{model.name} takes {points[0].p99_ms:.1f} ms (p99) for one voice's hop of {model.spec.hop_ms:.0f} ms: "
+            f"{model.name} takes {points[0].p99_ms:.1f} ms (p99) for one stream's hop of {model.spec.hop_ms:.0f} ms: "
             "use a faster backend or machine, or fewer other programs on it"
         )
     return max(1, int(SHARE * most_carried))

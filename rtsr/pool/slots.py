@@ -15,7 +15,7 @@ from ..errors import BackendFailed
 from ..io.ring import MARKS, READ, WRITTEN, IntArray, read, write
 from .batch import Batch, HostBatch
 
-ROOM_HOPS = 16  # a ring's room; a voice that is in time uses one or two, the rest is its past
+ROOM_HOPS = 16  # a ring's room; a stream that is in time uses one or two, the rest is its past
 BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
 REPEATED_HOPS = 7  # of the past: what the analysis window and the filters reach back, and the hop that overlaps
 
@@ -187,16 +187,16 @@ class Slots:
         self.batch.out[target] = self.batch.out[source]
 
     def reset(self, slot: int) -> None:
-        """Forget what a voice said, heard or waiting."""
+        """Clear a stream's ring and state."""
         self._marks[slot] = 0
         self.batch.clear(int(self._row_of[slot]))
 
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
-        """Set a voice's cutoff in Hz, NaN to detect it, and its linear gain."""
+        """Set a stream's cutoff in Hz, NaN to detect it, and its linear gain."""
         self.batch.set(int(self._row_of[slot]), cutoff_hz, gain)
 
     def write(self, slot: int, block: FloatArray) -> int:
-        """Append as much of a block as a voice's ring has room for; returns how much."""
+        """Append as much of a block as a stream's ring has room for; returns how much."""
         return write(self._samples[slot], self._marks[slot], block)
 
     def deposit(self, batch: int, places: IntArray, handles: IntArray, hops: FloatArray) -> int:
@@ -211,7 +211,7 @@ class Slots:
         _collect(self.batch.out, self.batch.active, self._row_of, batch, places, handles, out, moved)
 
     def tick(self) -> None:
-        """Move every voice that has a hop by one hop."""
+        """Process one hop of every stream that has one."""
         self.hops = 0
         if self._taken:
             rows = self.buckets[bisect_left(self.buckets, self._taken)]
@@ -252,11 +252,11 @@ class Slots:
         batch.fade_in()
 
     def moved(self, slot: int) -> bool:
-        """Whether the last tick moved this voice."""
+        """Whether the last tick had a hop of this stream."""
         return bool(self.batch.active[self._row_of[slot]])
 
     def hop_of(self, slot: int) -> FloatArray:
-        """Return the hop that the last tick gave this voice."""
+        """Return the hop that the last tick gave for this stream."""
         return self.batch.out[self._row_of[slot]]
 
     def plain_hop_of(self, slot: int) -> FloatArray:

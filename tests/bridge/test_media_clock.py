@@ -37,7 +37,7 @@ def test_an_order_whose_client_went_away_stops_nobody(null):
     assert media.failed is None
 
 
-def test_orders_are_obeyed_when_the_clock_has_stopped(null, monkeypatch):
+def test_orders_are_executed_when_the_clock_has_stopped(null, monkeypatch):
     media = Played(null).media
     monkeypatch.setattr(media, "tick", lambda now_s: 1 / 0)
     media.start()
@@ -46,7 +46,7 @@ def test_orders_are_obeyed_when_the_clock_has_stopped(null, monkeypatch):
     media.leave(Leg("x", "r", None, None, OPUS)).result(1)
 
 
-def test_a_clock_that_dies_before_its_first_tick_obeys_and_ends(null, monkeypatch):
+def test_a_clock_that_dies_before_its_first_tick_executes_orders_and_ends(null, monkeypatch):
     from rtsr.bridge import media as module
 
     def refused() -> str:
@@ -63,7 +63,7 @@ def test_a_clock_that_dies_before_its_first_tick_obeys_and_ends(null, monkeypatc
     media.stop()
 
 
-def test_a_clock_that_cannot_start_obeys(null, monkeypatch):
+def test_a_clock_that_cannot_start_executes_orders(null, monkeypatch):
     media = Played(null).media
 
     def no_thread() -> None:

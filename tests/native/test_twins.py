@@ -135,5 +135,5 @@ def test_the_words_of_a_manifest():
 def test_the_synthesis_windows_of_a_manifest():
     from rtsr.dsp.windows import SYNTHESIS
 
-    text = (NATIVE / "src" / "manifest.cpp").read_text()
+    text = (NATIVE / "src" / "frames.hpp").read_text()
     assert re.findall(r'WINDOW = "([^"]+)"', text) == list(SYNTHESIS)

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rtsr.bridge.engine import Engine
 
 from bench.faults import tone
 from rtsr.backend import load
@@ -27,6 +26,7 @@ from rtsr.bench.record import store
 from rtsr.bridge.codec import OPUS, PCMU, RATES, make_decoder
 from rtsr.bridge.jitter import NUMBERS, STAMPS, Packet
 from rtsr.bridge.leg import Leg, Speaker
+from rtsr.bridge.media import MediaThread
 
 RESULTS = Path(__file__).parent / "results"
 PACKET_S, LEAST_S = 0.02, 0.01
@@ -74,17 +74,17 @@ class Day:
     """A room whose clock is a count of ticks."""
 
     def __init__(self, model: Backend) -> None:
-        self.engine = Engine(model, len(CALLS), self._send)
+        self.media = MediaThread(model, len(CALLS), self._send)
         self.senders = [
             Sender(codec, ppm, tone(codec, hz), np.random.default_rng(number))
             for number, ((codec, ppm), hz) in enumerate(zip(CALLS, HZ, strict=True))
         ]
         self.legs = [
-            Leg(str(number), "room", Speaker(codec, self.engine.frames_per_s, least_s=LEAST_S), print, codec)
+            Leg(str(number), "room", Speaker(codec, self.media.frames_per_s, least_s=LEAST_S), print, codec)
             for number, (codec, _) in enumerate(CALLS)
         ]
         for leg in self.legs:
-            self.engine.join(leg).result()
+            self.media.join(leg).result()
         self.packets: Counter[str] = Counter()
         self.heard: deque[bytes] = deque(maxlen=50)  # by the first leg
         self.least_ms = [np.inf] * len(CALLS)
@@ -98,12 +98,12 @@ class Day:
 
     def run(self, seconds: float) -> None:
         """Go on for so long, in the call's time."""
-        for _ in range(round(seconds / self.engine.hop_s)):
-            now_s = (self.engine.ticks + 0.25) * self.engine.hop_s
+        for _ in range(round(seconds / self.media.hop_s)):
+            now_s = (self.media.ticks + 0.25) * self.media.hop_s
             for leg, sender in zip(self.legs, self.senders, strict=True):
                 for packet in sender.arrived(now_s):
                     leg.speaker.put(packet)
-            self.engine.tick(now_s)
+            self.media.tick(now_s)
             if now_s > SETTLED_S:
                 for number, leg in enumerate(self.legs):
                     delay_ms = 1000 * leg.speaker.playout.delay_s
@@ -119,25 +119,25 @@ class Day:
 
     def row(self) -> dict[str, Any]:
         """Return what came of it so far."""
-        counts, passed_s = [leg.speaker.playout.counts for leg in self.legs], self.engine.ticks * self.engine.hop_s
+        counts, passed_s = [leg.speaker.playout.counts for leg in self.legs], self.media.ticks * self.media.hop_s
         names = ("received", "restarts", "underruns", "refused", "late", "concealed_hops", "dropped_hops")
         found: dict[str, Any] = {name: sum(getattr(c, name) for c in counts) for name in (*names, "inserted_hops")}
         found["lost"] = sum(c.lost for c in counts)
-        found["concealed_percent"] = round(100 * found["concealed_hops"] / (len(counts) * self.engine.ticks), 3)
+        found["concealed_percent"] = round(100 * found["concealed_hops"] / (len(counts) * self.media.ticks), 3)
         drifts = [
-            count.dropped_hops - count.inserted_hops - 1e-6 * ppm * passed_s / self.engine.hop_s
+            count.dropped_hops - count.inserted_hops - 1e-6 * ppm * passed_s / self.media.hop_s
             for count, (_, ppm) in zip(counts, CALLS, strict=True)
         ]
         found["drift_hops"] = round(max(map(abs, drifts)), 1)  # put in or taken out beyond what the clocks need
         due = int(passed_s / PACKET_S)
         found["missing"] = max(due - self.packets[leg.call] for leg in self.legs) - 1
-        found["faults"] = sum(self.engine.faults.counts.values()) + sum(leg.failed for leg in self.legs)
+        found["faults"] = sum(self.media.faults.counts.values()) + sum(leg.failed for leg in self.legs)
         found["least_ms"], found["most_ms"] = round(min(self.least_ms), 1), round(max(self.most_ms), 1)
         return found
 
     def close(self) -> None:
         """End it."""
-        self.engine.stop()
+        self.media.stop()
 
 
 def resident_mb() -> float:

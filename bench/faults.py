@@ -2,8 +2,8 @@
 
 A bridge in one network namespace; in the other a WebRTC peer and a telephone that say a tone each, and a WebRTC peer
 that listens to both. The line between them loses, delays, doubles and reorders what is on its way to the bridge, is
-cut, or gives the peers another address. Prints for each fault and speaker what was heard and the delay before, during and
-after; stores a row for each. With --check it ends with 1 where a figure is over its bar.
+cut, or gives the peers another address. Prints for each fault and speaker what was heard and the delay before, during
+and after; stores a row for each. With --check it ends with 1 where a figure is over its bar.
 """
 
 from __future__ import annotations

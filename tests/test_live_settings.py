@@ -34,7 +34,7 @@ def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
         ("[live]\ngain_db = true", "gain_db: expected float"),
         ("[live]\ninput = 3", "input: expected str"),
         ('[live]\nhost = "jak"', "did you mean 'jack'"),
-        ('[live]\nengine = "nativ"', "did you mean 'native'"),
+        ('[live]\nworker = "nativ"', "did you mean 'native'"),
         ('[live]\nworker = "native"\nbackend = "ort"', "backend: expected native or auto with the native worker"),
         ('[live]\ncutoff = "low"', "cutoff: expected 'auto'"),
         ("[live", "is no TOML"),

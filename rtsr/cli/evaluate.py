@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -141,17 +141,8 @@ def evaluate(
     over = lines_of(lines, recordings.speech, own)
     output.make_folders()
     with _progress(len(files) * len(over)) as advance:
-        results = evaluation.evaluate(
-            files,
-            opened,
-            over,
-            rate,
-            options=scores.named(),
-            corpora=corpora,
-            seconds=recordings.seconds,
-            progress=advance,
-        )
-        rows = list(results)
+        asked: dict[str, Any] = {"options": scores.named(), "corpora": corpora, "seconds": recordings.seconds}
+        rows = list(evaluation.evaluate(files, opened, over, rate, **asked, progress=advance))
     title = f"{len(files)} recordings at {rate} Hz"
     console = Console()
     Console(width=max(console.width, WIDTH)).print(_table(rows, title))

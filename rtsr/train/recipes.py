@@ -57,6 +57,7 @@ def _to_48k(model: str, lower: Recipe) -> Recipe:
         matrix_rate=2e-3,
         warm_up=50,
         average=0.99,
+        margin_db=0.0,
         transfers_from=lower.model,
         lower=0.2,
         net=replace(lower.net, spec=spec),

@@ -22,7 +22,7 @@ lint:  ## only ruff and mypy
 	@.ci/bootstrap test
 	@.ci/lint
 
-bench:  ## measure this machine: latency, voices it can carry, start-up; pictures in out/bench
+bench:  ## measure this machine: latency, how many streams it carries, start-up; pictures in out/bench
 	@.ci/bootstrap test
 	@.venv/bin/rtsr bench $(ARGS)
 

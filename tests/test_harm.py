@@ -82,7 +82,7 @@ def test_a_sweep_passes_and_moves_no_cutoff(voice, rate):
 def test_detection_settles_and_stays(voice, speech, which):
     """On a voice that is wide already nothing is ever added; on one that is not, the edge is found within 0.5 s.
 
-    So it is for 30 of the 32 speakers of the valid split; the other two take up to 1.2 s: docs/evaluation.md.
+    So it is for 30 of the 32 speakers of the valid split; the other two take up to 1.4 s: docs/evaluation.md.
     """
     x = speech(6.0, which=which)
     wide = harm.check(voice, "wide", x, 16000, wide=True)

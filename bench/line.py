@@ -37,7 +37,7 @@ class Fault:
     """What happens to packets. Loss, delay and doubling are of those on their way to the bridge only."""
 
     loss: float = 0.0  # share
-    burst: float = 1.0  # packets that are lost in a row, in the mean
+    burst: float = 0.0  # packets that are lost in a row, in the mean; 0: each is lost by itself
     late_s: float = 0.0  # each packet by anything up to this; they may overtake one another
     held: float = 0.0  # share that is late by `held_s`, so that others overtake it
     held_s: float = 0.03
@@ -83,6 +83,21 @@ class Namespace:
         self._thread.shutdown()
 
 
+class Losses:
+    """Says of one packet after the other whether it is lost; bursts are those of a chain of Gilbert (1960)."""
+
+    def __init__(self, random: Random) -> None:
+        self._random, self._losing = random, False
+
+    def next(self, fault: Fault) -> bool:
+        """Whether the next packet is lost; `fault.loss` of all are, `fault.burst` in a row in the mean."""
+        stays = begins = fault.loss
+        if fault.burst:
+            stays, begins = 1 - 1 / fault.burst, fault.loss / ((1 - fault.loss) * fault.burst)
+        self._losing = self._random.random() < (stays if self._losing else begins)
+        return self._losing
+
+
 class Line:
     """Carries packets between two namespaces until it is closed; `fault` may be replaced at any time."""
 
@@ -91,7 +106,7 @@ class Line:
         self.fault = Fault()
         self.lost = 0
         self._random = Random(seed)
-        self._losing = False  # in a burst
+        self._losses = Losses(self._random)
         self._waiting: list[tuple[float, int, int, bytes]] = []  # when a packet is due, in what order, whereto
         self._count = 0
         self._ending = False
@@ -112,7 +127,7 @@ class Line:
                     self._pass(data, self.fault, device == far)
 
     def _pass(self, data: bytes, fault: Fault, inwards: bool) -> None:
-        if fault.cut or (inwards and self._loses(fault)):
+        if fault.cut or (inwards and self._losses.next(fault)):
             self.lost += 1
             return
         if fault.moved and data[9] == UDP:
@@ -127,14 +142,6 @@ class Line:
         for _ in range(1 + (inwards and self._random.random() < fault.doubled)):
             self._count += 1
             heappush(self._waiting, (time.monotonic() + late_s, self._count, device, data))
-
-    def _loses(self, fault: Fault) -> bool:
-        """Whether the next packet is lost: the chain of Gilbert (1960), so that bursts have a mean length."""
-        if self._losing:
-            self._losing = self._random.random() >= 1 / fault.burst
-        elif fault.loss < 1:
-            self._losing = self._random.random() < fault.loss / ((1 - fault.loss) * fault.burst)
-        return self._losing
 
     def close(self) -> None:
         """Carry nothing any more."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from rtsr.errors import InvalidSetting, RtsrError
 
 CORPUS = Path(__file__).parent / "corpus"
 HOP_S = 0.005
+MOST_LEVEL = 2.5  # of a hop: what was made up, and a step that is evened out
 BLOCK = 4096
 MOST_BLOCKS = 4  # of an audio file: a few hundred bytes may stand for hours
 
@@ -46,13 +48,83 @@ def rtp(data: bytes) -> None:
             buffer.skip()
 
 
+def voice(data: bytes) -> None:
+    """Packets that one speaker's playout is given, each a length, a step of numbers, one of stamps, and a payload."""
+    from rtsr.bridge.codec import OPUS, PCMU, make_decoder
+    from rtsr.bridge.jitter import ROOM, Packet
+    from rtsr.bridge.playout import MOST_TARGET_S, Playout
+
+    playout, number, stamp, at, ticks = Playout(make_decoder((OPUS, PCMU)[len(data) % 2]), 200), 0, 0, 0, 0
+    while at + 3 <= len(data):
+        size, steps, tens = data[at : at + 3]
+        payload, at = data[at + 3 : at + 3 + size], at + 3 + size
+        number, stamp = (number + steps) % 65_536, (stamp + 10 * (tens - 128) * playout.rate // 1000) % 2**32
+        playout.put(Packet(number, stamp, payload, ticks * HOP_S))
+        for _ in range(1 + steps % 3):
+            ticks += 1
+            hop = playout.read(ticks * HOP_S)
+            assert hop.shape == (playout.hop,)
+            assert np.abs(hop).max() < MOST_LEVEL
+        assert len(playout.buffer) <= ROOM
+        assert playout.target_s <= MOST_TARGET_S
+
+
 def rtcp(data: bytes) -> None:
-    """A peer's reports, which aiortc reads; it expects `ValueError` alone."""
+    """A peer's reports, which aiortc reads; it expects `ValueError` alone. And those of the plain RTP leg."""
     from aiortc.rtp import RtcpPacket, RtpPacket
 
-    for parse in (RtcpPacket.parse, RtpPacket.parse):
+    from rtsr.bridge.rtp import parse, parse_report, without_feedback
+
+    for read in (RtcpPacket.parse, RtpPacket.parse):
         with contextlib.suppress(ValueError):
-            parse(data)
+            read(data)
+    rest = without_feedback(data)
+    assert len(rest) <= len(data)
+    with contextlib.suppress(ValueError):
+        assert all(packet.__class__.__name__ != "RtcpRtpfbPacket" for packet in RtcpPacket.parse(rest))
+    report = parse_report(data)
+    assert report is None or (0 <= report.source < 1 << 32 and parse(data) is None)
+
+
+def candidate(data: bytes) -> None:
+    """Where a candidate is; checks are sent to the public internet alone where that is asked for."""
+    from aiortc.sdp import candidate_from_sdp
+
+    from rtsr.bridge.limits import AddressPolicy
+
+    try:
+        found = candidate_from_sdp(data.decode())
+    except (ValueError, AssertionError):  # of which the peer makes an error of its own
+        return
+    AddressPolicy(loopback=True).admits(found.ip, found.port)
+    if AddressPolicy(private=False).admits(found.ip, found.port):
+        address = ipaddress.ip_address(found.ip)
+        address = getattr(address, "ipv4_mapped", None) or address
+        assert address.is_global
+        assert not address.is_multicast
+        assert found.port >= 1_024 or found.port in (80, 443)
+
+
+def text(data: bytes) -> None:
+    """A request's Content-Type, and behind the first line's end its body."""
+    from aiohttp import StreamReader
+    from aiohttp.base_protocol import BaseProtocol
+    from aiohttp.test_utils import make_mocked_request
+
+    from rtsr.bridge.whip import read_text
+
+    head, _, body = data.partition(b"\n")
+    kind = head.decode("latin-1").translate(dict.fromkeys(range(32)))
+
+    async def read() -> str:
+        loop = asyncio.get_running_loop()
+        payload = StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+        payload.feed_data(body)
+        payload.feed_eof()
+        return await read_text(make_mocked_request("POST", "/", {"Content-Type": kind}, payload=payload))
+
+    with contextlib.suppress(InvalidSetting):
+        assert asyncio.run(read()).encode() == body
 
 
 def sdp(data: bytes) -> None:
@@ -67,7 +139,8 @@ def sdp(data: bytes) -> None:
 class Request:
     """As much of a request as reading its body takes."""
 
-    charset = None
+    content_type, charset = "application/json", None
+    headers: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -135,9 +208,9 @@ def audio(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    read.__name__: read for read in (rtp, rtcp, sdp, body, config, control, audio)
+    read.__name__: read for read in (rtp, voice, rtcp, sdp, candidate, text, body, config, control, audio)
 }
-BRIDGE = ("rtp", "rtcp", "sdp", "body")  # those that need the packages of the bridge
+BRIDGE = ("rtp", "voice", "rtcp", "sdp", "candidate", "text", "body")  # those that need the packages of the bridge
 
 
 def seeds(name: str) -> list[bytes]:

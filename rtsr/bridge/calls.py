@@ -249,12 +249,14 @@ class Calls:
         log_event("plain", call=call.id, room=call.leg.room, speakers=len(call.leg.plain))
 
     def sweep(self) -> None:
-        """End the calls whose speaker failed or has not been heard for too long; called every second."""
+        """End calls that failed, that flood, or whose speaker has not been heard for too long; called every second."""
         now_s = time.monotonic()
         for call in list(self.by_id.values()):
             speaker = call.leg.speaker
             if call.leg.failed:
                 self.end(call.id, "its sound could not be dealt with")
+            elif call.peer and call.peer.floods():
+                self.end(call.id, "it sends too much")
             if speaker is None or not call.leg.joined:
                 continue
             received = speaker.playout.counts.received

@@ -22,13 +22,14 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtp import RtcpRtpfbPacket, RtpPacket
+from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..errors import InvalidSetting
 from .codec import RATES
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
+from .rtp import without_feedback
 
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
@@ -101,18 +102,19 @@ class Tap:
         return False, None
 
 
-def answer_no_nack(sender: Any) -> None:
-    """Let an aiortc sender leave requests to send packets again (RFC 4585) unanswered: ours agree on none for audio.
+def ignore_feedback(transport: Any) -> None:
+    """Let an aiortc transport read no requests to send packets again (RFC 4585): ours agree on none for audio.
 
-    It would answer each as often as it names a packet, thousands of times, and do nothing else meanwhile.
+    It would answer each as often as it names a packet, thousands of times, and do nothing else meanwhile; a millisecond
+    goes into reading one alone.
     """
-    take = sender._handle_rtcp_packet
+    take = transport._handle_rtcp_data
 
-    async def handle(packet: Any) -> None:
-        if not isinstance(packet, RtcpRtpfbPacket):
-            await take(packet)
+    async def handle(data: bytes) -> None:
+        if rest := without_feedback(data):
+            await take(rest)
 
-    sender._handle_rtcp_packet = handle
+    transport._handle_rtcp_data = handle
 
 
 def without_candidates(sdp: str) -> str:
@@ -158,7 +160,6 @@ class Peer:
         transceiver = self.connection.addTransceiver(out or "audio", direction[put is not None, out is not None])
         self._prefer(transceiver, codec)
         self._audio = transceiver
-        answer_no_nack(transceiver.sender)
         if put is not None:
             setattr(transceiver.receiver, JITTER_BUFFER, Tap(put, lambda: ended("too many sources")))
         self.connection.on("connectionstatechange", self._changed)
@@ -187,6 +188,7 @@ class Peer:
                 ice = transceiver.receiver.transport.transport._connection
                 if ice not in self._limits:
                     self._limits[ice] = ConnectionLimits(ice, self._policy)
+                    ignore_feedback(transceiver.receiver.transport)
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
             await asyncio.gather(
@@ -208,6 +210,10 @@ class Peer:
     def refused(self) -> int:
         """How many datagrams, candidates and checks were not taken."""
         return sum(limits.refused for limits in self._limits.values())
+
+    def floods(self) -> bool:
+        """Whether the peer has sent too much without a pause (`ConnectionLimits.floods`); asked for every second."""
+        return any(limits.floods() for limits in self._limits.values())
 
     @property
     def remote_fragment(self) -> str:

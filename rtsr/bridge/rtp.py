@@ -13,6 +13,7 @@ VERSION = 2
 TYPES = {PCMU: 0, PCMA: 8}  # RFC 3551
 REPORTS = range(192, 224)  # the second byte of RTCP where it shares a port with RTP (RFC 5761, section 4)
 SENDER_REPORT, RECEIVER_REPORT, BYE = 200, 201, 203
+FEEDBACK = (205, 206)  # RFC 4585: requests to send packets, or a picture, again
 
 
 class Read(NamedTuple):
@@ -57,6 +58,11 @@ def parse_report(data: bytes) -> Report | None:
     source = int.from_bytes(parts[0][1][4:8])
     leaves = any(kind == BYE and int.from_bytes(part[4:8]) == source for kind, part in parts)
     return Report(source, leaves)
+
+
+def without_feedback(data: bytes) -> bytes:
+    """Return what is whole of a compound RTCP packet, without requests to send something again."""
+    return b"".join(part for kind, part in _parts(data) if kind not in FEEDBACK)
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -12,6 +12,7 @@ import json
 import logging
 import signal
 import ssl
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -35,6 +36,7 @@ from .telephone import Telephone
 RETRY_AFTER_S = 10
 SWEEP_S = 1.0
 STALLED_S = 2.0  # without a tick, and the bridge is not healthy
+SWITCH_S = 0.0002  # that the clock waits for the interpreter while another thread computes
 CLOSE_S = 1.0  # that requests have to end when the bridge does
 LONGEST_NAME = 64
 MOST_PLAIN = 1_000  # calls that one listener may name: as many as a room may have peers
@@ -106,6 +108,7 @@ class BridgeService:
 
     def run(self) -> None:
         """Serve until `stop`; the main thread's."""
+        sys.setswitchinterval(SWITCH_S)
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             runner.run(self._serve())
 

@@ -146,6 +146,9 @@ class Telephone:
             return
         assert self._call
         assert self._call.leg.speaker
+        if place != self._caller:
+            self._caller = place
+            log_event("rtp moved", address=f"{place[0]}:{place[1]}", call=self._call.id)
         self._call.leg.speaker.put(Packet(read.number, read.stamp, payload, now_s))
 
     def _take_report(self, data: bytes, place: tuple[Any, ...]) -> None:

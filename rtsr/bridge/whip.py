@@ -16,6 +16,7 @@ KINDS = {
     "whep": CallOptions(kind="whep", speaks=False, listens=True),
 }
 READ_S = 10.0  # that a request's body may take
+LONGEST_TYPE = 128  # characters of a Content-Type
 CHARSETS = ("utf-8", "utf8", "us-ascii")  # the last is a part of the first
 MOST_CANDIDATES = 32  # in one fragment
 
@@ -30,7 +31,7 @@ def route(router: web.UrlDispatcher, room: str, call: str) -> None:
 
 async def _begin(request: web.Request) -> web.Response:
     """Answer an offer: 201, with the session's place and its tag."""
-    if request.content_type != SDP:
+    if media_type(request) != SDP:
         raise web.HTTPUnsupportedMediaType(text=f"expected {SDP}, got {request.content_type}")
     kind = request.path.split("/")[1]
     offer = await read_text(request)
@@ -39,11 +40,23 @@ async def _begin(request: web.Request) -> web.Response:
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
 
+def media_type(request: web.Request) -> str:
+    """Return what a request says its body is; raises `InvalidSetting` for a Content-Type that takes long to read.
+
+    aiohttp reads it as a header of an e-mail: in quadratic time, and with comments that may lie in one another.
+    """
+    told = request.headers.get("Content-Type", "")
+    if len(told) > LONGEST_TYPE or "(" in told:
+        raise InvalidSetting(f"expected a Content-Type of at most {LONGEST_TYPE} characters without comments")
+    return request.content_type
+
+
 async def read_text(request: web.Request) -> str:
     """Return a request's body; raises `InvalidSetting` for what is not UTF-8, and `TimeoutError` for a slow one.
 
     No other charset is looked up: a client may name one that does not exist, or one that takes quadratic time.
     """
+    media_type(request)
     charset = request.charset or "utf-8"
     if charset.lower() not in CHARSETS:
         raise InvalidSetting(f"expected text in UTF-8, got charset {charset[:40]!r}")
@@ -66,7 +79,7 @@ def _session(request: web.Request) -> Call:
 async def _trickle(request: web.Request) -> web.Response:
     """Take candidates that were found later (204). ICE restarts are not supported (422)."""
     call = _session(request)
-    if request.content_type != FRAGMENT:
+    if media_type(request) != FRAGMENT:
         raise web.HTTPUnsupportedMediaType(text=f"expected {FRAGMENT}, got {request.content_type}")
     tag = request.headers.get("If-Match")
     if tag is None:

@@ -57,9 +57,7 @@ class Harm:
         return near and quiet and (self.settled_s is None or self.settled_s <= SETTLED_S) and not self.changes
 
 
-def tones(
-    name: str, rate: int, seconds: float = SECONDS, on_off_s: tuple[float, float] | None = None
-) -> FloatArray:
+def tones(name: str, rate: int, seconds: float = SECONDS, on_off_s: tuple[float, float] | None = None) -> FloatArray:
     """Return a telephone's tones, in their rhythm or another, peak -9 dBFS."""
     time = np.arange(round(seconds * rate)) / rate
     x = np.sum([np.sin(2 * np.pi * hz * time) for hz in TONES[name]], axis=0)

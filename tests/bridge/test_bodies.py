@@ -47,5 +47,14 @@ def test_text_in_utf_8_is_read(charset):
 
 
 @pytest.mark.parametrize("path", ["/text", "/json"])
+@pytest.mark.parametrize("more", [";" * 7_000, "; a=b" * 1_400, "(" * 3_000, "(" * 9, "; charset*0=u" * 500])
+def test_a_content_type_that_takes_long_to_read_is_refused(path, more):
+    """It is read as a header of an e-mail: 7000 semicolons take half a second, and 3000 brackets are too deep."""
+    status, told = post(path, f"application/sdp{more}", b'{"sdp": "v=0"}')
+    assert status == 400
+    assert len(told) < 400
+
+
+@pytest.mark.parametrize("path", ["/text", "/json"])
 def test_what_is_no_text_is_refused(path):
     assert post(path, "application/json", b"\xff\xfe{}")[0] == 400

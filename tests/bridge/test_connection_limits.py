@@ -11,11 +11,14 @@ from aioice import Candidate, Connection
 from aioice.stun import Class, Message, Method
 
 from rtsr.bridge.limits import (
-    CHECKS_BURST,
+    FLOOD_SWEEPS,
     MEDIA_BURST,
     MEDIA_PER_S,
     MOST_CANDIDATES,
     MOST_WAITING,
+    OTHERS_BURST,
+    REPORTS_BURST,
+    REPORTS_PER_S,
     AddressPolicy,
     ConnectionLimits,
 )
@@ -39,6 +42,7 @@ class Line:
             _queue=asyncio.Queue(),
             _add_remote_candidate=None,
             check_incoming=None,
+            _nominated={},
         )
         self.limits = ConnectionLimits(self.connection, ANYWHERE, lambda: self.now_s)
         self.limits.watch()
@@ -78,15 +82,67 @@ def test_what_a_voice_needs_passes():
 
 def test_reports_have_a_limit_of_their_own():
     line = Line()
-    assert line.send(REPORT, times=1_000) < 100
+    assert line.send(REPORT, times=1_000) == REPORTS_BURST
+    line.now_s += 1
+    assert line.send(REPORT, times=1_000) == REPORTS_PER_S
     assert line.send(SOUND, times=50) == 50
+
+
+@pytest.mark.parametrize("data", [SOUND, REPORT, HELLO, CHECK])
+def test_only_a_peer_that_sends_too_much_without_end_is_a_flood(data):
+    line = Line()
+    line.send(data, times=5_000)
+    assert not line.limits.floods(), "once"
+    for _ in range(FLOOD_SWEEPS - 1):
+        line.send(data, times=5_000)
+        line.now_s += 1
+        assert not line.limits.floods()
+    line.send(data, times=5_000)
+    line.now_s += 1
+    assert line.limits.floods()
+
+
+def test_what_others_send_makes_no_peer_a_flood():
+    line = Line()
+    for _ in range(4 * FLOOD_SWEEPS):
+        for data in (SOUND, REPORT, HELLO, CHECK):
+            line.send(data, OTHER, times=2_000)
+        line.now_s += 1
+        assert not line.limits.floods()
+
+
+def test_a_flood_with_a_pause_begins_anew():
+    line = Line()
+    for number in range(6 * FLOOD_SWEEPS):
+        line.send(SOUND, times=5_000 if number % FLOOD_SWEEPS else 50)
+        line.now_s += 1
+        assert not line.limits.floods()
+
+
+@pytest.mark.parametrize(
+    ("first", "passes"),
+    [
+        (4, False),
+        (19, False),
+        (20, True),
+        (63, True),
+        (64, False),
+        (127, False),
+        (128, True),
+        (191, True),
+        (192, False),
+    ],
+)
+def test_the_first_byte_tells_dtls_and_srtp(first, passes):
+    """RFC 7983: 20 to 63, and 128 to 191."""
+    assert Line().send(bytes([first, 96]) + bytes(60)) == passes
 
 
 def test_others_spend_nothing_of_the_peers_limits():
     line = Line()
     for data in (SOUND, REPORT, HELLO):
         assert line.send(data, OTHER, times=1_000) == 0
-    assert line.send(CHECK, OTHER, times=1_000) == CHECKS_BURST
+    assert line.send(CHECK, OTHER, times=1_000) == OTHERS_BURST
     assert line.send(SOUND, times=100) == 100
     assert line.send(CHECK, times=50) == 50
     line.connection._early_checks.append((None, OTHER, None))
@@ -132,6 +188,8 @@ def test_a_peer_may_be_here(host, port, policy):
         ("169.254.169.254", 8_000, ANYWHERE),
         ("fe80::1", 5_000, ANYWHERE),
         ("fe80::1%eth0", 5_000, ANYWHERE),
+        ("2606:4700::1%eth0", 5_000, ANYWHERE),
+        ("2606:4700::%", 5_000, ANYWHERE),
         ("0.0.0.0", 5_000, ANYWHERE),
         ("::", 5_000, ANYWHERE),
         ("255.255.255.255", 5_000, ANYWHERE),
@@ -182,6 +240,18 @@ def test_candidates_are_bounded_however_they_come():
         assert len(connection.remote_candidates) == MOST_CANDIDATES
         assert len(connection._check_list) <= MOST_CANDIDATES * len(connection._protocols)
         assert limits.refused == 991
+
+    with_connection(test)
+
+
+def test_an_authentic_check_without_a_priority_is_refused():
+    """aioice would raise, and each would be a traceback in the log."""
+
+    async def test(connection: Connection, limits: ConnectionLimits) -> None:
+        message = Message(Method.BINDING, Class.REQUEST, attributes={})
+        connection.check_incoming(message, ("192.168.77.8", 3_000), connection._protocols[0])
+        assert connection.remote_candidates == []
+        assert limits.refused == 1
 
     with_connection(test)
 

@@ -68,6 +68,29 @@ def test_a_telephone_may_change_its_source():
     assert latch.caller == other
 
 
+def test_a_telephone_may_change_its_address():
+    """Its source (SSRC) goes on elsewhere, once nothing comes from the old address any more."""
+    latch, moved = called(), A._replace(host="192.0.2.3", port=4_500)
+    assert not latch.hear(moved, 3, CHANGE_S, sound=True)
+    assert not latch.hear(moved, 4, CHANGE_S, sound=True)
+    now_s = CHANGE_S + 0.01
+    assert not latch.hear(moved, 5, now_s, sound=True)
+    assert latch.hear(moved, 6, now_s, sound=True)
+    assert latch.caller == moved
+    assert latch.hear_report(moved.host, A.source, now_s)
+    assert not latch.hear(A, 7, now_s, sound=True)
+
+
+def test_another_source_elsewhere_does_not_take_over_from_a_caller_that_is_silent_for_a_while():
+    latch = called(silent_s=8)
+    assert not any(latch.hear(B, number, 7.9, sound=True) for number in range(9))
+
+
+def test_a_telephone_may_not_move_to_where_nobody_is_allowed():
+    latch = called(allowed=networks((A.host,), "rtp_sources"))
+    assert not any(latch.hear(A._replace(host=B.host), number, 5.0, sound=True) for number in range(9))
+
+
 def test_a_caller_that_is_silent_is_forgotten_and_the_next_one_is_heard():
     latch = called(silent_s=8)
     assert not latch.is_silent(8.0)

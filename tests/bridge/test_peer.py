@@ -11,7 +11,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from rtsr.bridge.codec import OPUS
-from rtsr.bridge.limits import MOST_CANDIDATES, AddressPolicy
+from rtsr.bridge.limits import MOST_CANDIDATES, MOVED_S, AddressPolicy
 from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer, without_candidates
 from rtsr.bridge.rtp import parse
 from rtsr.errors import InvalidSetting
@@ -33,16 +33,23 @@ async def offered() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
         await client.close()
 
 
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
+    """A peer that a client has called."""
+    async with offered() as (peer, client):
+        answer = await peer.answer(client.localDescription.sdp)
+        await client.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await peer.connected.wait()
+        yield peer, client
+
+
 def ice(peer: Peer):
     return peer._audio.receiver.transport.transport._connection
 
 
 def test_a_request_to_send_packets_again_hundreds_of_times_is_not_answered():
     async def run() -> None:
-        async with offered() as (peer, client), asyncio.timeout(LIMIT_S):
-            answer = await peer.answer(client.localDescription.sdp)
-            await client.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-            await peer.connected.wait()
+        async with asyncio.timeout(LIMIT_S), connected() as (peer, client):
             sender, transport = peer._audio.sender, peer._audio.sender.transport
             history = sender._RTCRtpSender__rtp_history
             while len(history) < 3:
@@ -66,6 +73,35 @@ def test_a_request_to_send_packets_again_hundreds_of_times_is_not_answered():
             await handled.wait()
             assert not [data for data in sent if parse(data)]
             assert peer.refused == 0
+
+    asyncio.run(run())
+
+
+def test_a_peer_whose_address_changes_is_heard_and_answered_there():
+    """As behind a router that gives it another port: its checks come from there, and nothing from the old one."""
+
+    async def run() -> None:
+        async with asyncio.timeout(LIMIT_S), connected() as (peer, client):
+            theirs, ours = client.getTransceivers()[0].receiver.transport.transport._connection, ice(peer)
+            pair = theirs._nominated[1]
+            stun, old = pair.protocol, pair.protocol.transport
+            asyncio.get_running_loop()._remove_reader(old.get_extra_info("socket").fileno())
+            host = old.get_extra_info("sockname")[0]
+            await asyncio.get_running_loop().create_datagram_endpoint(lambda: stun, (host, 0))
+            new = stun.transport.get_extra_info("sockname")[:2]
+
+            async def check() -> None:
+                request = theirs.build_request(pair, nominate=False)
+                await stun.request(request, pair.remote_addr, integrity_key=theirs.remote_password.encode())
+
+            await check()
+            assert ours._nominated[1].remote_addr != new, "the old address has been heard a moment ago"
+            for limits in peer._limits.values():
+                limits._heard_s -= MOVED_S
+            await check()
+            while ours._nominated[1].remote_addr != new:
+                await asyncio.sleep(0.01)
+            old.close()
 
     asyncio.run(run())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -58,3 +59,15 @@ def test_a_key_that_is_encrypted_is_an_error_and_no_question(tmp_path: Path):
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(InvalidSetting, match="expected a key that is not encrypted"):
         _tls(BridgeSettings(tls_cert=str(cert), tls_key=str(key)))
+
+
+def test_the_clock_does_not_wait_long_for_requests_that_compute(service, monkeypatch):
+    """An offer takes Python for milliseconds; the clock's thread gets the interpreter within a small part of a hop."""
+    intervals = []
+    monkeypatch.setattr(service, "_serve", lambda: asyncio.sleep(0, intervals.append(sys.getswitchinterval())))
+    before = sys.getswitchinterval()
+    try:
+        service.run()
+    finally:
+        sys.setswitchinterval(before)
+    assert intervals[0] <= 0.1 * service.media.hop_s

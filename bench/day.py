@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from bench.faults import tone
+from bench.heard import tone
 from rtsr.backend import load
 from rtsr.backend.base import Backend
 from rtsr.bench.record import store

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,19 +25,16 @@ import numpy as np
 import typer
 
 from bench.bridge import Packets
+from bench.heard import TELEPHONE, TONES, WEB, Ear, Seen, tone
 from bench.line import NEAR, NETWORK, Fault, Line
 from rtsr.bench.record import store
-from rtsr.bridge.codec import OPUS, PCMU, make_decoder, make_encoder
-from rtsr.bridge.peer import JITTER_BUFFER
+from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
-from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer
+from tests.live.bridge.peers import PACKET_S, Client
 from tests.live.bridge.server import Bridge
 
 RESULTS = Path(__file__).parent / "results"
 ROOM, TOKEN = "faults", "secret"
-WEB, TELEPHONE = "call", "rtp"  # the kinds of the two that speak
-TONES = {WEB: 300.0, TELEPHONE: 700.0}  # whole periods in a packet, so that neither is in the other's level
-LEVEL = 0.3
 POLL_S = 0.1
 SWITCH_S = 0.0005  # between threads: the line, the peers and who asks share an interpreter
 CALM_S = 3.0  # before a fault
@@ -76,65 +73,6 @@ SCENARIOS = (
     Scenario("outage", Fault(cut=True)),
     Scenario("address change", Fault(moved=True), 0.0, stays=True),
 )
-
-
-@dataclass
-class Seen:
-    """What was seen of the calls: the bridge's word on each speaker, and what the listener heard of it."""
-
-    told: list[tuple[float, dict[str, Any]]] = field(default_factory=list)  # by kind
-    heard: list[tuple[float, dict[str, float]]] = field(default_factory=list)  # levels of a packet, by kind
-
-    def delays(self, kind: str, since_s: float, until_s: float) -> np.ndarray:
-        """Return times and delays in ms."""
-        found = [
-            (t, calls[kind]["speaker"]["delay_ms"])
-            for t, calls in self.told
-            if since_s <= t < until_s and kind in calls
-        ]
-        return np.array(found).reshape(-1, 2)
-
-    def count(self, kind: str, name: str, since_s: float, until_s: float) -> int:
-        """Return by how much a counter rose, over all calls that there were."""
-        risen, before, call = 0, 0, None
-        for at_s, calls in self.told:
-            if kind not in calls or at_s >= until_s:
-                continue
-            now, known = calls[kind]["speaker"][name], calls[kind]["id"] == call
-            if at_s >= since_s:
-                risen += now - before if known else now
-            call, before = calls[kind]["id"], now
-        return risen
-
-    def silent(self, kind: str, since_s: float, until_s: float) -> float:
-        """Return the share of the time in which a speaker was not heard, in percent."""
-        there = sum(levels[kind] > LEVEL / 2 for t, levels in self.heard if since_s <= t < until_s)
-        return max(0.0, 100 * (1 - there * PACKET_S / (until_s - since_s)))
-
-
-class Ear:
-    """Stands where aiortc's receiver has its jitter buffer, and notes how loud each speaker is in every packet."""
-
-    def __init__(self, peer: Peer, seen: Seen) -> None:
-        self._decoder, self._seen = make_decoder(OPUS), seen
-        setattr(peer.connection.getReceivers()[0], JITTER_BUFFER, self)
-
-    def add(self, packet: Any) -> tuple[bool, None]:
-        """Take a packet as it comes."""
-        sound = self._decoder.decode(packet.payload)
-        if sound is not None:
-            t = np.arange(len(sound)) / RATE
-            levels = {kind: 2 * abs(np.mean(sound * np.exp(-2j * np.pi * hz * t))) for kind, hz in TONES.items()}
-            self._seen.heard.append((time.monotonic(), levels))
-        return False, None
-
-
-def tone(codec: str, hz: float) -> list[bytes]:
-    """Return a second of a tone, as packets that may be repeated."""
-    encoder = make_encoder(codec, 20)
-    sound = (LEVEL * np.sin(2 * np.pi * hz * np.arange(2 * RATE) / RATE)).astype(np.float32)
-    blocks = sound.reshape(-1, round(RATE * PACKET_S))
-    return [encoder.encode(block) for block in blocks][len(blocks) // 2 :]
 
 
 async def telephone(place: tuple[str, int], payloads: list[bytes]) -> None:

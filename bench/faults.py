@@ -40,6 +40,7 @@ SWITCH_S = 0.0005  # between threads: the line, the peers and who asks share an 
 CALM_S = 3.0  # before a fault
 WATCH_S = 3.0  # after it, once it may take no longer to be as before
 RECOVERY_S = 5.0
+STOP_S = 60.0  # that the bridge may take to end: not what is measured here
 CHECK_S = 6.0  # until a WebRTC peer tells that it is somewhere else: it checks its way every 4 to 6 s (RFC 7675)
 NEAR_MS = 10.0  # beyond the delay before a fault, and it is as before
 SILENT = 2.0  # percent
@@ -119,7 +120,7 @@ def running(line: Line, *arguments: str, model: str = "voice-16k") -> Any:
     try:
         yield bridge
     finally:
-        bridge.stop()
+        bridge.stop(limit_s=STOP_S)
 
 
 async def speak(line: Line, bridge: Bridge, scenarios: Iterable[Scenario], seen: Seen) -> list[dict[str, Any]]:

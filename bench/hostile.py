@@ -33,6 +33,7 @@ from tests.live.bridge.server import Bridge
 RESULTS = Path(__file__).parent / "results"
 BARS = {"tick_p99_ms": 5.0, "lost": 0, "starved": 0, "ended": 0}
 SETTLED_S = 2.0
+STOP_S = 60.0  # that the bridge may take to end: not what is measured here
 LOOK_S = 2.0
 JOIN_S = 600.0  # that the hostile peers may take until all have called
 AGAIN_S = 0.2  # after a call that was refused or ended, before the next one
@@ -229,7 +230,7 @@ def main(
         if bridge.process.poll() is not None:
             raise SystemExit("the bridge has ended:\n" + "\n".join(bridge.lines[-20:]))
     finally:
-        bridge.stop()
+        bridge.stop(limit_s=STOP_S)
     for name, value in row.items():
         print(f"  {name:22} {value:10}" + (f"   bar {BARS[name]:g}" if name in BARS else ""))
     failed = over_bars(row)

@@ -29,7 +29,7 @@ class Latch:
     Only another source of the same address may go on in its place: a telephone that changes its source.
     """
 
-    allowed: tuple[Network, ...] = ()  # none: everybody
+    allowed: tuple[Network, ...] = ()  # none: any
     silent_s: float = 8.0
     caller: RtpSource | None = field(default=None, init=False)
     heard_s: float = field(default=0.0, init=False)

@@ -16,7 +16,7 @@ SENDER_REPORT, RECEIVER_REPORT, BYE = 200, 201, 203
 
 
 class Read(NamedTuple):
-    """What an RTP packet says."""
+    """The fields of an RTP packet."""
 
     kind: int  # payload type
     number: int
@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
 
 def parse(data: bytes) -> Read | None:
-    """Return what an RTP packet says; None for anything else."""
+    """Return the fields of an RTP packet; None for anything else."""
     if len(data) < HEADER.size:
         return None
     first, second, number, stamp, source = HEADER.unpack_from(data)

@@ -12,7 +12,7 @@ elapsed_since() {
     printf '[%4d.%d s]' $((tenths / 10)) $((tenths % 10))
 }
 
-# The command runs in no `if` and no `||`, so that `set -e` also holds inside functions; the trap tells of a failure.
+# The command runs in no `if` and no `||`, so that `set -e` also holds inside functions; the trap reports a failure.
 step() {
     step_title=$1
     step_started=${EPOCHREALTIME//[.,]/}

@@ -1,8 +1,9 @@
 """`python -m bench.bridge`: what a bridge carries on this machine, with real aiortc peers in a process of their own.
 
-Legs that talk for a minute: ticks, gaps at listeners, how late the peers themselves are, processor time per call,
-split into codec, network and transport. The delay that it adds to a plain aiortc relay, both measured in one run. Two
-hundred joins and leaves, and what is left of them. Prints each figure beside its bar and stores one row for each.
+Legs that send a voice for a minute: ticks, gaps at listeners, how late the peers themselves are, processor time per
+call, split into codec, network and transport. The delay that it adds to a plain aiortc relay, both measured in one
+run. Two hundred joins and leaves, and what is left of them. Prints each figure beside its bar and stores one row for
+each.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def encoded(codec: str) -> list[bytes]:
 
 
 async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
-    """Let so many legs talk, two to a room, half of them over the telephone's codec."""
+    """Let so many legs send a voice, two to a room, half of them over the telephone's codec."""
     payloads, listeners, speakers = {codec: encoded(codec) for codec in (OPUS, PCMU)}, [], []
     for number in range(legs):
         codec = (OPUS, PCMU)[number % 2]

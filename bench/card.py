@@ -50,7 +50,7 @@ class Card:
         self.found.append({"key": f"gpu, {key}", "watch": watch, **more})
 
     def check(self, what: str, error: float, bound: float) -> None:
-        """Print an error and remember it where it is beyond its bound or NaN."""
+        """Print an error, and keep it where it is beyond its bound or NaN."""
         good = error <= bound
         print(f"  {'ok   ' if good else 'WRONG'} {what}: {error:.2e} (at most {bound:.0e})")
         if not good:

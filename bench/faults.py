@@ -89,7 +89,7 @@ async def telephone(place: tuple[str, int], payloads: list[bytes]) -> None:
 
 
 def poll(url: str, seen: Seen, until: Any) -> None:
-    """Ask the bridge how its speakers are, until told to stop; called in its namespace."""
+    """Read the bridge's figures of its speakers, until stopped; called in its namespace."""
     while not until():
         calls = {call["kind"]: call for call in get(url, f"/rooms/{ROOM}")["calls"] if call["name"] != "listener"}
         seen.told.append((time.monotonic(), calls))

@@ -1,9 +1,10 @@
 """`python -m bench.gpu`: verify and time everything that runs on a GPU, in one call on a machine that has one.
 
 In this order, as a fast wrong answer is worth nothing: the card's measured ceilings; every precision against plain
-torch on the CPU, masks and poisoned outputs included; a pool on the card against streams on the CPU; one stream, host
-to host; many voices until a tick takes longer than a hop, beside the floor that bytes and operations set; where a
-tick's time goes. Exits with 1 where a number is wrong. `--device cpu` runs all of it, small, without a card.
+torch on the CPU, masks and outputs filled with NaN included; a pool on the card against streams on the CPU; one
+stream, host to host; many streams until a tick takes longer than a hop, beside the least time that bytes and
+operations take; the parts of a tick's time. Exits with 1 where a number is wrong. `--device cpu` runs all of it, small,
+without a card.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TIMED_TICKS, WARM_UP = 300, 20
 
 
 def step_error(model: GraphBackend, reference: Any, rows: int) -> float:
-    """Relative error of 40 steps with random cutoffs, pauses and fresh voices, into poisoned outputs."""
+    """Relative error of 40 steps with random cutoffs, pauses and new streams, into outputs filled with NaN."""
     rng = np.random.default_rng(rows)
     spec, size = model.spec, model.spec.bins_in
     states = [m.new_state(rows) for m in (model, reference)]
@@ -107,7 +108,7 @@ def percentiles(times: list[float]) -> dict[str, float]:
 
 
 def one_stream(card: Card, models: list[Any]) -> None:
-    """Time one voice's hop from host to host: in a stream, and where the whole path runs there, alone in a pool."""
+    """Time one stream's hop from host to host: in a stream, and where the whole path runs there, alone in a pool."""
     for model in models:
         stream = Stream(model, RATE_IN, cutoff=4000.0)
         said, out, times = hops(4.0, RATE_IN, stream.hop), np.zeros(stream.hop_out, np.float32), []
@@ -159,7 +160,7 @@ def floor_s(card: Card, model: GraphBackend, weights: Weights, rows: int) -> tup
 
 
 def many(card: Card, weights: Weights, threads: list[int]) -> None:
-    """Double the voices until the p99 of a tick reaches a hop, for every precision and number of shards."""
+    """Double the streams until the p99 of a tick reaches a hop, for every precision and number of shards."""
     for precision in ("float32", "tf32", "bfloat16"):
         model = opened(card, weights, precision)
         for shards in threads:

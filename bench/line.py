@@ -157,7 +157,7 @@ def packed(address: str) -> bytes:
 
 
 def readdressed(data: bytes, source: str | None, target: str | None) -> bytes:
-    """Return a UDP packet of IPv4 with other addresses; it bears no checksum of UDP then (RFC 768)."""
+    """Return a UDP packet of IPv4 with other addresses; it has no checksum of UDP then (RFC 768)."""
     size = 4 * (data[0] & 15)
     out = bytearray(data)
     if source:

@@ -1,6 +1,6 @@
 """`python -m bench.relay`: what bench.bridge compares with, a plain aiortc program that passes tracks on as they come.
 
-Prints its address. POST /rooms/ROOM/offer answers like the bridge; whoever comes later hears the room's first peer.
+Prints its address. POST /rooms/ROOM/offer answers like the bridge; each later peer gets the first one's track.
 """
 
 from __future__ import annotations

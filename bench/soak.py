@@ -1,6 +1,6 @@
 """`python -m bench.soak`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
 
-Starts a server, a live path and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
+Starts a server, a live path and that process, plays a voice all along, and stores one row: underruns, latency,
 computing time, how much the path's memory grew after the first minute, and how long the machine itself stalled.
 All are counted from when everything runs: to start a program, a monitor too, can stop a machine for 50 ms. A loss in a
 second in which no processor stalled for as long as the ring holds is `unexplained`.

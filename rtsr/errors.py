@@ -31,7 +31,7 @@ class BackendFailed(RtsrError):
 
 
 class PoolFull(RtsrError):
-    """A pool carries as many voices as this machine can; close one, or open it with a higher limit."""
+    """A pool has as many streams as its limit; close one, or open the pool with a higher limit."""
 
 
 class Regression(RtsrError):

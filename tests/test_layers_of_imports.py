@@ -1,4 +1,4 @@
-"""An import, a lazy one too, only ever goes to a lower layer of rooms, and no modules import in a circle."""
+"""An import, a lazy one too, only ever goes to a lower layer of packages, and no modules import in a circle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "rtsr"
-LAYERS = (  # rooms of one layer do not import each other
+LAYERS = (  # packages of one layer do not import each other
     ("errors",),
     ("spec",),
     ("dsp",),

@@ -1,4 +1,4 @@
-"""Pairs are honest: what a line took is what is missing, and the same step draws the same."""
+"""A pair's received and target signals differ by what the line took, and the same step draws the same."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ std::string header(int rate, int channels, int64_t frames) {
 
 namespace {
 
-/// A name in the same folder that nobody knows before.
+/// A random name in the same folder, which cannot be guessed.
 std::string random_name(const std::string &path) {
     std::random_device random;
     const size_t slash = path.find_last_of('/') + 1;

@@ -73,7 +73,7 @@ RTSR_API int32_t rtsr_hop_out(const rtsr_state *state);
 /* [both] Output samples between a sample's arrival and its departure, the collection of a hop included; constant. */
 RTSR_API int32_t rtsr_latency(const rtsr_state *state);
 
-/* [both] Tells where the received band ends, in Hz; 0 detects it. Takes effect with the next hop. A value that cannot
+/* [both] Sets where the received band ends, in Hz; 0 detects it. Takes effect with the next hop. A value that cannot
  * be is refused with RTSR_INVALID and changes nothing; without a message, since this may be the audio thread. */
 RTSR_API rtsr_status rtsr_set_cutoff(rtsr_state *state, double cutoff_hz);
 
@@ -97,13 +97,13 @@ RTSR_API void rtsr_rows_free(rtsr_rows *state);
 RTSR_API void rtsr_step(rtsr_rows *state, int32_t count, float *out, const float *spectrum, const float *cutoff,
                         const uint8_t *active);
 
-/* [both] Floats that a row remembers. */
+/* [both] Floats of a row's state. */
 RTSR_API int32_t rtsr_row_size(const rtsr_rows *state);
 
-/* [audio] What a row remembers, rtsr_row_size floats: the states of the manifest, in its order, oldest frame first. */
+/* [audio] Reads a row's state, rtsr_row_size floats: the states of the manifest, in its order, oldest frame first. */
 RTSR_API void rtsr_row_read(const rtsr_rows *state, int32_t row, float *memory);
 
-/* [audio] Makes a row remember this; nothing where `memory` is NULL. */
+/* [audio] Sets a row's state; that of a new stream where `memory` is NULL. */
 RTSR_API void rtsr_row_write(rtsr_rows *state, int32_t row, const float *memory);
 
 /* [any] Why the last rtsr_..._open or rtsr_..._new of this thread was refused; valid until its next. */

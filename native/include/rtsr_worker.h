@@ -1,9 +1,9 @@
 /* rtsr_worker: the stream of a live session, hop after hop from an input ring to an output ring, on a thread of its own.
  *
- * Two audio threads stand at its ends. One appends what it hears to the input ring; the other takes from the output
- * ring what the worker made of it. All three share nothing but what rtsr_shared_block tells of, so any of them may be
- * written in any language. Tags as in rtsr.h; [worker] is the one thread that processes the stream, where nothing is allocated, locked,
- * logged or thrown.
+ * Two audio threads stand at its ends. One appends what it captures to the input ring; the other takes from the output
+ * ring what the worker made of it. All three share nothing but what rtsr_shared_block describes, so any of them may be
+ * written in any language. Tags as in rtsr.h; [worker] is the one thread that processes the stream, where nothing is
+ * allocated, locked, logged or thrown.
  */
 #ifndef RTSR_WORKER_H
 #define RTSR_WORKER_H
@@ -17,9 +17,9 @@ extern "C" {
 typedef struct rtsr_worker rtsr_worker;
 
 /* Where the worker's two ends lie. Sample i lies at i % size; counts only grow, and each has one writer, which stores
- * it with release after the samples that it tells of, and readers, which load it with acquire. */
+ * it with release after the samples that it counts, and readers, which load it with acquire. */
 typedef struct rtsr_shared_block {
-    const float *input;      /* what is heard; at least two seconds */
+    const float *input;      /* what is captured; at least two seconds */
     int64_t input_size;
     float *output;           /* what was made of it */
     int64_t output_size;
@@ -83,8 +83,8 @@ RTSR_API rtsr_status rtsr_worker_wish(rtsr_worker *worker, double gain_db, int32
 /* [both] Learns anew how full the output ring is to be, as after a device was opened. */
 RTSR_API void rtsr_worker_relearn(rtsr_worker *worker);
 
-/* [any] Lets another model take over without a gap: it hears the last 0.8 s of the input first, on the calling thread,
- * then is blended in. Refused with RTSR_INVALID where its hop or its latency is another. */
+/* [any] Lets another model take over without a gap: it processes the last 0.8 s of the input first, on the calling
+ * thread, then is blended in. Refused with RTSR_INVALID where its hop or its latency is another. */
 RTSR_API rtsr_status rtsr_worker_switch(rtsr_worker *worker, const rtsr_model *model);
 
 /* [both] Fills the report. */

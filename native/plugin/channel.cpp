@@ -42,7 +42,7 @@ void Channel::run(Path &one, const float *in, float *out, int samples) noexcept 
     }
 }
 
-/// Lets the next one hear what the present one does, then speak.
+/// Gives the next model the same input as the present one first, then blends it in.
 void Channel::blend(float *out, int samples) noexcept {
     run(*paths_[next_], in_.data(), other_.data(), samples);
     for (int i = 0; i < samples; ++i) {

@@ -1,4 +1,4 @@
-// One channel of a plug-in: an engine for every model that there is, of which one is heard, all as late as the latest.
+// One channel of a plug-in: a stream for every model that there is, of which one is output, all at the highest latency.
 #pragma once
 
 #include <vector>
@@ -6,7 +6,7 @@
 #include "models.hpp"
 #include "reblock.hpp"
 
-/// A change of model is click-free: the other one hears half a second first, and is then blended in.
+/// A change of model is click-free: the other one processes half a second first, and is then blended in.
 class Channel {
 public:
     /// `opened` has a place for every model, empty where it is not there; the first is. Refuses what Reblock refuses

@@ -1,4 +1,4 @@
-// The models that the plug-ins know: the one inside the binary, and the one that may lie beside the bundle.
+// The models of the plug-ins: the one inside the binary, and the one that may lie beside the bundle.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,4 @@
-// The one source of every plug-in: one engine a channel and model, at the host's rate, in blocks of any size.
+// The one source of every plug-in: one stream a channel and model, at the host's rate, in blocks of any size.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -125,7 +125,7 @@ private:
         parameter.enumValues.restrictedMode = true;
     }
 
-    /// Makes an engine a channel for the host's rate; where that cannot be, says why, and audio passes through.
+    /// Makes a stream a channel for the host's rate; where that cannot be, says why, and audio passes through.
     void open(double rate) {
         channels_.clear();
         try {
@@ -158,7 +158,7 @@ private:
         channel.each([&](rtsr::Stream &stream) {
             stream.set_gain(values_[AMOUNT] <= LEAST_AMOUNT_DB ? -INFINITY : double(values_[AMOUNT]));
             const double cutoff_hz = values_[CUTOFF] < LEAST_CUTOFF_HZ ? 0.0 : double(values_[CUTOFF]);
-            stream.set_cutoff(stream.nearest_cutoff(cutoff_hz));  // each model takes others; DETECTED tells which
+            stream.set_cutoff(stream.nearest_cutoff(cutoff_hz));  // each model takes others; DETECTED reports which
             stream.set_bypass(values_[BYPASS] > 0.5f);
         });
     }

@@ -1,4 +1,4 @@
-// The CLAP plug-in in a host of our own: the same samples as the engine, after the latency that it reports.
+// The CLAP plug-in in a host of our own: the same samples as librtsr, after the latency that it reports.
 #include "clap_host.hpp"
 #include "reblock.hpp"
 #include "signals.hpp"

@@ -56,7 +56,7 @@ double CutoffTracker::push(const float *spectrum) {
     const int edge = find_edge();
     const double found = edge * BAND_HZ;
     if (edge <= 0) {
-        if (-found > cutoff_ + SAME_HZ) consider(bands_ * BAND_HZ);  // no cliff, and something above the cutoff
+        if (-found > cutoff_ + SAME_HZ) consider(bands_ * BAND_HZ);  // no steep drop, and something above the cutoff
     } else if (found >= least_hz_ && is_full(edge, std::max(floor_, strongest * power_of(FULL_DB)))) {
         const double heard = found > most_hz_ ? bands_ * BAND_HZ : found;
         if (heard >= cutoff_ || !is_tone()) consider(heard);
@@ -109,7 +109,7 @@ double CutoffTracker::hold(double forget) {
     return strongest;
 }
 
-/// How many bands were received, or minus the highest one where the held spectrum ends in no cliff: the steepest drop
+/// How many bands were received, or minus the highest one where the held spectrum has no steep drop: the steepest one
 /// over two bands just below the highest band above the floor.
 int CutoffTracker::find_edge() const {
     int top = bands_;

@@ -8,7 +8,7 @@
 namespace rtsr {
 
 /// Watches received spectra and says where their band ends, in Hz; slow to change its mind. Bands of 100 Hz keep their
-/// loudest level of the last seconds; the cutoff is where this held spectrum falls off a cliff below bands that are
+/// loudest level of the last seconds; the cutoff is where this held spectrum drops steeply below bands that are
 /// empty. A click is forgotten as soon as it is over. The cutoff moves once the same answer stood long enough, in
 /// speech. Until then it is half of the input's rate.
 class CutoffTracker {

@@ -1,4 +1,4 @@
-// Causal layers with explicit state, one frame at a time; the twin of rtsr/net/layers.py.
+// Causal layers with explicit state, one frame at a time; in Python rtsr/net/layers.py.
 #pragma once
 
 #include <cstdlib>

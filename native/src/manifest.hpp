@@ -1,4 +1,4 @@
-// The manifest of a model: which network it is, and which file holds its weights; the twin of rtsr/net/weights.py.
+// The manifest of a model: which network it is, and which file holds its weights; in Python rtsr/net/weights.py.
 #pragma once
 
 #include <cstdint>

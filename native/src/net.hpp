@@ -1,4 +1,4 @@
-// THE network: received spectra in, envelopes out, one frame a step; the twin of rtsr/net/model.py.
+// THE network: received spectra in, envelopes out, one frame a step; in Python rtsr/net/model.py.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Any block size and any rate around a stream that knows only hops: constant pre-fill, constant latency; the twin of
-// rtsr/io/reblock.py.
+// Any block size and any rate around a stream that takes only hops: constant pre-fill, constant latency;
+// in Python rtsr/io/reblock.py.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Every size, rate and window length of a model, and what follows from them; the twin of rtsr/spec.py.
+// Every size, rate and window length of a model, and what follows from them; in Python rtsr/spec.py.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// OPEN FIRST. One stream: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py and rtsr/dsp/path.py.
+// OPEN FIRST. One stream: a hop of narrowband in, a hop of wideband out; in Python rtsr/stream.py and rtsr/dsp/path.py.
 //
 //     hop -+- frames -- network -- structure -- overlap-add -- resample --+
 //          |                                                              + -- hop

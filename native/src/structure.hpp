@@ -1,5 +1,5 @@
-// The generated band: the fine structure of the received band under the envelope that the network gives; the twin of
-// rtsr/dsp/structure.py and rtsr/dsp/envelope.py.
+// The generated band: the fine structure of the received band under the envelope that the network gives;
+// in Python rtsr/dsp/structure.py and rtsr/dsp/envelope.py.
 #pragma once
 
 #include <cstddef>

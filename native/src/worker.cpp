@@ -24,7 +24,7 @@ constexpr double WARM_UP_S = 0.8;
 constexpr int CATCH_UP = 4;
 constexpr double NAP_S = 0.0005, NAP_SHARE = 0.3;  // as in rtsr/io/shared_block.py
 
-constexpr auto RELAXED = std::memory_order_relaxed;  // reports and wishes stand alone: nothing is published with them
+constexpr auto RELAXED = std::memory_order_relaxed;  // for reports and wishes: nothing else is published with them
 
 int64_t load(const int64_t *count) { return __atomic_load_n(count, __ATOMIC_ACQUIRE); }
 void store(int64_t *count, int64_t value) { __atomic_store_n(count, value, __ATOMIC_RELEASE); }

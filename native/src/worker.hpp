@@ -1,5 +1,5 @@
-// The worker: takes hops from the input ring, enhances them, and writes them to the output ring in real time; the twin
-// of rtsr/daemon/worker.py.
+// The worker: takes hops from the input ring, enhances them, and writes them to the output ring in real time;
+// in Python rtsr/daemon/worker.py.
 #pragma once
 
 #include <array>

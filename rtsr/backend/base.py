@@ -36,11 +36,11 @@ class Backend(Protocol):
         spectrum (rows, bins_in, 2), cutoff (rows,) in Hz, out (rows, bands), natural log of each band's mean power
         (`dsp.envelope`), all float32; active (rows,), all rows where it is None. A row that is not active keeps its
         state and gets zeros. One thread a state.
-        Where `rows` is less than the state has, its first rows are meant; what the rest remembers is lost.
+        Where `rows` is less than the state has, its first rows are meant; the state of the others is lost.
         """
 
     def read_row(self, state: Any, row: int) -> dict[str, FloatArray]:
-        """Return copies of what one row remembers, by the names and in the shapes of the manifest's `states`."""
+        """Return copies of one row's state, by the names and in the shapes of the manifest's `states`."""
 
     def write_row(self, state: Any, row: int, memory: dict[str, FloatArray] | None = None) -> None:
-        """Make a row remember this, of any backend of the same model; nothing where it is None."""
+        """Set a row's state, from any backend of the same model; to that of a new stream where it is None."""

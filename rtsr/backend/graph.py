@@ -114,7 +114,7 @@ class RingDepthwise(nn.Module):
 
 @dataclass
 class GraphState:
-    """What some rows remember on the device, and pinned host buffers for what goes in and out."""
+    """The state of some rows on the device, and pinned host buffers for what goes in and out."""
 
     rings: dict[str, Tensor]
     memory: Tensor
@@ -167,7 +167,7 @@ class GraphBackend:
 
     @torch.inference_mode()
     def new_memory(self, rows: int) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Return what `rows` streams remember before they heard anything: rings, the memory's state, frame counts."""
+        """Return the state of `rows` new streams: rings, the memory's state, frame counts."""
         dtype = torch.float32 if self.precision == "tf32" else self.dtype
         rings = {
             name: torch.zeros(rows, past.memory + 1, past.channels, dtype=dtype, device=self.device)
@@ -259,13 +259,13 @@ class GraphBackend:
     def write_row(self, state: GraphState, row: int, memory: dict[str, FloatArray] | None = None) -> None:
         """Put memory into one row, or clear it."""
         self.clear_rows(state, torch.tensor([row], device=self.device))
-        if memory:  # as if just as many frames had been heard as each ring remembers, from before its start
+        if memory:  # as if as many frames had been processed as each ring holds
             state.memory[row] = torch.from_numpy(memory[MEMORY]).to(self.device)
             for name in self._pasts:
                 state.rings[name][row, 1:] = torch.from_numpy(memory[name]).to(self.device)
 
     def clear_rows(self, state: GraphState, rows: Tensor) -> None:
-        """Make rows (n,), on the device, forget everything."""
+        """Clear rows (n,) on the device."""
         for whole in (state.heard, state.memory, *state.rings.values()):
             whole[rows] = 0
 

@@ -66,7 +66,7 @@ class NativeState:
 class NativeBackend:
     """Runs the network of librtsr, on the calling thread and without the interpreter lock.
 
-    `precision` "bf16" keeps the weights in bfloat16: half the memory to read a step, and no longer the same numbers.
+    `precision` "bf16" keeps the weights in bfloat16: half the memory to read a step, with other rounding.
     """
 
     name = "native"
@@ -116,7 +116,7 @@ class NativeBackend:
         )
 
     def read_row(self, state: NativeState, row: int) -> dict[str, FloatArray]:
-        """Return copies of what one row remembers, by the names and in the shapes of the manifest's `states`."""
+        """Return copies of one row's state, by the names and in the shapes of the manifest's `states`."""
         whole = np.empty(self.lib.rtsr_row_size(state.handle), np.float32)
         self.lib.rtsr_row_read(state.handle, range(state.rows)[row], _address(whole, whole.shape))
         ends = np.cumsum([prod(shape) for shape in self._shapes.values()])
@@ -124,7 +124,7 @@ class NativeBackend:
         return {name: part.reshape(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
     def write_row(self, state: NativeState, row: int, memory: dict[str, FloatArray] | None = None) -> None:
-        """Make a row remember this, of any backend of the same model; nothing where it is None."""
+        """Set a row's state, from any backend of the same model; to that of a new stream where it is None."""
         row, address = range(state.rows)[row], None
         if memory is not None:
             whole = np.concatenate([np.asarray(memory[name], np.float32).ravel() for name in self._shapes])
@@ -133,7 +133,7 @@ class NativeBackend:
 
 
 def _address(array: NDArray[Any], shape: tuple[int, ...], kind: type = np.float32) -> int:
-    """Return where an array's first element lies; the library believes it, so everything is checked here."""
+    """Return where an array's first element lies; the library does not check it, so everything is checked here."""
     if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
         raise InvalidAudio(
             f"expected {kind.__name__} of shape {shape} in one piece, got {array.dtype} of shape {array.shape}"

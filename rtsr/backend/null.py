@@ -29,7 +29,7 @@ class NullBackend:
             out[~active] = 0
 
     def read_row(self, state: int, row: int) -> dict[str, FloatArray]:
-        """Return the nothing that it remembers."""
+        """Return an empty state."""
         return {}
 
     def write_row(self, state: int, row: int, memory: dict[str, FloatArray] | None = None) -> None:

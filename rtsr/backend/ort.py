@@ -48,7 +48,7 @@ class OrtBackend:
         self.session = self._open(weights, threads)
 
     def _open(self, weights: Weights, threads: int) -> Any:
-        """Open a session; a provider that cannot be had is an error, not ONNX Runtime's silent way back to the CPU."""
+        """Open a session; a provider that cannot be had is an error, not ONNX Runtime's silent fallback to the CPU."""
         wanted, ort = PROVIDERS[self.device], self._ort
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -102,7 +102,7 @@ class OrtBackend:
         return turns
 
     def _address(self, name: str, buffer: Any, rows: int) -> tuple[Any, ...]:
-        """Return what ONNX Runtime wants to know of the first rows of a buffer."""
+        """Return the arguments with which ONNX Runtime binds the first rows of a buffer."""
         if isinstance(buffer, np.ndarray):
             return name, "cpu", 0, buffer.dtype.type, (rows, *buffer.shape[1:]), buffer.ctypes.data
         return name, buffer.device_name(), 0, np.float32, (rows, *buffer.shape()[1:]), buffer.data_ptr()

@@ -1,4 +1,4 @@
-"""How long one hop of one stream takes, stage by stage: flat out, at a call's pace, and beside busy neighbours."""
+"""How long one hop of one stream takes, stage by stage: flat out, at a call's pace, and beside busy processes."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Authentication:
         self._tokens = [token.encode() for token in tokens]
 
     def accepts(self, authorization: str | None) -> bool:
-        """Whether an Authorization header bears one of the tokens; takes as long for a wrong one as for a right one."""
+        """Whether an Authorization header holds one of the tokens; takes as long for a wrong one as for a right one."""
         if not self._tokens:
             return True
         kind, _, given = (authorization or "").partition(" ")
@@ -54,7 +54,7 @@ class Authentication:
         return own is not None and own == _parts(origin)
 
     def _asked_for(self, request: web.Request) -> tuple[str, str]:
-        """Return the scheme and the host that the client used: those that a trusted proxy tells, else our own."""
+        """Return the scheme and the host that the client used: those that a trusted proxy reports, else our own."""
         if not self._trusts(request.remote or ""):
             return request.scheme, request.host
         scheme, host = _last(request, "X-Forwarded-Proto"), _last(request, "X-Forwarded-Host")

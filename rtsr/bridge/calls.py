@@ -100,7 +100,7 @@ class Calls:
 
     @property
     def rooms(self) -> set[str]:
-        """The rooms that somebody is in."""
+        """The rooms with at least one call."""
         return {call.leg.room for call in self.by_id.values()}
 
     @property

@@ -26,7 +26,7 @@ class BridgeSettings:
     listen: str = "127.0.0.1:8443"
     tls_cert: str | None = None
     tls_key: str | None = None
-    tokens: tuple[str, ...] = ()  # a request has to bear one of them; none: none is asked for
+    tokens: tuple[str, ...] = ()  # a request has to carry one of them; none: none is required
     token_file: str | None = None  # holds more of them, one a line
     allow_plain_http: bool = False  # tokens may be sent to others' machines without TLS
     trusted_proxies: tuple[str, ...] = ()  # addresses or networks whose X-Forwarded-Proto and -Host are believed
@@ -50,7 +50,7 @@ class BridgeSettings:
     rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
     room: str = "phone"  # that it joins
-    codec: str = PCMU  # that it speaks and hears
+    codec: str = PCMU  # that it sends and receives
 
     def __post_init__(self) -> None:
         bounds = {

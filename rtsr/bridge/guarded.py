@@ -35,7 +35,7 @@ class Guarded:
                     self.inner.write_row(state, row)  # a step that failed half way may have left anything there
 
     def read_row(self, state: Any, row: int) -> Any:
-        """Return what a row remembers, or None where it cannot be read: who is given that begins anew."""
+        """Return a row's state, or None where it cannot be read: with None a row begins anew."""
         try:
             return self.inner.read_row(state, row)
         except Exception as error:
@@ -43,5 +43,5 @@ class Guarded:
             return None
 
     def write_row(self, state: Any, row: int, memory: dict[str, FloatArray] | None = None) -> None:
-        """Make a row of the inner backend remember this; raises what that raises."""
+        """Set the state of a row of the inner backend; raises what that raises."""
         self.inner.write_row(state, row, memory)

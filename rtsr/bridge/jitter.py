@@ -13,7 +13,7 @@ NUMBERS, STAMPS = 1 << 16, 1 << 32
 
 
 class Packet(NamedTuple):
-    """What an RTP packet says, and when it arrived on the bridge's clock.
+    """The fields of an RTP packet, and when it arrived on the bridge's clock.
 
     An empty payload is one that holds no sound: comfort noise (RFC 3389), a telephone event (RFC 4733), padding. Its
     number counts, its time stamp does not: that of an event is when the event began.
@@ -139,7 +139,7 @@ class JitterBuffer:
         return packet.arrived_s - unwrap(packet.stamp, self._stamp, STAMPS) / self.rate
 
     def _follow(self, first: Packet, second: Packet) -> bool:
-        """Whether two packets are neighbours of one stream."""
+        """Whether two packets are consecutive in one stream."""
         if second.number != (first.number + 1) % NUMBERS:
             return False
         passed = unwrap(second.stamp, first.stamp, STAMPS) - first.stamp

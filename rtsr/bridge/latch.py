@@ -30,7 +30,7 @@ class Latch:
     that changes its source (SSRC), or whose address changes. Who does not hear the caller does not know its source.
     """
 
-    allowed: tuple[Network, ...] = ()  # none: everybody
+    allowed: tuple[Network, ...] = ()  # none: any
     silent_s: float = 8.0
     caller: RtpSource | None = field(default=None, init=False)
     heard_s: float = field(default=0.0, init=False)

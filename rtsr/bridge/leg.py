@@ -89,7 +89,7 @@ class Leg:
     speaker: Speaker | None = None
     deliver: Deliver | None = None
     codec: str = ""  # of what it hears
-    hears_itself: bool = False  # alone with its own voice, whoever else is in the room
+    hears_itself: bool = False  # and no other, whatever other legs are in the room
     name: str = ""
     plain: frozenset[str] = frozenset()  # calls that it hears without their generated band; the event loop's
     joined: bool = field(default=False, init=False)  # set by the media thread

@@ -1,7 +1,7 @@
 """What one peer may send us, and where it may make us send: datagrams, ICE candidates and checks, all bounded.
 
-aioice takes datagrams from everybody, every candidate that is signalled, and one more for every port that a check comes
-from; each candidate is sent checks. `ConnectionLimits` wraps its connection. Everything is the event loop's.
+aioice takes datagrams from any address, every candidate that is signalled, and one more for every port that a check
+comes from; each candidate is sent checks. `ConnectionLimits` wraps its connection. Everything is the event loop's.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ log = logging.getLogger("rtsr.bridge")
 
 
 class Connection(asyncio.Protocol):
-    """Hands everything on to the HTTP protocol behind it, and knows since when sent bytes have not been taken."""
+    """Hands everything on to the HTTP protocol behind it, and keeps since when sent bytes have not been taken."""
 
     def __init__(self, inner: asyncio.Protocol) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -184,6 +184,6 @@ class Listener:
 
 
 def _counted_as(host: str) -> str:
-    """Return whom an address counts for: itself, or with IPv6 its first 64 bits, as nobody is given less."""
+    """Return whom an address counts for: itself, or with IPv6 its first 64 bits, as no client is assigned less."""
     found = ipaddress.ip_address(host)
     return host if found.version == 4 else str(ipaddress.IPv6Address(int(found) >> 64 << 64))

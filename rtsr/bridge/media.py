@@ -205,7 +205,7 @@ class MediaThread:
                     time.sleep(wait_s)
                 self.tick(time.monotonic())
                 due_s += self.hop_s
-        except BaseException as error:  # the service sees it, tells, and ends
+        except BaseException as error:  # the service reads it, logs it, and ends
             self.failed = error
             log.exception("the clock of the bridge stopped")
         finally:  # in this order, so that no order that came in between is left

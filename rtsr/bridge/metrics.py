@@ -1,6 +1,6 @@
 """What Prometheus reads of a bridge: totals of all calls. A single call is described by GET /rooms/ROOM.
 
-No label bears a call's or a room's name: each call would add a time series that never ends.
+No label has a call's or a room's name: each call would add a time series that never ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SPEAKER_COUNTERS = {
 LISTENER_COUNTERS = {
     "sent": "Packets sent",
     "underruns": "Packets that left late",
-    "dropped": "Packets that nobody sent in time",
+    "dropped": "Packets that were not sent in time",
 }
 
 
@@ -59,7 +59,7 @@ def _totals(calls: Calls) -> Iterator[Any]:
     gauges = {
         "calls": (len(calls.by_id), "Calls now"),
         "calls_limit": (calls.limit, "Calls that fit"),
-        "rooms": (len(calls.rooms), "Rooms that somebody is in"),
+        "rooms": (len(calls.rooms), "Rooms with at least one call"),
         "rows": (len(media.pool), "Rows of the pool that are taken"),
         "tasks": (len(asyncio.all_tasks()), "Tasks of the event loop"),
         "load": (media.load, "Share of the last second that ticks took"),
@@ -69,7 +69,7 @@ def _totals(calls: Calls) -> Iterator[Any]:
     counters = {
         "calls_opened": (calls.opened, "Calls that were let in"),
         "calls_refused": (calls.refused, "Calls that were not"),
-        "ticks": (media.ticks, "Hops that the clock has seen"),
+        "ticks": (media.ticks, "Ticks of the clock"),
         "ticks_late": (work.late, "Ticks that took longer than a hop"),
         "ticks_skipped": (work.skipped, "Ticks that were left out after a stall"),
         "codec_cpu_seconds": (work.codec_s, "Processor time of jitter buffers, codecs and mixing"),

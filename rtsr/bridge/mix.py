@@ -17,7 +17,7 @@ from .leg import Leg
 from .limiter import Limiter
 
 MIX_RATE = 48_000
-MOST_FAILED = 50  # packets of an outlet in a row, before its listeners are let go
+MOST_FAILED = 50  # packets of an outlet in a row, before its listeners' calls are ended
 PLAIN_FADE_MS = 10  # from a speaker with its generated band to the same one without, or back
 
 Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp in samples of its codec's clock
@@ -106,7 +106,7 @@ class Room:
         self._hop, self._hops, self._next_phase = hop, hops, next_phase
         self._phase = next_phase()  # of all outlets that may be shared: their packets end together
         self._outlets: list[Outlet] = []
-        self._sorted = True  # whether those who share an outlet want the same, and nobody else does
+        self._sorted = True  # whether the listeners of each outlet want the same mix, and those of no other outlet do
         self._total, self._mix = np.zeros(hop, np.float32), np.zeros(hop, np.float32)
         self._silence = np.zeros(hop, np.float32)
 
@@ -156,7 +156,7 @@ class Room:
     def tick(self, enhanced: dict[Leg, FloatArray], plain: Hops, tick: int) -> Iterator[Delivery]:
         """Mix the hops of this tick for everyone; yields what is to be sent.
 
-        `enhanced` holds the hop of all who spoke; `plain` is asked for theirs where somebody listens plain.
+        `enhanced` holds the hop of all who spoke; `plain` returns theirs where a listener wants it plain.
         """
         self._total[:] = 0
         for leg, hop in enhanced.items():

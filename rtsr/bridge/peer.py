@@ -34,7 +34,7 @@ from .rtp import without_feedback
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
 MOST_SECTIONS = 8  # of an offer
-MOST_NAMES = 8  # candidates that are names (mDNS): each is asked for on the bridge's network
+MOST_NAMES = 8  # candidates that are names (mDNS): each is looked up on the bridge's network
 MOST_SOURCES = 8  # that one peer's packets may name
 
 Put = Callable[[Packet], None]
@@ -51,7 +51,7 @@ class OutTrack(MediaStreamTrack):
         self._packets: deque[tuple[bytes, int]] = deque()
         self._there = asyncio.Event()
         self._last_s = 0.0
-        self.dropped = 0  # packets that nobody sent in time
+        self.dropped = 0  # packets that were not sent in time
         self.underruns = 0  # times that the next packet was a packet and a half late
         self.sent = 0
 
@@ -80,7 +80,7 @@ class OutTrack(MediaStreamTrack):
         return packet
 
     def stop(self) -> None:
-        """End the track, and whoever waits for it."""
+        """End the track and the task that waits for it."""
         super().stop()
         self._there.set()
 

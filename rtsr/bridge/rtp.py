@@ -17,7 +17,7 @@ FEEDBACK = (205, 206)  # RFC 4585: requests to send packets, or a picture, again
 
 
 class Read(NamedTuple):
-    """What an RTP packet says."""
+    """The fields of an RTP packet."""
 
     kind: int  # payload type
     number: int
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
 
 def parse(data: bytes) -> Read | None:
-    """Return what an RTP packet says; None for anything else."""
+    """Return the fields of an RTP packet; None for anything else."""
     if len(data) < HEADER.size:
         return None
     first, second, number, stamp, source = HEADER.unpack_from(data)

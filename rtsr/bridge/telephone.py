@@ -1,7 +1,7 @@
 """A plain RTP leg: G.711 over UDP, what SIP servers and media proxies hand over, as one more caller in a room.
 
 The port is open as long as the bridge runs. A call begins with its caller's second packet and ends when the caller
-leaves or falls silent, when somebody hangs up, or when its sound cannot be dealt with; then the next one may begin.
+leaves or falls silent, when its call is ended, or when its sound cannot be processed; then the next one may begin.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Port(asyncio.DatagramProtocol):
         self._take(data, source)
 
     def error_received(self, error: Exception) -> None:
-        """Nobody listens there any more: an ICMP message said so. The caller falls silent, which ends the call."""
+        """The caller's port is closed: an ICMP message said so. The caller sends nothing more, which ends the call."""
 
     def send(self, data: bytes, place: tuple[Any, ...]) -> None:
         """Send a datagram."""
@@ -191,7 +191,7 @@ class Telephone:
             self._calls.end(call.id, why)
 
     async def _ended(self, call: Call) -> None:
-        """Note that a call has been ended by others. A caller whom somebody hung up on has to begin anew."""
+        """Note that a call has been ended by others. A caller whose call was ended has to begin anew."""
         if self._call is not call:
             return
         self._call = None

@@ -71,7 +71,7 @@ def fail(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal would obey, or cannot show: file names may hold any bytes."""
+    """Return a text without control characters and what a terminal cannot show: file names may hold any bytes."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

@@ -85,7 +85,7 @@ def bench(
 ) -> None:
     """Measure this machine and say in words what it can carry: all of it takes less than two minutes.
 
-    latency times one stream's hops, stage by stage: flat out, at a call's pace, and beside busy neighbours; and the
+    latency times one stream's hops, stage by stage: flat out, at a call's pace, and beside busy processes; and the
     start. throughput adds streams until a tick takes longer than a hop, for 1 to all threads. compare times ours, the
     AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each. all is latency, throughput
     on all cores, start-up and memory. Rows go to RESULTS, pictures and a page to OUT.

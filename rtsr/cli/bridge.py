@@ -25,7 +25,7 @@ class BridgeOptions:
         list[str] | None,
         typer.Option(
             envvar="RTSR_BRIDGE_TOKENS",
-            help="A bearer token that requests have to bear; may be repeated. Other users see it in ps: better give "
+            help="A bearer token that requests have to carry; may be repeated. Other users see it in ps: better give "
             "--token-file, or the variable, which may hold several with spaces between.",
         ),
     ] = None
@@ -52,7 +52,7 @@ class BridgeOptions:
 @app.command()
 @grouped
 def bridge(options: BridgeOptions) -> None:
-    """Carry calls between browsers, WebRTC programs and telephones, each voice enhanced on the way.
+    """Carry calls between browsers, WebRTC programs and telephones, each voice enhanced.
 
     Open the page it serves, or use POST /rooms/ROOM/offer, WHIP at /whip/ROOM and WHEP at /whep/ROOM. SIGTERM lets
     calls end; SIGINT ends them.

@@ -97,7 +97,7 @@ def models() -> None:
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run with its checkpoint.")],
-    name: Annotated[str, typer.Argument(help="The model's name, which its files will bear.")],
+    name: Annotated[str, typer.Argument(help="The model's name, with which its files' names begin.")],
     out: Annotated[Path, typer.Option(help="Folder for the weight files.")] = Path("out"),
     scores: Annotated[Path | None, typer.Option(help="What `rtsr evaluate --json` wrote, for the model card.")] = None,
 ) -> None:

@@ -62,7 +62,7 @@ class ScoreOptions:
         bool, typer.Option("--mos", help="DistillMOS and DNSMOS too, and the share restored: pip install 'rtsr[mos]'.")
     ] = False
     harm: Annotated[
-        bool, typer.Option("--harm", help="Only check what has to pass as it is: tones, music, wideband.")
+        bool, typer.Option("--harm", help="Only check what must pass unchanged: tones, music, wideband.")
     ] = False
 
     def named(self) -> list[str]:
@@ -207,10 +207,10 @@ def _table(rows: list[Row], title: str) -> Table:
 
 
 def _check_harm(own: RtsrSystem, files: list[Path]) -> None:
-    """Print what happened to each signal that nothing is missing from; ends with 1 where one was harmed."""
+    """Print what was added to each signal from which nothing is missing; ends with 1 where one fails."""
     from ..eval.harm import check_all
 
-    table = Table("signal", "rate", title="what has to pass as it is", box=SIMPLE_HEAD)
+    table = Table("signal", "rate", title="what must pass unchanged", box=SIMPLE_HEAD)
     for heading in ("LSD ↓", "loudest partner dB ↓", "settled after s ↓", "then changed", ""):
         table.add_column(heading, justify="right")
     harmed = 0

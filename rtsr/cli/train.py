@@ -45,7 +45,7 @@ class TrainOptions:
     ] = 0.0
     voices: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of pairs with speed and equaliser perturbation: another voice."),
+        typer.Option(min=0, max=1, help="Share of pairs with speed and equaliser perturbation."),
     ] = 0.0
     start: Annotated[
         str | None, typer.Option(help="What to begin with: the folder of a run, or a model's name or manifest.")

@@ -33,7 +33,7 @@ class Child:
         self.path: LivePath | None = None
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one line; any thread. Where nobody reads any more, this process ends."""
+        """Write one line; any thread. Where the reader is gone, this process ends."""
         try:
             with self.writing:
                 self.out.write(json.dumps(message) + "\n")

@@ -16,7 +16,7 @@ T = TypeVar("T")
 WORKERS = ("auto", "native", "python")
 OnEvent = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
-LOW_WATER_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
+LOW_WATER_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stalls at once
 TABLES = ("live", "bridge")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
@@ -38,7 +38,7 @@ class LiveSettings:
     low_water_ms: float | None = None  # the least that remains in the ring, so that a late worker is not heard
     cutoff: float | str = "auto"
     gain_db: float = 0.0
-    sleep_db: float = -70.0  # below this, relative to full scale, the network sleeps
+    sleep_db: float = -70.0  # below this, relative to full scale, the network does not run
     metrics: int | None = None
     socket: str | None = None
 
@@ -91,7 +91,7 @@ class LiveSettings:
 class Launch:
     """How the process of a path begins, beside its settings."""
 
-    mark: str  # what its virtual device bears
+    mark: str  # what its virtual device is marked with
     again: bool = False  # one ran before: where its devices are absent, this one waits for them
     commands: dict[str, Any] = field(default_factory=dict)  # commands that the previous process got, to be done first
 

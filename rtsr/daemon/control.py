@@ -1,4 +1,4 @@
-"""The control socket: one JSON object a line in, one a line out, for the user it belongs to and nobody else.
+"""The control socket: one JSON object a line in, one a line out, for the user it belongs to alone.
 
     {"do": "gain", "value": -3}        ->  {"ok": true, "value": {"voice": -3.0}}
     {"do": "gain", "value": "loud"}    ->  {"ok": false, "error": "gain: expected -120 to 24 dB, got 'loud'"}
@@ -37,7 +37,7 @@ Do = Callable[[str, Any], Any]
 def default_socket() -> Path:
     """Return $XDG_RUNTIME_DIR/rtsr.sock, or without that one in a folder in /tmp that is this user's alone.
 
-    Makes that folder. Raises `ControlFailed` where somebody else has made it or may write there, or where this system
+    Makes that folder. Raises `ControlFailed` where another user has made it or may write there, or where this system
     has no Unix sockets.
     """
     if not SUPPORTED:
@@ -104,7 +104,7 @@ class Control:
     """A listening control socket; requests are answered on threads of their own, by `do(command, value)`."""
 
     def __init__(self, path: Path, do: Do) -> None:
-        """Bind; raises `AlreadyRunning` where somebody listens there, `ControlFailed` where it cannot be made.
+        """Bind; raises `AlreadyRunning` where another process listens there, `ControlFailed` where it cannot be made.
 
         Changes the umask of the process for a moment.
         """
@@ -133,7 +133,7 @@ class Control:
 
 
 def _clear(path: Path) -> None:
-    """Remove a socket that nobody listens on any more."""
+    """Remove a socket that no process listens on any more."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX) as trial:

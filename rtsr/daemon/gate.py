@@ -10,7 +10,7 @@ from ..backend.base import Backend, BoolArray
 from ..dsp.structure import NOTHING
 from ..dsp.windows import FloatArray
 
-QUIET_S = 0.2  # silence for so long before the network sleeps
+QUIET_S = 0.2  # silence for so long before the network stops running
 
 
 @njit(nogil=True, cache=True)
@@ -23,7 +23,7 @@ def _power(spectrum: FloatArray) -> float:
 
 
 class Gate:
-    """One stream's way to a shared backend. While shut or in silence the network rests and generates nothing.
+    """A backend for one stream that runs the network only where needed: not while shut, and not in silence.
 
     A frame's level is measured before it is skipped, so the first frame of an onset is already generated. The
     overlap-add turns the change into a fade of one window. One row; used by the stream's thread, which writes `shut`.
@@ -49,17 +49,17 @@ class Gate:
         return self.backend.new_state(rows)
 
     def read_row(self, state: Any, row: int) -> dict[str, FloatArray]:
-        """Return what the backend's row remembers."""
+        """Return the state of the backend's row."""
         return self.backend.read_row(state, row)
 
     def write_row(self, state: Any, row: int, memory: dict[str, FloatArray] | None = None) -> None:
-        """Make the backend's row remember this."""
+        """Set the state of the backend's row."""
         self.backend.write_row(state, row, memory)
 
     def step(
         self, spectrum: FloatArray, cutoff: FloatArray, state: Any, out: FloatArray, active: BoolArray | None = None
     ) -> None:
-        """Advance the network, or rest and generate nothing."""
+        """Advance the network, or skip it and generate nothing."""
         self.quiet = self.quiet + 1 if _power(spectrum) < self.threshold else 0
         if self.shut or self.asleep:
             out[:] = NOTHING

@@ -28,7 +28,7 @@ STALLED_S = 0.5  # without a callback: the stream is opened anew
 LOOK_S = 0.5  # between looks at whether the named ends are still there
 RETRY_S = 0.2
 ABSENT = (DeviceFailed, UnknownName, AlreadyRunning)  # raised where a device is not there now, and may be later
-CLOSE_S, CLOSE_LAST_S = 1.0, 0.2  # a device that is gone may never let go; the last time there is less to wait for
+CLOSE_S, CLOSE_LAST_S = 1.0, 0.2  # a device that is gone may never return; the last time there is less to wait for
 
 
 def make_host(name: str) -> Host:
@@ -65,7 +65,7 @@ class LivePath:
     """
 
     def __init__(self, settings: LiveSettings, on_event: OnEvent, mark: str | None = None) -> None:
-        """`mark` is what its virtual device bears; None: a new one."""
+        """`mark` is that of its virtual device; None: a new one."""
         self.settings, self.on_event = settings, on_event
         self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
         self.worker = make_worker(settings)

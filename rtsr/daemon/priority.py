@@ -1,8 +1,8 @@
-"""Real-time scheduling: asked for directly where that is allowed, else through rtkit, else not at all.
+"""Real-time scheduling: requested directly where that is allowed, else through rtkit, else not at all.
 
-Only the worker asks for good. PortAudio's threads may spin on a sound server's, and what spins must not have priority.
+Only the worker requests it for good. PortAudio's threads may spin on a sound server's; these must not have priority.
 Where a host runs its callbacks in real time, as JACK does, the worker gets just their priority. With less, the blocks
-with which a device catches up would all be asked for before the worker had its turn; with more, it would hold them up.
+with which a device catches up would all be requested before the worker runs; with more, it would delay them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def be_less_nice() -> None:
 def hurried() -> Iterator[None]:
     """Run a little Python in real time, just under the worker, where that is allowed.
 
-    Whoever holds the interpreter lock and has to wait for a processor lets the worker wait too. Nothing that computes
+    A thread that holds the interpreter lock while it waits for a processor delays the worker too. Nothing that computes
     for long or starts threads belongs in it: sound servers have less priority.
     """
     try:
@@ -51,7 +51,7 @@ def hurried() -> Iterator[None]:
 
 
 def ask_for_real_time(thread: int = 0) -> str:
-    """Give a thread, 0 for the calling one, real-time priority if anybody may; returns one line on how it went.
+    """Give a thread, 0 for the calling one, real-time priority where that is allowed; returns one line on the result.
 
     It is as high as the highest among the process's threads, and at least `PRIORITY`.
     """

@@ -42,7 +42,7 @@ class PathProcess:
         self.asked = 0
         self.asking = threading.Lock()
         self.remembered: dict[str, Any] = {}
-        self.mark = virtual.new_mark()  # what its virtual device bears, whichever process has made it
+        self.mark = virtual.new_mark()  # of its virtual device, whichever process has made it
         self.answering, self.ready = threading.Event(), threading.Event()
         self.began_s = self.silent_s = 0.0
         self.failure: str | None = None
@@ -90,7 +90,7 @@ class PathProcess:
         return self.alive and (self.silent_s >= SILENT_S or begins)
 
     def look(self) -> dict[str, Any] | None:
-        """Return the stats, or None where no answer came within a second; one thread's, which notices who hangs."""
+        """Return the stats, or None where no answer came within a second; called by one thread."""
         if not self.alive or not self.answering.is_set():
             return None
         try:

@@ -18,7 +18,7 @@ from .process import PathProcess
 
 LOOK_S = 0.25
 RESTART_S = 0.5
-STEADY_S = 10.0  # a path that dies sooner after its start than this is given up after so many tries
+STEADY_S = 10.0  # a path that ends sooner after its start than this is not restarted after so many tries
 TRIES = 5
 FRESH_S = 2.0  # stats that are older say nothing of now
 
@@ -87,7 +87,7 @@ class LiveService:
         self.started[name] = time.monotonic()
 
     def _look_after(self) -> None:
-        """Start a path again that died or hangs; raises `DeviceFailed` for one that keeps doing so."""
+        """Start a path again that ended or does not answer; raises `DeviceFailed` for one that keeps doing so."""
         for name, process in self.processes.items():
             if process.hangs:
                 process.kill()

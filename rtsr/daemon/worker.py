@@ -45,7 +45,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker, of whichever kind, says of itself; the numbers are of about the same moment."""
+    """The state and counters of a worker of either kind; the numbers are of about the same moment."""
 
     model: str
     backend: str
@@ -209,7 +209,7 @@ class Worker:
             out = self._take_over(self.next, out)
         out = self._mute(out)
         self.shared.put(self.drift.process(out), self.hop)
-        if self.shared.head[at.FLOWING] and self.shared.waiting < self.hop:  # catching up says nothing of clocks
+        if self.shared.head[at.FLOWING] and self.shared.waiting < self.hop:  # catching up is no evidence about clocks
             self.drift.observe(self.shared.ready)
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True
@@ -253,8 +253,8 @@ class Worker:
     def switch(self, model: Backend) -> None:
         """Let another model take over without a gap; any thread but the worker's.
 
-        It hears the last second first. Raises `InvalidSetting` where its latency or its hop is not the one that
-        this session has promised.
+        It first processes the last `WARM_UP_S` of the input. Raises `InvalidSetting` where its latency or its hop is
+        not that of this session.
         """
         stream = GatedStream(model, self.rate, self.sleep_db, self.cutoff)
         if (stream.hop, stream.stream.latency) != (self.hop, self.current.stream.latency):

@@ -26,9 +26,9 @@ TONE = 0.95  # of a frame's power in three neighbouring bands may be a tone's, w
 CLICK_BANDS = 0.6  # of all bands sound at once in a click, and
 CLICK_S = 0.075  # for less than this, also where a lost block makes two of them; what lasts longer is a hiss
 CLICK_END = 0.25  # of the floor: what a band falls under after a click
-REMEMBERED_DB = -20.0  # what is left after a click says nothing if it is this far under the loudest frame of late
+REMEMBERED_DB = -20.0  # what is left after a click is no evidence if it is this far under the loudest frame of late
 RELEASE_DB_PER_S = 10.0  # how fast a band that fell silent is forgotten
-SETTLE_S = 0.15  # how long the first answer must stand before it is believed
+SETTLE_S = 0.15  # how long the first answer must stand before it is taken
 WIDEN_S, NARROW_S = 0.3, 1.0  # and a later one: adding to what is there already is the worse mistake
 SAME_HZ = 250.0  # candidates this close are the same cutoff
 
@@ -60,7 +60,7 @@ class BandSettings(NamedTuple):
 
 
 class BandMemory(NamedTuple):
-    """What the tracker remembers: of one row, or of all with the row as the first axis. Powers; full scale is 1."""
+    """The tracker's state: of one row, or of all with the row as the first axis. Powers; full scale is 1."""
 
     smoothed: DoubleArray  # (bands,), over some frames
     before: DoubleArray  # (bands,), `held` as it was before the click that lasts now
@@ -202,7 +202,7 @@ def _track(spectrum: FloatArray, settings: BandSettings, memory: BandMemory) -> 
         return
     edge = _find_edge(held, bands, floor)
     if edge <= 0 and -edge * BAND_HZ <= state[CUTOFF] + SAME_HZ:
-        return  # no cliff, and nothing above the cutoff: no evidence for or against it
+        return  # no steep drop, and nothing above the cutoff: no evidence for or against it
     leaked = strongest * 10 ** (FULL_DB / 10)
     if edge > 0 and (edge * BAND_HZ < settings.least_hz or not _is_full(held, edge, max(floor, leaked))):
         return
@@ -228,12 +228,12 @@ def _track_rows(spectra: FloatArray, active: BoolArray, settings: Plain, memory:
 
 
 class CutoffTracker(Stage):
-    """Watches received spectra and says where the band of each row ends, in Hz; slow to change its mind.
+    """Watches received spectra and says where the band of each row ends, in Hz; it changes slowly.
 
-    Bands of 100 Hz keep their loudest level of the last seconds; the cutoff is where this held spectrum falls off a
-    cliff below bands that are empty. A click is forgotten as soon as it is over. The cutoff moves once the same answer
-    stood long enough, in speech. Until then it is half of the input's rate: nothing is added that could be there
-    already.
+    Bands of 100 Hz keep their loudest level of the last seconds; the cutoff is where this held spectrum drops
+    steeply below bands that are empty. A click is forgotten as soon as it is over. The cutoff moves once the same
+    answer stood long enough, in speech. Until then it is half of the input's rate: nothing is added that could be
+    there already.
     """
 
     def __init__(self, spec: Spec, rate: int, rows: int = 1) -> None:
@@ -256,6 +256,6 @@ class CutoffTracker(Stage):
         return self.cutoff_hz
 
     def clear(self, row: int) -> None:
-        """Forget everything that a row heard."""
+        """Clear a row's state."""
         super().clear(row)
         self._memory.state[row] = self.first

@@ -1,4 +1,4 @@
-"""What has to pass as it is: tones, music, silence, noise and speech that is wide already; and what is done to it."""
+"""Signals that must pass unchanged: tones, music, silence, noise and wideband speech; and what was added to them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ON_OFF_S = {"ringback": (2.0, 1.0), "busy tone": (0.5, 0.5), "key 1": (0.1, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What was done to a signal that nothing is missing from; None where a figure has no meaning for it."""
+    """What was added to a signal from which nothing is missing; None where a figure is not defined for it."""
 
     signal: str
     rate: int
@@ -101,7 +101,7 @@ def silence(rate: int, seconds: float = SECONDS) -> FloatArray:
 
 
 def check(model: Backend, signal: str, x: FloatArray, rate: int, *, wide: bool) -> Harm:
-    """Play a signal through cutoff="auto" and say what was added to it."""
+    """Process a signal with cutoff="auto" and return what was added to it."""
     rate_out = max(rate, model.spec.rate)
     wet = enhance(x, rate, rate_out, model=model)
     dry = enhance(x, rate, rate_out, model=model, gain_db=-np.inf)
@@ -141,7 +141,7 @@ def _loudest(x: FloatArray, rate: int) -> float:
 
 
 def check_all(model: Backend, files: list[Path]) -> Iterator[Harm]:
-    """Yield what happens to every signal at every rate that it has a meaning at, then to recordings of wide speech."""
+    """Yield the result of every signal at every rate at which it is defined, then those of wideband recordings."""
     from .evaluate import read_truth
 
     for rate in sorted({8_000, 16_000, model.spec.rate, 48_000}):

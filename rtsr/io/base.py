@@ -11,7 +11,7 @@ class Source(Protocol):
     """Where mono samples come from. Used by one thread."""
 
     rate: int
-    live: bool  # True: samples are lost when nobody reads in time; False: the source waits
+    live: bool  # True: samples are lost when they are not read in time; False: the source waits
 
     @property
     def ended(self) -> bool:

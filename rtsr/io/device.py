@@ -12,7 +12,7 @@ from .devices import PULSE, Device, portaudio
 from .layout import CHANNELS_IN, CHANNELS_OUT
 from .shared_block import SharedBlock
 
-LATENCY_BLOCKS = 4  # that a device may hold, as PortAudio's "low" is; a machine that stands still plays on from them
+LATENCY_BLOCKS = 4  # that a device may hold, as PortAudio's "low" is; a machine that stalls plays on from them
 ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse looks for the endpoint of a new stream
 
 
@@ -61,7 +61,7 @@ class SoundDeviceHost:
             self.close()
             raise
         reported = (float(self.streams[0].latency), float(self.streams[1].latency))
-        guess = plan.block / plan.rate  # PortAudio's JACK sometimes tells nonsense
+        guess = plan.block / plan.rate  # PortAudio's JACK sometimes reports a wrong one
         self.latency_s = (reported[0] if reported[0] < 1 else guess, reported[1] if reported[1] < 1 else guess)
 
     def _start(self, sd: Any, device: Device, plan: Plan, shared: SharedBlock) -> Any:

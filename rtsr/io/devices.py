@@ -125,7 +125,7 @@ def list_served(way: int) -> list[Device]:
 def find_device(wanted: str | None, kind: Kind, devices: list[Device]) -> Device:
     """Return the device of that name, or whose name or description holds it; the default where it is None.
 
-    What rtsr has made itself is nobody's default: it would hear itself.
+    A device that rtsr has made itself is never the default: its input would be its own output.
 
     Raises `UnknownName` with the names there are, and `DeviceFailed` where there is no device at all.
     """

@@ -2,8 +2,8 @@
 
 It is one block, so that a native callback needs one pointer: the head (int64), the levels (float32), the input ring
 and the output ring (float32). On Linux a semaphore lies in the head: `capture` posts it where a hop is there, and the
-worker sleeps on it. A device that stood still comes back with a burst of blocks, as every driver does that catches up
-with its clock; a worker that looks by the clock sleeps through it, one that is woken keeps up.
+worker waits on it. A device that stalled comes back with a burst of blocks, as every driver does that catches up with
+its clock; a worker that polls by the clock is late for it, one that is woken keeps up.
 
 These numbers are compiled into `callbacks` and `learning`, which drop what they have cached where this file is newer.
 """

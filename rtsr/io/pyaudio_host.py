@@ -1,4 +1,4 @@
-"""Sound devices through PyAudio, which knows only Python callbacks: blocking reads and writes on two threads instead.
+"""Sound devices through PyAudio, which has only Python callbacks: blocking reads and writes on two threads instead.
 
 PortAudio releases the interpreter lock while it blocks. What these threads do between is little, but it is Python: in
 a process of their own they keep up, beside other busy Python threads they would not.
@@ -80,7 +80,7 @@ class PyAudioHost:
 
     @staticmethod
     def _capture(stream: Any, block: int, shared: SharedBlock, stopping: threading.Event) -> None:
-        """Device to input ring until `close`; ends quietly with the device, which the watchdog notices."""
+        """Device to input ring until `close`; ends quietly with the device, which `LivePath.watch` notices."""
         while not stopping.is_set():
             try:
                 raw = stream.read(block, exception_on_overflow=False)

@@ -1,4 +1,4 @@
-"""Any block size and any rate around a stream that knows only hops: constant pre-fill, constant latency."""
+"""Any block size and any rate around a stream that takes only hops: constant pre-fill, constant latency."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class SharedBlock:
         return int(self.head[SEMAPHORE:].ctypes.data) if HAS_SEMAPHORE else 0
 
     def wait(self) -> None:
-        """Sleep until a hop may be there, or somebody calls `wake`; the worker's."""
+        """Wait until a hop may be there, or `wake` is called; the worker's."""
         if self._libc is not None:
             self._libc.sem_wait(ctypes.c_void_p(self.semaphore))
         else:

@@ -1,7 +1,7 @@
 """A microphone and a loudspeaker that other programs can choose, made on a PulseAudio or PipeWire server.
 
 The microphone is a null sink that rtsr plays into, with a source of its own on its monitor; the loudspeaker is a null
-sink whose monitor rtsr captures. Every module bears the mark of the path that made it. For as long as that path lives
+sink whose monitor rtsr captures. Every module has the mark of the path that made it. For as long as that path runs
 it holds a connection to the server, named after the mark. So the next start finds what a crash left behind, and removes
 it: it asks the server which marks have a connection, and need not see the processes, which may run in a container or on
 another machine.
@@ -66,7 +66,7 @@ class Virtual:
 
 
 class Holder:
-    """The connection that stands for a mark: while it is open, no other rtsr removes what bears the mark.
+    """The connection that stands for a mark: while it is open, no other rtsr removes what has the mark.
 
     One thread's. A server that is started again needs a new `hold`.
     """
@@ -99,7 +99,7 @@ def _marked(pulse: Any) -> list[tuple[int, str]]:
 
 
 def _bearing(pulse: Any, mark: str) -> list[int]:
-    """Return the modules that bear a mark."""
+    """Return the modules that have a mark."""
     return [index for index, found in _marked(pulse) if found == mark]
 
 
@@ -160,6 +160,6 @@ def _load(pulse: Any, virtual: Virtual, rate: int, mark: str) -> None:
 
 
 def remove(mark: str) -> int:
-    """Unload everything that bears a mark; returns how many modules. Raises `DeviceFailed` where the server is gone."""
+    """Unload everything that has a mark; returns how many modules. Raises `DeviceFailed` where the server is gone."""
     with server() as pulse:
         return _unload(pulse, _bearing(pulse, mark))

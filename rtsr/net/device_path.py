@@ -1,4 +1,4 @@
-"""The path around the network for many streams in torch, on any device: the twin of `dsp.path`."""
+"""The path around the network for many streams in torch, on any device: the counterpart of `dsp.path`."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Block(nn.Module):
 
 
 class MinGru(nn.Module):
-    """A residual minimal GRU (Feng et al. 2024, arXiv 2410.01201): what the voice and the line sounded like before.
+    """A residual minimal GRU (Feng et al. 2024, arXiv 2410.01201): the memory of past frames.
 
     Gate and candidate depend on the input alone, so only the blend of old and new runs frame after frame.
     """

@@ -1,4 +1,4 @@
-"""Whole signals to frames and back in torch: the differentiable twin of `dsp.frames` and `dsp.overlap`."""
+"""Whole signals to frames and back in torch: the differentiable counterpart of `dsp.frames` and `dsp.overlap`."""
 
 from __future__ import annotations
 

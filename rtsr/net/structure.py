@@ -1,4 +1,4 @@
-"""The generated band in torch, on any device and differentiable: the twin of `dsp.structure`."""
+"""The generated band in torch, on any device and differentiable: the counterpart of `dsp.structure`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What U-Nets over samples share: convolutions that can remember, sub-pixel shuffles, and whole signals in pieces."""
+"""What U-Nets over samples share: convolutions with state, sub-pixel shuffles, and whole signals in pieces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Conv(nn.Conv1d):
     """A convolution that is given what came before its input and returns what comes before its next one.
 
     It keeps the length (over its stride): "same" puts zeros on both sides, "causal" all of them on the left, where the
-    past can stand instead. "valid" has none and shortens; `before` and `after` say what an output hears all the same.
+    past can stand instead. "valid" has none and shortens; `before` and `after` say what an output depends on.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, *, pad: str = "same") -> None:
@@ -38,7 +38,7 @@ class Conv(nn.Conv1d):
         self.pads = (0, 0) if pad == "valid" else (self.before, kernel - stride - self.before)
 
     def advance(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Take the next samples and what was heard before them, (rows, channels, before)."""
+        """Take the next samples and the ones before them, (rows, channels, before)."""
         seen = torch.cat([past, x], dim=-1)
         return super().forward(F.pad(seen, (0, self.pads[1]))), seen[..., seen.shape[-1] - self.before :]
 
@@ -47,7 +47,7 @@ class Conv(nn.Conv1d):
 
 
 def reach(path: Iterable[Conv | int]) -> tuple[float, float]:
-    """How many input samples before and after its own an output sample may hear, along the deepest path.
+    """How many input samples before and after its own an output sample may depend on, along the deepest path.
 
     A number in the path is a shuffle by that factor.
     """

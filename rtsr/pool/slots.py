@@ -147,7 +147,7 @@ class Slots:
         self._row_of: NDArray[np.int64] = np.zeros(rows, np.int64)
         self._free = list(range(rows - 1, -1, -1))
         self._taken = 0
-        for rows_run in self.buckets:  # with nobody active: compiles, binds and captures, and moves nothing
+        for rows_run in self.buckets:  # with no row active: compiles, binds and captures, and changes no state
             batch.tick(rows_run)
 
     def __len__(self) -> int:

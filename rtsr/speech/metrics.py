@@ -26,7 +26,7 @@ def lsd(truth: ArrayLike, estimate: ArrayLike, rate: float = 16000, band: tuple[
     Root of the mean over frequency of the squared difference of log10 power, then mean over time. `band` is
     (low, high) in Hz and limits the frequency mean to the bins with low <= f < high; one without a bin raises
     `InvalidSetting`. The power is clamped at 1e-8 before the logarithm, so the figure depends on the level.
-    Source: Kuleshov et al. 2017 (arXiv 1708.00853), with the sizes that AP-BWE and its neighbours report.
+    Source: Kuleshov et al. 2017 (arXiv 1708.00853), with the sizes that AP-BWE and related papers report.
     """
     true, guess = pair(truth, estimate)
     difference = _log_power(true) - _log_power(guess)

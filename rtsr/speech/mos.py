@@ -48,7 +48,7 @@ def dnsmos(signal: ArrayLike, which: str) -> float | None:
 
 
 def _score(name: str, signal: ArrayLike, predict: Callable[[FloatArray], dict[str, float]]) -> dict[str, float] | None:
-    """Return what a predictor says of a signal, asking it once for each; None where there is nothing to score."""
+    """Return a predictor's score of a signal, computed once for each; None where there is nothing to score."""
     samples = np.clip(np.asarray(signal, np.float32), -1, 1)
     if samples.size < SHORTEST_S * MOS_RATE or not samples.any():
         return None

@@ -34,7 +34,7 @@ class Compared:
 class Metric:
     """A row of the table. `of` returns None where a signal has no score; the package it needs is its own matter.
 
-    One that does not need the truth scores the truth as well, which tells what share of the difference to the received
+    One that does not need the truth scores the truth as well, which gives what share of the difference to the received
     band a system restores.
     """
 

@@ -88,7 +88,7 @@ export class Call {
     return one.id === this.id ? one.echo : !one.echo && !this.options.echo;
   }
 
-  /** Hear a speaker without its generated band, or with it; nobody else hears a difference. */
+  /** Hear a speaker without its generated band, or with it; the other listeners' mixes do not change. */
   async choose(id, plain) {
     this.plain[plain ? "add" : "delete"](id);
     this.choices++;

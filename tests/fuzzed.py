@@ -58,11 +58,11 @@ def rtcp(data: bytes) -> None:
 
 def sdp(data: bytes) -> None:
     """The body of a WHIP or WHEP offer."""
-    from rtsr.bridge.codec import RATES
+    from rtsr.bridge.codec import CODECS
     from rtsr.bridge.peer import choose_codec
 
     with contextlib.suppress(InvalidSetting, UnicodeDecodeError):
-        assert choose_codec(data.decode()) in RATES
+        assert choose_codec(data.decode()) in CODECS
 
 
 class Request:

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import InvalidSetting, PoolFull, RtsrError
-from .codec import RATES
+from .codec import CODECS
 from .config import Settings, address, is_loopback
 from .engine import Engine
 from .leg import Leg, Speaker
@@ -144,11 +144,11 @@ class Calls:
         """Let a peer in and return its call and the answer; raises `PoolFull` and `InvalidSetting`."""
         self.admit(room)
         codec = choose_codec(sdp)
-        if wish.narrow_hz is not None and RATES[codec] <= wish.narrow_hz:
+        if wish.narrow_hz is not None and CODECS[codec].rate <= wish.narrow_hz:
             raise InvalidSetting(f"expected a codec that is wider than {wish.narrow_hz} Hz, got {codec}")
         call_id = self.new_id()
         leg = self.make_leg(call_id, room, codec, wish)
-        out = OutTrack(RATES[codec], self.settings.packet_ms) if wish.listens else None
+        out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if wish.listens else None
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
         peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)

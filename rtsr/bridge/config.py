@@ -11,7 +11,7 @@ from typing import Any
 
 from ..daemon.config import check, settings_of
 from ..errors import InvalidSetting
-from .codec import PCMA, PCMU
+from .codec import CODECS, PCMU
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a room, and of a call
 PACKET_MS = (10, 20)
@@ -70,8 +70,8 @@ class Settings:
         check(self, bounds)
         if self.packet_ms not in PACKET_MS:
             raise InvalidSetting(f"packet_ms: expected 10 or 20, got {self.packet_ms}")
-        if self.codec not in (PCMU, PCMA):
-            raise InvalidSetting(f"codec: expected {PCMU} or {PCMA}, got {self.codec!r}")
+        if self.codec not in CODECS:
+            raise InvalidSetting(f"codec: expected one of {', '.join(CODECS)}, got {self.codec!r}")
         if not NAME.fullmatch(self.room):
             raise InvalidSetting(f"room: expected 1 to 64 letters, digits, - or _, got {self.room!r}")
         if (self.tls_cert is None) != (self.tls_key is None):

@@ -23,7 +23,7 @@ from ..backend.null import NullBackend
 from ..daemon.priority import ask_for_real_time
 from ..dsp.windows import FloatArray
 from ..pool import Pool
-from .codec import RATES
+from .codec import CODECS
 from .faults import Faults
 from .guarded import Guarded
 from .leg import FADE, Leg, Speaker, peak
@@ -76,7 +76,10 @@ class Engine:
         self._ending = threading.Event()
         self._ticking = False  # the clock obeys; otherwise whoever orders does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
-        for rate in {*RATES.values(), *NARROW_RATES}:  # the first stream of a rate makes a batch: that takes time
+        for rate in {
+            *(codec.rate for codec in CODECS.values()),
+            *NARROW_RATES,
+        }:  # the first stream of a rate makes a batch: that takes time
             self.pool.close(self.pool.open(rate, MIX_RATE))
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ..dsp.level import level_db
 from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
-from .codec import make_decoder
+from .codec import CODECS, make_decoder
 from .jitter import Packet
 from .playout import Playout
 
@@ -29,7 +29,8 @@ class Speaker:
 
     def __init__(self, codec: str, frames_per_s: int, *, narrow_hz: int | None = None, least_s: float) -> None:
         self.codec = codec
-        self.playout = Playout(make_decoder(codec), frames_per_s, least_s)
+        scale = CODECS[codec].samples_per_tick
+        self.playout = Playout(make_decoder(codec), frames_per_s, least_s, samples_per_tick=scale)
         self.inbox: deque[Packet] = deque()
         self.overruns = 0  # packets that found the inbox full
         self.bypass = False
@@ -70,6 +71,7 @@ class Speaker:
             "jitter_ms": round(1000 * playout.buffer.spread_s, 1),
             "received": counts.received,
             "lost": counts.lost,
+            "recovered": counts.recovered,
             "late": counts.late,
             "refused": counts.refused + self.overruns,
             "restarts": counts.restarts,

@@ -25,6 +25,7 @@ SPEAKER_GAUGES = {
 SPEAKER_COUNTERS = {
     "received": "Packets received",
     "lost": "Packets that were not there when their turn came",
+    "recovered": "Lost packets that were heard from the copy in the next one",
     "late": "Packets that came after their turn, or twice",
     "refused": "Packets without room, or that could not be decoded",
     "underruns": "Times that nothing was there though nothing was lost",

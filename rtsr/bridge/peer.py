@@ -26,7 +26,7 @@ from aiortc.rtp import RtcpRtpfbPacket, RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..errors import InvalidSetting
-from .codec import RATES
+from .codec import CODECS
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
 
@@ -137,9 +137,10 @@ def choose_codec(sdp: str) -> str:
         raise InvalidSetting("expected no section but audio and video in the offer")
     if candidates > MOST_CANDIDATES:
         raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates, got {candidates}")
-    known = [name for name in offered if name in RATES]
+    names = [codec.name for codec in CODECS.values() if codec.webrtc]
+    known = [name for name in offered if name in names]
     if not known:
-        raise InvalidSetting(f"expected one of {', '.join(RATES)} in the offer, got {', '.join(offered) or 'none'}")
+        raise InvalidSetting(f"expected one of {', '.join(names)} in the offer, got {', '.join(offered) or 'none'}")
     return known[0]
 
 

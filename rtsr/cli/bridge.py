@@ -42,7 +42,7 @@ def bridge(
         list[str] | None, typer.Option(help="An address or network that may send RTP; may be repeated.")
     ] = None,
     room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None,
-    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu or pcma.")] = None,
+    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu, pcma, g722, opus, l16 or l16-8k.")] = None,
 ) -> None:
     """Carry calls between browsers, WebRTC programs and telephones, each voice enhanced on the way.
 

@@ -1,6 +1,6 @@
 """`python -m bench.bridge`: what a bridge carries on this machine, with real aiortc peers in a process of their own.
 
-Legs that talk for a minute: ticks, starved listeners, how late the peers themselves are, processor time per call,
+Legs that talk for a minute: ticks, gaps at listeners, how late the peers themselves are, processor time per call,
 split into codec, network and transport. The delay that it adds to a plain aiortc relay, both measured in one run. Two
 hundred joins and leaves, and what is left of them. Prints each figure beside its bar and stores one row for each.
 """
@@ -31,11 +31,11 @@ from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer, VoiceTrack
 from tests.live.bridge.server import Bridge
 
 RESULTS = Path(__file__).parent / "results"
-STARVED_S = 0.06  # between two packets: three times what is due
+GAP_S = 0.06  # between two packets: three times what is due
 LATE_S = 0.01  # of a packet that the peers send: half of what a bridge on an even line waits for
 TIMESTAMP = 35  # SO_TIMESTAMPNS of Linux
 BURST_S, EVERY_S, LOUD = 0.02, 0.5, 0.1  # of the sound by which delay is measured
-BARS = {"added_p95_ms": 45.0, "tick_p99_ms": 5.0, "starved": 0, "tasks_left": 0, "rows_left": 0, "sockets_left": 0}
+BARS = {"added_p95_ms": 45.0, "tick_p99_ms": 5.0, "gaps": 0, "tasks_left": 0, "rows_left": 0, "sockets_left": 0}
 
 
 class Packets(MediaStreamTrack):
@@ -84,11 +84,11 @@ class Listener:
 
         def read() -> None:
             try:
-                data, told, _, source = protocol.transport._sock.recvmsg(LONGEST, 64)
+                data, ancillary, _, source = protocol.transport._sock.recvmsg(LONGEST, 64)
             except OSError:
                 return
-            if 128 <= data[0] <= 191 and not 192 <= data[1] <= 223 and told:  # RTP and no RTCP (RFC 5761)
-                seconds, nanoseconds = struct.unpack("@ll", told[0][2])
+            if 128 <= data[0] <= 191 and not 192 <= data[1] <= 223 and ancillary:  # RTP and no RTCP (RFC 5761)
+                seconds, nanoseconds = struct.unpack("@ll", ancillary[0][2])
                 self.arrived.append(seconds + 1e-9 * nanoseconds)
                 self.stamps.append(int.from_bytes(data[4:8]))
                 self.read_s.append(time.time() - self.arrived[-1])
@@ -97,12 +97,12 @@ class Listener:
         loop._remove_reader(taken.fileno())
         loop._add_reader(taken.fileno(), read)
 
-    def starved(self, since_s: float, until_s: float) -> int:
+    def gaps(self, since_s: float, until_s: float) -> int:
         """How often, from one time to another, the bridge sent nothing for too long or left sound out."""
         arrived, stamps = np.array([since_s, *self.arrived, until_s]), np.array(self.stamps)
         inside = (arrived >= since_s) & (arrived <= until_s)
         steps = np.diff(stamps[inside[1:-1]]) % (1 << 32)
-        return int((np.diff(arrived[inside]) > STARVED_S).sum() + (steps > np.median(steps)).sum())
+        return int((np.diff(arrived[inside]) > GAP_S).sum() + (steps > np.median(steps)).sum())
 
 
 def encoded(codec: str) -> list[bytes]:
@@ -141,13 +141,13 @@ async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
         row[f"{part}_ms_per_call_s"] = round(1000 * (after[name] - before[name]) / passed / legs, 2)
     for name in ("late", "skipped"):
         row[f"ticks_{name}"] = after[f"rtsr_bridge_ticks_{name}_total"] - before[f"rtsr_bridge_ticks_{name}_total"]
-    row["starved"] = sum(listener.starved(since_s, until_s) for listener in listeners)
+    row["gaps"] = sum(listener.gaps(since_s, until_s) for listener in listeners)
     late = np.array([late_s for one in speakers for due_s, late_s in one.late_s if due_s >= began])
     read = np.array([read_s for one in listeners for read_s in one.read_s])
     row["peers_sent_late"] = int((late > LATE_S).sum())
     for name, times in (("sent", late), ("read", read)):
         row[f"peers_{name}_after_p99_ms"] = round(1000 * float(np.percentile(times, 99)), 1)
-    row["sent_late"] = sum(call["listener"]["starved"] for call in calls)
+    row["sent_late"] = sum(call["listener"]["underruns"] for call in calls)
     for name in ("lost", "late", "underruns"):
         row[f"packets_{name}" if name != "underruns" else name] = sum(call["speaker"][name] for call in calls)
     row["waits_ms"] = round(float(np.median([call["speaker"]["delay_ms"] for call in calls])), 1)

@@ -78,13 +78,13 @@ class Request:
 
 def body(data: bytes) -> None:
     """The JSON of an offer, or of a change of how somebody is heard."""
-    from rtsr.bridge.service import ids_of, read_json, wish_of
+    from rtsr.bridge.service import ids_of, options_of, read_json
 
     try:
         read = asyncio.run(read_json(Request(data)))  # type: ignore[arg-type]
     except InvalidSetting:
         return
-    for take in (wish_of, lambda read: ids_of(read.get("plain"))):
+    for take in (options_of, lambda read: ids_of(read.get("plain"))):
         with contextlib.suppress(InvalidSetting):
             take(read)
 

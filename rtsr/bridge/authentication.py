@@ -77,8 +77,8 @@ class Authentication:
         if not self.knows_origin(request):
             response: web.StreamResponse = web.json_response({"error": "a page of this origin may not"}, status=403)
         elif not self.is_addressed(request):
-            told = "expected a Host of this machine, or of an origin that was named"
-            response = web.json_response({"error": told}, status=421)
+            reason = "expected a Host of this machine, or of an origin that was named"
+            response = web.json_response({"error": reason}, status=421)
         elif request.method == "OPTIONS":
             response = web.Response(status=204, headers={"Accept-Post": "application/sdp"})
         elif request.path.startswith(GUARDED) and not self.accepts(request.headers.get("Authorization")):

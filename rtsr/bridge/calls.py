@@ -16,11 +16,11 @@ from aiohttp import web
 
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .codec import CODECS
-from .config import Settings, address, is_loopback
-from .engine import Engine
+from .config import BridgeSettings, address, is_loopback
 from .leg import Leg, Speaker
 from .limits import AddressPolicy
-from .log import tell
+from .log import log_event
+from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
 
@@ -55,12 +55,12 @@ class Call:
             "refused": self.peer.refused if self.peer else 0,
             "plain": sorted(self.leg.plain),
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
-            "listener": {"sent": out.sent, "starved": out.starved, "dropped": out.dropped} if out else None,
+            "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CallOptions:
     """What a caller asks for."""
 
     kind: str = "call"
@@ -74,8 +74,8 @@ class Wish:
 class Calls:
     """All calls of a bridge, at most `limit`; every method is the event loop's."""
 
-    def __init__(self, engine: Engine, settings: Settings, limit: int) -> None:
-        self.engine, self.settings, self.limit = engine, settings, limit
+    def __init__(self, media: MediaThread, settings: BridgeSettings, limit: int) -> None:
+        self.media, self.settings, self.limit = media, settings, limit
         self.by_id: dict[str, Call] = {}
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
@@ -91,7 +91,7 @@ class Calls:
         """Hand the packets of one tick to those who send them."""
         for leg, packet, stamp in packets:
             if leg.deliver is not None:
-                with self.engine.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
+                with self.media.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
                     leg.deliver(packet, stamp)
 
     def in_room(self, room: str) -> list[Call]:
@@ -105,8 +105,8 @@ class Calls:
 
     @property
     def transport_s(self) -> float:
-        """Processor time of this process since calls were possible, without the engine's."""
-        return time.process_time() - self._before_s - self.engine.work.thread_s
+        """Processor time of this process since calls were possible, without the media thread's."""
+        return time.process_time() - self._before_s - self.media.work.thread_s
 
     def why_full(self) -> str:
         """Return why no more call comes in, or nothing."""
@@ -114,7 +114,7 @@ class Calls:
             return "the bridge is being shut down"
         if len(self.by_id) >= self.limit:
             return f"all {self.limit} calls that this machine carries are taken"
-        load = self.engine.load
+        load = self.media.load
         return f"the machine is busy: ticks take {100 * load:.0f} % of their time" if load > BUSY else ""
 
     def admit(self, room: str) -> None:
@@ -128,31 +128,31 @@ class Calls:
             self.refused += 1
             raise PoolFull(reason)
 
-    def make_leg(self, call_id: str, room: str, codec: str, wish: Wish) -> Leg:
+    def make_leg(self, call_id: str, room: str, codec: str, options: CallOptions) -> Leg:
         """Return a leg that is not joined yet."""
         speaker = None
-        if wish.speaks:
+        if options.speaks:
             least_s = self.settings.target_ms / 1000
-            speaker = Speaker(codec, self.engine.frames_per_s, narrow_hz=wish.narrow_hz, least_s=least_s)
-        return Leg(call_id, room, speaker, None, codec, hears_itself=wish.echo, name=wish.name)
+            speaker = Speaker(codec, self.media.frames_per_s, narrow_hz=options.narrow_hz, least_s=least_s)
+        return Leg(call_id, room, speaker, None, codec, hears_itself=options.echo, name=options.name)
 
     def new_id(self) -> str:
         """Return a name for a call that nobody guesses."""
         return f"{next(self._numbers)}-{secrets.token_urlsafe(9)}"
 
-    async def answer(self, room: str, sdp: str, wish: Wish) -> tuple[Call, str]:
+    async def answer(self, room: str, sdp: str, options: CallOptions) -> tuple[Call, str]:
         """Let a peer in and return its call and the answer; raises `PoolFull` and `InvalidSetting`."""
         self.admit(room)
         codec = choose_codec(sdp)
-        if wish.narrow_hz is not None and CODECS[codec].rate <= wish.narrow_hz:
-            raise InvalidSetting(f"expected a codec that is wider than {wish.narrow_hz} Hz, got {codec}")
+        if options.narrow_hz is not None and CODECS[codec].rate <= options.narrow_hz:
+            raise InvalidSetting(f"expected a codec that is wider than {options.narrow_hz} Hz, got {codec}")
         call_id = self.new_id()
-        leg = self.make_leg(call_id, room, codec, wish)
-        out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if wish.listens else None
+        leg = self.make_leg(call_id, room, codec, options)
+        out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if options.listens else None
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
         peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)
-        call = Call(call_id, wish.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
+        call = Call(call_id, options.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)
@@ -166,7 +166,7 @@ class Calls:
         """Note a call."""
         self.by_id[call.id] = call
         self.opened += 1
-        tell("arrived", call=call.id, room=call.leg.room, kind=call.kind, codec=call.leg.codec)
+        log_event("arrived", call=call.id, room=call.leg.room, kind=call.kind, codec=call.leg.codec)
 
     async def _connect(self, call: Call, peer: Peer) -> None:
         """Let the leg into its room once it is connected, or end it."""
@@ -178,19 +178,19 @@ class Calls:
         await self.join(call)
         if call.leg.joined:
             self.connect_ms = 1000 * (time.monotonic() - call.began_s)
-            tell("joined", call=call.id, room=call.leg.room, after_ms=round(self.connect_ms))
+            log_event("joined", call=call.id, room=call.leg.room, after_ms=round(self.connect_ms))
 
     async def join(self, call: Call) -> None:
         """Let a call's leg into its room; ends the call where the pool has no row for it."""
         try:
             if call.id in self.by_id:
-                await asyncio.wrap_future(self.engine.join(call.leg))
+                await asyncio.wrap_future(self.media.join(call.leg))
         except Exception as error:  # of the pool or of an encoder: the call ends, and the others go on
             if not isinstance(error, RtsrError):
                 log.exception("a call could not join: call=%s room=%s", call.id, call.leg.room)
             self.end(call.id, str(error))
         if call.id not in self.by_id:  # it ended meanwhile
-            await asyncio.wrap_future(self.engine.leave(call.leg))
+            await asyncio.wrap_future(self.media.leave(call.leg))
 
     def end(self, call_id: str, why: str) -> None:
         """End a call, soon; one that is not there any more is no error."""
@@ -198,7 +198,7 @@ class Calls:
         if call is not None:
             self._keep(call.stats())
             seconds = round(time.monotonic() - call.began_s, 1)
-            tell("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
+            log_event("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
                 other.leg.plain -= {call_id}
             self.start(self._leave(call))
@@ -212,7 +212,7 @@ class Calls:
 
     async def _leave(self, call: Call) -> None:
         try:
-            await asyncio.wrap_future(self.engine.leave(call.leg))
+            await asyncio.wrap_future(self.media.leave(call.leg))
         finally:
             await call.close()
 
@@ -234,8 +234,8 @@ class Calls:
         """
         if call.leg.speaker is None:
             raise InvalidSetting("bypass: expected a call that speaks, this one only listens")
-        await asyncio.wrap_future(self.engine.bypass(call.leg, on))
-        tell("bypass", call=call.id, room=call.leg.room, on=on)
+        await asyncio.wrap_future(self.media.bypass(call.leg, on))
+        log_event("bypass", call=call.id, room=call.leg.room, on=on)
 
     async def choose(self, call: Call, plain: frozenset[str]) -> None:
         """Let one listener hear some speakers of its room without their generated band, and all others with it.
@@ -245,8 +245,8 @@ class Calls:
         if call.leg.deliver is None:
             raise InvalidSetting("plain: expected a call that listens, this one only speaks")
         call.leg.plain = plain & {other.id for other in self.in_room(call.leg.room) if other.leg.speaker}
-        await asyncio.wrap_future(self.engine.choose(call.leg))
-        tell("plain", call=call.id, room=call.leg.room, speakers=len(call.leg.plain))
+        await asyncio.wrap_future(self.media.choose(call.leg))
+        log_event("plain", call=call.id, room=call.leg.room, speakers=len(call.leg.plain))
 
     def sweep(self) -> None:
         """End the calls whose speaker failed or has not been heard for too long; called every second."""

@@ -1,4 +1,4 @@
-"""How many calls this machine carries: engines with ever more speaking legs, until their ticks take too long."""
+"""How many calls this machine carries: media threads with ever more speaking legs, until their ticks take too long."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from ..backend.base import Backend
 from .codec import OPUS, make_encoder
-from .config import Settings
-from .engine import Engine
+from .config import BridgeSettings
 from .jitter import Packet
 from .leg import Leg, Speaker
+from .media import MediaThread
 from .mix import MIX_RATE
 
-SHARE = 0.6  # of a hop that the engine may take: the event loop needs the interpreter too
+SHARE = 0.6  # of a hop that the media thread may take: the event loop needs the interpreter too
 LADDER = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 PACKET_MS = 20
 TRIES = 2
@@ -38,28 +38,28 @@ def measure(model: Backend, packet_ms: int = PACKET_MS) -> int:
 
 
 def p99_of(model: Backend, calls: int, packet_ms: int) -> float:
-    """Tick an engine with so many Opus legs flat out; returns the 99th percentile of a tick's time, in hops."""
-    engine = Engine(model, calls, lambda packets: None, packet_ms)
-    legs = [_leg(engine, number) for number in range(calls)]
+    """Tick a media thread with so many Opus legs flat out; returns the 99th percentile of a tick's time, in hops."""
+    media = MediaThread(model, calls, lambda packets: None, packet_ms)
+    legs = [_leg(media, number) for number in range(calls)]
     payloads = _payloads()
     try:
         for leg in legs:
-            engine.join(leg).result()
+            media.join(leg).result()
         took: list[float] = []
-        for tick in range(round((WARM_UP_S + MEASURED_S) / engine.hop_s)):
-            now_s = tick * engine.hop_s
+        for tick in range(round((WARM_UP_S + MEASURED_S) / media.hop_s)):
+            now_s = tick * media.hop_s
             for number, leg in enumerate(legs):
-                _speak(leg, payloads, tick + number, now_s, engine.hop_s)
+                _speak(leg, payloads, tick + number, now_s, media.hop_s)
             began = time.perf_counter()
-            engine.tick(now_s)
+            media.tick(now_s)
             took.append(time.perf_counter() - began)
     finally:
-        engine.stop()
-    return float(np.percentile(took[round(WARM_UP_S / engine.hop_s) :], 99)) / engine.hop_s
+        media.stop()
+    return float(np.percentile(took[round(WARM_UP_S / media.hop_s) :], 99)) / media.hop_s
 
 
-def _leg(engine: Engine, number: int) -> Leg:
-    speaker = Speaker(OPUS, engine.frames_per_s, least_s=Settings().target_ms / 1000)
+def _leg(media: MediaThread, number: int) -> Leg:
+    speaker = Speaker(OPUS, media.frames_per_s, least_s=BridgeSettings().target_ms / 1000)
     return Leg(str(number), str(number // 2), speaker, lambda packet, stamp: None, OPUS)
 
 

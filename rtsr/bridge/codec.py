@@ -70,7 +70,7 @@ class Decoder(Protocol):
         """Return a packet's samples in [-1, 1], or None where it is not what the codec says."""
 
     def recover(self, following: bytes, samples: int) -> FloatArray | None:
-        """Return the samples of a lost packet from what the following one bears of it, or None."""
+        """Return the samples of a lost packet from what the following one carries of it, or None."""
 
 
 class Encoder(Protocol):
@@ -143,7 +143,8 @@ class G722Decoder(PlainDecoder):
         if not payload:
             return None
         frames = self._codec.decode(av.Packet(payload))
-        return np.concatenate([frame.to_ndarray().reshape(-1).astype(np.float32) for frame in frames]) / FULL_SCALE
+        samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+        return samples.astype(np.float32) / np.float32(FULL_SCALE)
 
 
 class NarrowEncoder:

@@ -1,4 +1,7 @@
-"""What is heard where a packet is missing: the last pitch periods, fading; and how two stretches are joined."""
+"""Packet loss concealment by pitch repetition (as in ITU-T G.711 Appendix I), and cross-fades.
+
+Signals are float32 of shape (samples,) in [-1, 1].
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ FADE_MS = 60  # from the last sample that was heard to silence
 
 @njit(nogil=True, cache=True)
 def period(history: FloatArray, shortest: int, longest: int, stride: int) -> int:
-    """Return the lag at which the end of a history resembles itself most (normalised correlation)."""
+    """Return the pitch period of the end of `history`, (samples,): the lag with the largest normalised correlation.
+
+    Lags from `shortest` to `longest` samples are tried in steps of `stride` samples, over every `stride`-th sample.
+    """
     best, best_lag, compared = -1.0, longest, len(history) - longest
     for lag in range(shortest, longest + 1, stride):
         product, energy = 0.0, 1e-9
@@ -30,7 +36,10 @@ def period(history: FloatArray, shortest: int, longest: int, stride: int) -> int
 
 @njit(nogil=True, cache=True)
 def make_cycle(history: FloatArray, lag: int, cycle: FloatArray) -> None:
-    """Fill `cycle[:lag]` with the last period; its end slides into what came before its start, so that it repeats."""
+    """Fill `cycle[:lag]` with the last `lag` samples of `history`.
+
+    Its last quarter cross-fades to the samples before its start, so that it repeats without a step.
+    """
     size, slide = len(history), lag // 4
     for i in range(lag):
         cycle[i] = history[size - lag + i]
@@ -42,7 +51,11 @@ def make_cycle(history: FloatArray, lag: int, cycle: FloatArray) -> None:
 
 @njit(nogil=True, cache=True)
 def repeat(cycle: FloatArray, lag: int, step: float, done: int, fade: int, out: FloatArray) -> None:
-    """Say a cycle over and over, from `done` samples on; silent after `fade`. `step`, missed at first, fades too."""
+    """Fill `out`, (samples,), with `cycle[:lag]` repeated, from `done` samples after the loss on.
+
+    The gain falls to 0 over `fade` samples. `step`, the difference between the last sample and the start of the
+    cycle, is added and fades over half a period.
+    """
     slide = lag // 2
     for i in range(len(out)):
         n = done + i
@@ -53,7 +66,7 @@ def repeat(cycle: FloatArray, lag: int, step: float, done: int, fade: int, out: 
 
 @njit(nogil=True, cache=True)
 def cross_fade(old: FloatArray, new: FloatArray, out: FloatArray) -> None:
-    """Slide from one stretch to another of the same length."""
+    """Write the raised-cosine cross-fade from `old` to `new` to `out`, all (samples,); `out` may be one of them."""
     count = len(out)
     for i in range(count):
         weight = 0.5 - 0.5 * np.cos(np.pi * (i + 0.5) / count)
@@ -61,7 +74,7 @@ def cross_fade(old: FloatArray, new: FloatArray, out: FloatArray) -> None:
 
 
 class Concealer:
-    """Remembers what one voice said last and goes on with it. Used by one thread; its memory does not grow."""
+    """Keeps the last 40 ms of one stream and extrapolates them. Used by one thread; its memory does not grow."""
 
     def __init__(self, rate: int) -> None:
         self._history = np.zeros(HISTORY_MS * rate // 1000, np.float32)
@@ -86,7 +99,7 @@ class Concealer:
         return hop
 
     def make(self, count: int) -> FloatArray:
-        """Return the next `count` samples of what might have been said."""
+        """Return the next `count` concealed samples."""
         if not self._done:
             self._begin()
         out = np.empty(count, np.float32)

@@ -20,7 +20,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BridgeSettings:
     """Everything a bridge is made from; docs/bridge.md explains each."""
 
     listen: str = "127.0.0.1:8443"
@@ -153,6 +153,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def make_settings(path: Path | None, given: dict[str, Any]) -> Settings:
+def make_settings(path: Path | None, given: dict[str, Any]) -> BridgeSettings:
     """Return the settings of a file's [bridge], overridden by those of `given` that are not None."""
-    return settings_of(Settings, "bridge", path, given)
+    return settings_of(BridgeSettings, "bridge", path, given)

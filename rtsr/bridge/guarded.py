@@ -1,10 +1,11 @@
-"""A network whose failures are survived: while it raises, voices are heard plain."""
+"""A backend whose exceptions are caught: while it raises, streams are plain."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..backend.base import Backend, BoolArray
+from ..dsp.structure import NOTHING
 from ..dsp.windows import FloatArray
 from .faults import Faults
 
@@ -23,12 +24,12 @@ class Guarded:
     def step(
         self, spectrum: FloatArray, cutoff: FloatArray, state: Any, out: FloatArray, active: BoolArray | None = None
     ) -> None:
-        """Advance every active row; where that fails, write zeros and let the rows begin anew."""
+        """Advance every active row; where that fails, generate nothing and reset the rows."""
         try:
             self.inner.step(spectrum, cutoff, state, out, active)
         except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-            self._faults.note("network", "the network failed, and voices are heard plain meanwhile", error)
-            out[:] = 0
+            self._faults.note("network", "the network failed: streams are plain meanwhile", error)
+            out[:] = NOTHING
             with self._faults.survived("network", "the network's memory could not be cleared"):
                 for row in range(len(out)):
                     self.inner.write_row(state, row)  # a step that failed half way may have left anything there

@@ -1,4 +1,4 @@
-"""Packets that come unevenly, put in order; and how long the network makes us wait for the slowest of them."""
+"""A jitter buffer: packets in the order of their numbers, and the spread of their transit times."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def unwrap(value: int, near: int, modulus: int) -> int:
 
 @dataclass(slots=True)
 class Counts:
-    """What became of a stream's packets; written by the engine's thread, read by anyone."""
+    """What became of a stream's packets; written by the media thread, read by anyone."""
 
     received: int = 0
     lost: int = 0  # were not there when their turn came
@@ -79,7 +79,7 @@ class Extremes:
 
 @dataclass
 class JitterBuffer:
-    """The next packets of one stream by number, at most `ROOM`; used by the engine's thread.
+    """The next packets of one stream by number, at most `ROOM`; used by the media thread.
 
     The `stamp` of what is taken is unwrapped, so that it goes on rising where the 32 bits of RTP begin anew, and counts
     samples.

@@ -13,7 +13,7 @@ MOST_CANDIDATES = 64  # streams of which one packet has come
 CHANGE_S = 0.5  # without a packet of the caller, and a new source at its address may go on in its place
 
 
-class Stream(NamedTuple):
+class RtpSource(NamedTuple):
     """Where packets come from and the source (SSRC) that they name."""
 
     host: str
@@ -31,10 +31,10 @@ class Latch:
 
     allowed: tuple[Network, ...] = ()  # none: everybody
     silent_s: float = 8.0
-    caller: Stream | None = field(default=None, init=False)
+    caller: RtpSource | None = field(default=None, init=False)
     heard_s: float = field(default=0.0, init=False)
-    _candidates: dict[Stream, int] = field(default_factory=dict, init=False)  # and the number that is expected
-    _refused: dict[Stream, float] = field(default_factory=dict, init=False)  # and when it was last heard
+    _candidates: dict[RtpSource, int] = field(default_factory=dict, init=False)  # and the number that is expected
+    _refused: dict[RtpSource, float] = field(default_factory=dict, init=False)  # and when it was last heard
 
     def admits(self, host: str) -> bool:
         """Whether packets of a host may come in."""
@@ -44,7 +44,7 @@ class Latch:
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self.allowed if network.version == mapped.version)
 
-    def hear(self, stream: Stream, number: int, now_s: float, *, sound: bool) -> bool:
+    def hear(self, stream: RtpSource, number: int, now_s: float, *, sound: bool) -> bool:
         """Note a packet, and return whether it is the caller's. Only packets with sound make a stream the caller."""
         if stream == self.caller:
             self.heard_s = now_s
@@ -61,7 +61,7 @@ class Latch:
         self._candidates.clear()
         return True
 
-    def _may_call(self, stream: Stream, now_s: float) -> bool:
+    def _may_call(self, stream: RtpSource, now_s: float) -> bool:
         if not self.admits(stream.host):
             return False
         if stream in self._refused:

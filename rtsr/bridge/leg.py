@@ -1,4 +1,4 @@
-"""One end of a call, as the engine knows it: what it says, what it hears, and how that went."""
+"""One end of a call in the media thread: its incoming stream, its outgoing packets, and their counters."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .jitter import Packet
 from .playout import Playout
 
 INBOX = 64  # packets between two ticks; more are refused
-NARROWING_MS = 4  # delay, and so quality, of the filter that narrows a voice on purpose
-FADE = 0.9  # of a level meter, per hop
+NARROWING_MS = 4  # delay, and so quality, of the filter of `narrow_hz`
+METER_DECAY = 0.9  # of a level meter, per hop
 
 Deliver = Callable[[bytes, int], None]  # takes a packet and its time stamp in samples; on the event loop
 
 
 class Speaker:
-    """A leg's voice on its way in: packets, hops at the codec's rate, a row of the pool.
+    """A leg's incoming stream: packets, hops at the codec's rate, a row of the pool.
 
-    `put` is the transport's thread's, everything else the engine's; counters are read by anyone.
+    `put` is the transport's thread's, everything else the media thread's; counters are read by anyone.
     """
 
     def __init__(self, codec: str, frames_per_s: int, *, narrow_hz: int | None = None, least_s: float) -> None:
@@ -54,11 +54,11 @@ class Speaker:
         hop = self.playout.read(now_s)
         if self._narrow:
             hop = self._narrow.process(hop)
-        self.level_in = max(FADE * self.level_in, peak(hop))
+        self.level_in = max(METER_DECAY * self.level_in, peak(hop))
         return hop
 
     def stats(self) -> dict[str, Any]:
-        """Return what a page or a metric shows of this voice, in plain numbers."""
+        """Return the state and counters of this stream, for the page and for metrics."""
         counts, playout = self.playout.counts, self.playout
         return {
             "codec": self.codec,
@@ -94,8 +94,8 @@ class Leg:
     hears_itself: bool = False  # alone with its own voice, whoever else is in the room
     name: str = ""
     plain: frozenset[str] = frozenset()  # calls that it hears without their generated band; the event loop's
-    joined: bool = field(default=False, init=False)  # set by the engine
-    failed: bool = field(default=False, init=False)  # set by the engine, which cannot carry it: it is to be ended
+    joined: bool = field(default=False, init=False)  # set by the media thread
+    failed: bool = field(default=False, init=False)  # set by the media thread, which cannot carry it: it is to be ended
 
 
 def peak(hop: FloatArray) -> float:

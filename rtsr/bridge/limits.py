@@ -1,6 +1,6 @@
 """What one peer may send us, and where it may make us send: datagrams, ICE candidates and checks, all bounded.
 
-aioice takes datagrams from everybody, every candidate that it is told, and one more for every port that a check comes
+aioice takes datagrams from everybody, every candidate that is signalled, and one more for every port that a check comes
 from; each candidate is sent checks. `ConnectionLimits` wraps its connection. Everything is the event loop's.
 """
 
@@ -17,7 +17,7 @@ from .rtp import REPORTS
 
 SHORTEST, LONGEST = 13, 2_048  # of a datagram that is no STUN: a DTLS record's header, more than a path carries
 MOST_WAITING = 256  # datagrams
-MOST_CANDIDATES = 64  # of a peer, told or found by checks
+MOST_CANDIDATES = 64  # of a peer, signalled or found by checks
 MEDIA_PER_S, MEDIA_BURST = 500, 250  # datagrams; Opus has at most 400 packets a second
 REPORTS_PER_S, REPORTS_BURST = 50, 50  # RTCP, which takes longer to read
 CHECKS_PER_S, CHECKS_BURST = 100, 200  # STUN from known addresses, and as many from all others
@@ -80,7 +80,7 @@ class ConnectionLimits:
         self._check, connection.check_incoming = connection.check_incoming, self._check_incoming
 
     def watch(self) -> None:
-        """Wrap the connection's sockets, once it has them and before the peer has been told of them."""
+        """Wrap the connection's sockets, once it has them and before the peer knows them."""
         for protocol in self._connection._protocols:
             protocol.datagram_received = partial(self._datagram, protocol.datagram_received)
 
@@ -111,14 +111,14 @@ class ConnectionLimits:
     def _knows(self, place: Any) -> bool:
         """Whether an address is a candidate of the peer's, or has sent a check that was authentic."""
         at = place[:2]
-        told = any((one._network_host, one.port) == at for one in self._connection._remote_candidates)
-        return told or any(early[1] == at for early in self._connection._early_checks)
+        signalled = any((one._network_host, one.port) == at for one in self._connection._remote_candidates)
+        return signalled or any(early[1] == at for early in self._connection._early_checks)
 
     def _may_add(self, host: str, port: int) -> bool:
         return len(self._connection._remote_candidates) < MOST_CANDIDATES and self._policy.admits(host, port)
 
     def _add_candidate(self, candidate: Any, host: str) -> None:
-        """Let the connection have a candidate that it was told, after its name has been looked up."""
+        """Let the connection have a signalled candidate, after its name has been looked up."""
         usable = candidate.component == 1 and candidate.transport.lower() == "udp"
         if usable and self._may_add(host, candidate.port):
             self._add(candidate, host)
@@ -127,8 +127,8 @@ class ConnectionLimits:
 
     def _check_incoming(self, message: Any, place: Any, protocol: Any) -> None:
         """Let the connection have an authentic check; one from a new place makes that a candidate."""
-        told = any((one._network_host, one.port) == place for one in self._connection._remote_candidates)
-        if told or self._may_add(*place):
+        signalled = any((one._network_host, one.port) == place for one in self._connection._remote_candidates)
+        if signalled or self._may_add(*place):
             self._check(message, place, protocol)
         else:
             self.refused += 1

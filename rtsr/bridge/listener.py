@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from ..errors import InvalidSetting
-from .config import Settings, address
+from .config import BridgeSettings, address
 
 BACKLOG = 128
 PAUSE_S = 0.5  # where the process has no descriptor left, before the next attempt
@@ -78,7 +78,9 @@ class Listener:
     `tls` may be replaced at any time: connections from then on use it.
     """
 
-    def __init__(self, make: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None, settings: Settings) -> None:
+    def __init__(
+        self, make: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None, settings: BridgeSettings
+    ) -> None:
         self.tls, self.settings = tls, settings
         self.refused = 0  # connections for which there was no room
         self.slow = 0  # that were aborted, as the client did not take what was sent

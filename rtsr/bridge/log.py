@@ -8,7 +8,7 @@ from datetime import datetime
 log = logging.getLogger("rtsr.bridge")
 
 
-def tell(event: str, **values: object) -> None:
+def log_event(event: str, **values: object) -> None:
     """Write one event with its values."""
     log.info("%s", " ".join([f"event={event}", *(f"{name}={_quoted(value)}" for name, value in values.items())]))
 
@@ -18,7 +18,7 @@ def _quoted(value: object) -> str:
     return f'"{text.replace(chr(34), chr(39))}"' if " " in text or not text else text
 
 
-class Lines(logging.Formatter):
+class EventFormatter(logging.Formatter):
     """Puts the time before a line, and msg= before one that is no event."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -35,6 +35,6 @@ class Lines(logging.Formatter):
 def to_stderr() -> None:
     """Let the bridge's events, and other libraries' warnings, be written to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
+    handler.setFormatter(EventFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(logging.INFO)

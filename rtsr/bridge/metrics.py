@@ -1,6 +1,6 @@
-"""What Prometheus reads of a bridge: totals of the engine and of all calls. A single call's are in GET /rooms/ROOM.
+"""What Prometheus reads of a bridge: totals of all calls. A single call is described by GET /rooms/ROOM.
 
-No label bears a call's or a room's name: every call would leave a series behind that never ends.
+No label bears a call's or a room's name: each call would add a time series that never ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SPEAKER_COUNTERS = {
 }
 LISTENER_COUNTERS = {
     "sent": "Packets sent",
-    "starved": "Packets that left late",
+    "underruns": "Packets that left late",
     "dropped": "Packets that nobody sent in time",
 }
 
@@ -56,21 +56,21 @@ def exposition(calls: Calls, listener: Listener | None = None) -> bytes:
 
 
 def _totals(calls: Calls) -> Iterator[Any]:
-    engine, work = calls.engine, calls.engine.work
+    media, work = calls.media, calls.media.work
     gauges = {
         "calls": (len(calls.by_id), "Calls now"),
         "calls_limit": (calls.limit, "Calls that fit"),
         "rooms": (len(calls.rooms), "Rooms that somebody is in"),
-        "rows": (len(engine.pool), "Rows of the pool that are taken"),
+        "rows": (len(media.pool), "Rows of the pool that are taken"),
         "tasks": (len(asyncio.all_tasks()), "Tasks of the event loop"),
-        "load": (engine.load, "Share of the last second that ticks took"),
+        "load": (media.load, "Share of the last second that ticks took"),
         "draining": (float(calls.draining), "1 while no call is let in for the bridge is being shut down"),
         "connect_ms": (math.nan if calls.connect_ms is None else calls.connect_ms, "From the last offer to sound"),
     }
     counters = {
         "calls_opened": (calls.opened, "Calls that were let in"),
         "calls_refused": (calls.refused, "Calls that were not"),
-        "ticks": (engine.ticks, "Hops that the clock has seen"),
+        "ticks": (media.ticks, "Hops that the clock has seen"),
         "ticks_late": (work.late, "Ticks that took longer than a hop"),
         "ticks_skipped": (work.skipped, "Ticks that were left out after a stall"),
         "codec_cpu_seconds": (work.codec_s, "Processor time of jitter buffers, codecs and mixing"),
@@ -82,18 +82,18 @@ def _totals(calls: Calls) -> Iterator[Any]:
     for name, (value, meaning) in counters.items():
         yield CounterMetricFamily(f"rtsr_bridge_{name}", meaning, value=value)
     family = GaugeMetricFamily("rtsr_bridge_tick_ms", "Time of a tick, last ten seconds", labels=["quantile"])
-    for quantile, value in engine.tick_ms(0.5, 0.95, 0.99).items():
+    for quantile, value in media.tick_ms(0.5, 0.95, 0.99).items():
         family.add_metric([str(quantile)], value)
     yield family
     faults = CounterMetricFamily("rtsr_bridge_faults", "Failures that were survived", labels=["part"])
-    for part, count in engine.faults.counts.items():
+    for part, count in media.faults.counts.items():
         faults.add_metric([part], count)
     yield faults
 
 
 def _of_all_calls(calls: Calls) -> Iterator[Any]:
-    told = [call.stats() for call in calls.by_id.values()]
-    speakers = [stats["speaker"] for stats in told if stats["speaker"] is not None]
+    reports = [call.stats() for call in calls.by_id.values()]
+    speakers = [stats["speaker"] for stats in reports if stats["speaker"] is not None]
     bypassed = sum(speaker["bypass"] for speaker in speakers)
     yield GaugeMetricFamily("rtsr_bridge_speakers_bypassed", "Speakers who are heard plain by all", value=bypassed)
     for key, meaning in SPEAKER_GAUGES.items():
@@ -105,7 +105,7 @@ def _of_all_calls(calls: Calls) -> Iterator[Any]:
         yield family
     for part, known in (("speaker", SPEAKER_COUNTERS), ("listener", LISTENER_COUNTERS)):
         for key, meaning in known.items():
-            now = sum(stats[part][key] for stats in told if stats[part] is not None)
+            now = sum(stats[part][key] for stats in reports if stats[part] is not None)
             total = calls.past[f"{part}_{key}"] + now
             yield CounterMetricFamily(f"rtsr_bridge_{part}_{key}", f"{meaning}, of all calls", value=total)
 

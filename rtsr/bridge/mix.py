@@ -1,7 +1,7 @@
-"""What each listener of a room hears: the sum of the others, made into one packet for all who hear the same.
+"""Mix-minus: each listener of a room gets the sum of the others; listeners with equal mixes share one encoder.
 
-A listener may leave the generated band of some speakers out. Its mix slides there, and who hears the same in the end
-shares one encoder again.
+A listener may hear some speakers plain, without their generated band. Its mix cross-fades there; listeners whose mixes
+are equal afterwards share one encoder again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .limiter import Limiter
 
 MIX_RATE = 48_000
 MOST_FAILED = 50  # packets of an outlet in a row, before its listeners are let go
-SLIDE_MS = 10  # from a voice enhanced to the same voice plain, or back
+PLAIN_FADE_MS = 10  # from a speaker with its generated band to the same one without, or back
 
 Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp by its codec's RTP clock
 Hops = Callable[[Leg], FloatArray]  # a speaker's hop of this tick
 
 
 class Outlet:
-    """Hops of one mix, collected and encoded for everyone who hears it. Used by the engine's thread."""
+    """Hops of one mix, collected and encoded for everyone who hears it. Used by the media thread."""
 
     def __init__(self, own: Leg | None, codec: str, hop: int, hops: int, phase: int, faults: Faults) -> None:
         self.own, self.codec, self.phase, self.faults = own, codec, phase, faults
@@ -39,7 +39,7 @@ class Outlet:
         self._hop, self._hops = hop, hops
         self._clock = CODECS[codec].clock * hop // MIX_RATE  # ticks of the codec's RTP clock a hop
         self._ramp = np.arange(1, hop + 1, dtype=np.float32) / hop
-        self._step = 1000 * hop / (MIX_RATE * SLIDE_MS)
+        self._step = 1000 * hop / (MIX_RATE * PLAIN_FADE_MS)
 
     def branch(self) -> Outlet:
         """Return an outlet that goes on from here without a seam; between two packets."""
@@ -59,7 +59,7 @@ class Outlet:
         return (tick + self.phase) % self._hops == self._hops - 1
 
     def turn_plain(self, mix: FloatArray, difference: Hops) -> None:
-        """Turn the speakers in `mix` as plain as they are to be; `difference` says what that takes of each."""
+        """Advance the cross-fades to the plain speakers in `mix`, (hop,); `difference` is plain less enhanced."""
         for leg in self.wanted | self.shares.keys():
             before = self.shares.get(leg, 0.0)
             after = min(before + self._step, 1.0) if leg in self.wanted else max(before - self._step, 0.0)
@@ -119,13 +119,13 @@ class Room:
 
     def _outlet_for(self, leg: Leg) -> Outlet:
         """Return the outlet where a leg that comes finds its mix, if need be a new one."""
-        wish = self._wish(leg)
+        wanted = self._plain_for(leg)
         for outlet in self._shared() if leg.speaker is None else ():
-            if (outlet.codec, outlet.wanted) == (leg.codec, wish):
+            if (outlet.codec, outlet.wanted) == (leg.codec, wanted):
                 return outlet
         own, phase = (leg, self._next_phase()) if leg.speaker else (None, self._phase)
         self._outlets.append(Outlet(own, leg.codec, self._hop, self._hops, phase, self.faults))
-        self._outlets[-1].wanted = wish
+        self._outlets[-1].wanted = wanted
         return self._outlets[-1]
 
     def leave(self, leg: Leg) -> None:
@@ -141,12 +141,12 @@ class Room:
     def choose(self) -> None:
         """Follow what the listeners' `plain` says now: at once, or between two packets for those who share one."""
         for outlet in self._outlets:
-            wishes = {self._wish(leg) for leg in outlet.listeners}
-            if len(wishes) == 1:
-                outlet.wanted = wishes.pop()
+            wanted = {self._plain_for(leg) for leg in outlet.listeners}
+            if len(wanted) == 1:
+                outlet.wanted = wanted.pop()
         self._sorted = False
 
-    def _wish(self, listener: Leg) -> frozenset[Leg]:
+    def _plain_for(self, listener: Leg) -> frozenset[Leg]:
         """Return the speakers that a listener hears, and wants to hear plain."""
         return frozenset(leg for leg in self.legs if leg.call in listener.plain and _hears(listener, leg))
 
@@ -167,7 +167,7 @@ class Room:
         def difference(leg: Leg) -> FloatArray:
             if leg not in differences:
                 differences[leg] = self._silence
-                with self.faults.survived("mix", "a plain voice could not be had, and is heard enhanced"):
+                with self.faults.survived("mix", "a plain hop could not be made: the speaker is heard enhanced"):
                     if leg in enhanced:
                         differences[leg] = plain(leg) - enhanced[leg]
             return differences[leg]
@@ -190,15 +190,15 @@ class Room:
         return self._total if said is self._silence else np.subtract(self._total, said, out=self._mix)
 
     def _sort(self, tick: int) -> None:
-        """Between two packets, part those who do not want the same any more, and join those who hear the same."""
+        """Between two packets: split outlets whose listeners want different mixes, merge outlets with equal ones."""
         shared = self._shared()
         if not all(outlet.ends_packet(tick) for outlet in shared):
             return
         for outlet in shared:
-            for leg in [leg for leg in outlet.listeners if self._wish(leg) != outlet.wanted]:
+            for leg in [leg for leg in outlet.listeners if self._plain_for(leg) != outlet.wanted]:
                 outlet.listeners.remove(leg)
                 alone = outlet.branch()
-                alone.wanted, alone.listeners = self._wish(leg), [leg]
+                alone.wanted, alone.listeners = self._plain_for(leg), [leg]
                 self._outlets.append(alone)
         self._outlets = [outlet for outlet in self._outlets if outlet.listeners]
         first: dict[tuple[str, frozenset[Leg], float], Outlet] = {}

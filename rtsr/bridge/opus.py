@@ -17,7 +17,7 @@ RATE = 48_000
 LONGEST_MS = 120  # of a packet (RFC 6716, 3.2.5)
 FIRST_CELT = 16  # the configuration numbers from here on have no in-band FEC (RFC 6716, table 2)
 MOST_FRAMES = 48  # of a packet
-UNIT = RATE // 400  # libopus makes up multiples of 2.5 ms
+UNIT = RATE // 400  # libopus recovers multiples of 2.5 ms
 
 
 def _places() -> list[str]:
@@ -48,7 +48,7 @@ def _library() -> Any:
 
 
 def has_copy(payload: bytes) -> bool:
-    """Whether a packet bears a coarse copy of the one before it: the LBRR flags of RFC 6716, section 4.2.4."""
+    """Whether a packet carries a coarse copy of the one before it: the LBRR flags of RFC 6716, section 4.2.4."""
     if len(payload) < 2 or payload[0] >> 3 >= FIRST_CELT:
         return False
     sizes, offset = (ctypes.c_int16 * MOST_FRAMES)(), ctypes.c_int()
@@ -85,9 +85,9 @@ class OpusDecoder:
         return self._decode(payload, len(self._out), copy=False) if payload else None
 
     def recover(self, following: bytes, samples: int) -> FloatArray | None:
-        """Return the samples of the packet before `following`, which is lost, from the copy that this one bears.
+        """Return the samples of the packet before `following`, which is lost, from the copy that this one carries.
 
-        None where it bears none. To be called before `following` is decoded.
+        None where it carries none. To be called before `following` is decoded.
         """
         if not 0 < samples <= len(self._out) or samples % UNIT or not has_copy(following):
             return None

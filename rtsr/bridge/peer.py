@@ -51,7 +51,7 @@ class OutTrack(MediaStreamTrack):
         self._there = asyncio.Event()
         self._last_s = 0.0
         self.dropped = 0  # packets that nobody sent in time
-        self.starved = 0  # times that the next packet was a packet and a half late
+        self.underruns = 0  # times that the next packet was a packet and a half late
         self.sent = 0
 
     def put(self, packet: bytes, stamp: int) -> None:
@@ -70,7 +70,7 @@ class OutTrack(MediaStreamTrack):
             self._there.clear()
             await self._there.wait()
         now_s = time.monotonic()
-        self.starved += 0 < self._last_s < now_s - self._longest_s
+        self.underruns += 0 < self._last_s < now_s - self._longest_s
         self._last_s = now_s
         self.sent += 1
         data, stamp = self._packets.popleft()

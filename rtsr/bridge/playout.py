@@ -1,4 +1,4 @@
-"""One speaker's packets turned into a hop every tick: decoded in turn, made up where missing, never too far behind."""
+"""Playout of one speaker's packets: one hop every tick, lost packets concealed, the delay held at a target."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ EASE_HOPS = 8  # between two that are taken out or put in
 
 
 class Playout:
-    """The voice of one stream at its codec's rate, hop by hop.
+    """One stream at its codec's rate, hop by hop.
 
-    The delay from a packet's fastest possible arrival to its turn is held at a target that follows the packets'
-    spread and returns after a burst: single hops are taken out, or put in, also where the sender's clock is faster or
-    slower than ours. Used by the engine's thread; times are in seconds of one clock.
+    The delay from a packet's fastest possible arrival to its playout is held at a target that follows the spread of
+    arrivals and returns after a burst: single hops are dropped or inserted, also where the sender's clock drifts.
+
+    Used by the media thread; times are in seconds of one clock.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Playout:
         self._stamp = packet.stamp + len(samples)
 
     def _recover(self) -> bool:
-        """Go on with the copy of a lost packet that the next one bears, less what was made up while waiting for it."""
+        """Append the copy of a lost packet that the next one carries, less what was concealed while waiting for it."""
         following = self.buffer.peek() if self.buffer.next_is_there else None
         if following is None or following.stamp - self._stamp != self._packet or self._made >= self._packet:
             return False
@@ -189,7 +190,7 @@ class Playout:
         return hop
 
     def _take_shorter(self) -> FloatArray:
-        """Return one hop for two, the first sliding into the second."""
+        """Return one hop for two, cross-faded from the first to the second."""
         first, second = self._take(), self._take()
         cross_fade(first, second, first)
         self.counts.dropped_hops += 1
@@ -197,7 +198,7 @@ class Playout:
         return first
 
     def _put_in(self) -> FloatArray:
-        """Go on for one hop with what was said last; the next one is joined to it."""
+        """Insert one concealed hop; the next hop is cross-faded to it."""
         self.counts.inserted_hops += 1
         self._since_eased = 0
         return self._conceal.make(self.hop)

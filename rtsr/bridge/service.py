@@ -1,6 +1,6 @@
-"""OPEN FIRST. The bridge as its clients meet it: HTTP in front, calls behind it, one engine that carries all voices.
+"""OPEN FIRST. The bridge as its clients meet it: HTTP in front, calls behind it, one media thread for all streams.
 
-browser, OBS, GStreamer ── HTTP: offers ──► service ──► calls ──► peer (aiortc) ──► engine ──► pool
+browser, OBS, GStreamer ── HTTP: offers ──► service ──► calls ──► peer (aiortc) ──► media ──► pool
                         ◄── audio, encrypted ──────────────────────┘
 """
 
@@ -22,12 +22,12 @@ from ..backend import load
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from . import whip
 from .authentication import Authentication
-from .calls import CALLS, Call, Calls, Wish
+from .calls import CALLS, Call, CallOptions, Calls
 from .capacity import measure
-from .config import NAME, Settings
-from .engine import NARROW_RATES, Engine
+from .config import NAME, BridgeSettings
 from .listener import Listener
-from .log import tell
+from .log import log_event
+from .media import NARROW_RATES, MediaThread
 from .metrics import exposition
 from .page import files
 from .telephone import Telephone
@@ -50,7 +50,7 @@ def refuse(status: int, text: str, headers: dict[str, str] | None = None) -> web
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what the bridge raises on purpose into answers, and anything else into 500 and a line in the log."""
+    """Turn the errors of rtsr into responses, and any other exception into 500 and a log entry."""
     try:
         return await handler(request)
     except PoolFull as error:
@@ -63,21 +63,21 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except Exception:
         log.exception("a request failed: %s %s", request.method, request.path)
-        return refuse(500, "the bridge has made a mistake; its log says more")
+        return refuse(500, "internal error; the log of the bridge has the details")
 
 
-class Service:
+class BridgeService:
     """One running bridge. `run` ends after SIGTERM, when its calls have, or at once on SIGINT."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BridgeSettings) -> None:
         """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), _tls(settings)
         model = load(settings.model, settings.backend)
         limit = settings.calls or measure(model, settings.packet_ms)
         self.loop = asyncio.new_event_loop()
-        self.engine = Engine(model, limit, self._send, settings.packet_ms)
-        self.calls = Calls(self.engine, settings, limit)
+        self.media = MediaThread(model, limit, self._send, settings.packet_ms)
+        self.calls = Calls(self.media, settings, limit)
         self.telephone = Telephone(settings, self.calls) if settings.rtp else None
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
         self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
@@ -105,7 +105,7 @@ class Service:
             self.loop.call_soon_threadsafe(self.calls.deliver, packets)
 
     def run(self) -> None:
-        """Serve until told to stop; the main thread's."""
+        """Serve until `stop`; the main thread's."""
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             runner.run(self._serve())
 
@@ -125,9 +125,9 @@ class Service:
             self.url = await self.listener.open()
             if self.telephone:
                 await self.telephone.open()
-            self.engine.start()
+            self.media.start()
             self._take_signals()
-            tell("listening", url=self.url, calls=self.calls.limit, backend=self.engine.pool.model.name)
+            log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
             await self._watch()
         finally:
             await self.listener.stop()
@@ -136,9 +136,9 @@ class Service:
                 self.telephone.close()
             await runner.cleanup()
             await self.listener.close()
-            self.engine.stop()
-            tell("stopped")
-        if failed := self.engine.failed:
+            self.media.stop()
+            log_event("stopped")
+        if failed := self.media.failed:
             raise RtsrError(f"the clock of the bridge stopped: {type(failed).__name__}: {failed}") from failed
 
     def _take_signals(self) -> None:
@@ -153,16 +153,16 @@ class Service:
         try:
             tls, tokens = _tls(self.settings), self.settings.all_tokens()
         except InvalidSetting as error:
-            tell("not-reloaded", why=error)
+            log_event("not-reloaded", why=error)
             return
         self.listener.tls = tls
         self.authentication.replace_tokens(tokens)
-        tell("reloaded", tls=tls is not None, tokens=len(tokens))
+        log_event("reloaded", tls=tls is not None, tokens=len(tokens))
 
     async def _watch(self) -> None:
-        """Look after calls until the bridge is told to end, or its clock has stopped."""
+        """Look after calls until the bridge is to end, or the media thread has stopped."""
         assert self._ending is not None
-        while not self._ending.is_set() and self.engine.alive:
+        while not self._ending.is_set() and self.media.alive:
             self.calls.sweep()
             if self.telephone:
                 await self.telephone.look_after()
@@ -176,7 +176,7 @@ class Service:
         if self.calls.draining or limit_s == 0:
             self._end()
             return
-        tell("draining", calls=len(self.calls.by_id), limit_s=limit_s)
+        log_event("draining", calls=len(self.calls.by_id), limit_s=limit_s)
         self.calls.draining = True
         self._drain = asyncio.ensure_future(self.calls.drain(limit_s))
         self._drain.add_done_callback(lambda _: self._end())
@@ -187,7 +187,7 @@ class Service:
 
     async def health(self, _: web.Request) -> web.Response:
         """200 while the clock ticks."""
-        stopped = not self.engine.alive or time.monotonic() - self.engine.ticked_s > STALLED_S
+        stopped = not self.media.alive or time.monotonic() - self.media.ticked_s > STALLED_S
         return web.Response(status=503 if stopped else 200, text="the clock has stopped\n" if stopped else "ok\n")
 
     async def ready(self, _: web.Request) -> web.Response:
@@ -205,10 +205,10 @@ class Service:
     async def offer(self, request: web.Request) -> web.Response:
         """Take a two-way call into a room: JSON with sdp, and if wanted name, narrow_hz, echo; 201."""
         body = await read_json(request)
-        sdp, wish = body.get("sdp"), wish_of(body)
+        sdp, options = body.get("sdp"), options_of(body)
         if not isinstance(sdp, str):
             raise InvalidSetting('expected {"sdp": "..."} with an offer')
-        call, answer = await self.calls.answer(request.match_info["room"], sdp, wish)
+        call, answer = await self.calls.answer(request.match_info["room"], sdp, options)
         place = f"/rooms/{call.leg.room}/calls/{call.id}"
         reply = {"type": "answer", "sdp": answer, "call": call.id}
         return web.json_response(reply, status=201, headers={"Location": place})
@@ -216,7 +216,7 @@ class Service:
     async def show_room(self, request: web.Request) -> web.Response:
         """Return who is in a room and how they are heard."""
         calls = self.calls.in_room(request.match_info["room"])
-        return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.engine.load, 3)})
+        return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.media.load, 3)})
 
     def _call(self, request: web.Request) -> Call | None:
         call = self.calls.by_id.get(request.match_info["call"])
@@ -243,7 +243,7 @@ class Service:
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:
-    """Return a request's body; raises `InvalidSetting` for what is no JSON object, `TimeoutError` for a slow one."""
+    """Return a request's JSON object; raises `InvalidSetting` for any other body, `TimeoutError` for a slow one."""
     try:
         body = json.loads(await whip.read_text(request))
     except (ValueError, RecursionError):
@@ -253,14 +253,14 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def wish_of(body: dict[str, Any]) -> Wish:
+def options_of(body: dict[str, Any]) -> CallOptions:
     """Return what a caller of `POST /rooms/{id}/offer` asks for; raises `InvalidSetting`."""
     narrow_hz, echo, name = body.get("narrow_hz"), body.get("echo", False), body.get("name", "")
     if narrow_hz is not None and narrow_hz not in NARROW_RATES:
         raise InvalidSetting(f"narrow_hz: expected one of {NARROW_RATES}, got {narrow_hz!r}")
     if not isinstance(echo, bool) or not isinstance(name, str) or len(name) > LONGEST_NAME:
         raise InvalidSetting(f"expected echo to be true or false, and name a text of at most {LONGEST_NAME} characters")
-    return Wish(narrow_hz=narrow_hz, echo=echo, name=name)
+    return CallOptions(narrow_hz=narrow_hz, echo=echo, name=name)
 
 
 def ids_of(plain: Any) -> frozenset[str]:
@@ -268,11 +268,11 @@ def ids_of(plain: Any) -> frozenset[str]:
     if not isinstance(plain, list) or len(plain) > MOST_PLAIN:
         raise InvalidSetting(f"plain: expected a list of at most {MOST_PLAIN} calls")
     if not all(isinstance(one, str) and NAME.fullmatch(one) for one in plain):
-        raise InvalidSetting("plain: expected ids of calls, as GET /rooms/ROOM tells them")
+        raise InvalidSetting("plain: expected ids of calls, as GET /rooms/ROOM lists them")
     return frozenset(plain)
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
+def _tls(settings: BridgeSettings) -> ssl.SSLContext | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from ..errors import InvalidSetting, PoolFull
-from .calls import Call, Calls, Wish
-from .config import Settings, address, networks
+from .calls import Call, CallOptions, Calls
+from .config import BridgeSettings, address, networks
 from .jitter import Packet
-from .latch import Latch, Stream
+from .latch import Latch, RtpSource
 from .leg import Leg
-from .log import tell
+from .log import log_event
 from .rtp import TYPES, parse, parse_report, write
 
 BUSY_S = 5.0  # for which nobody is let in after somebody could not be
@@ -77,7 +77,7 @@ class Port(asyncio.DatagramProtocol):
 class Telephone:
     """Lets whoever sends G.711 to its port into a room, and sends back what the room says. The event loop's."""
 
-    def __init__(self, settings: Settings, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: BridgeSettings, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
         assert settings.rtp is not None
         self._settings, self._calls, self._clock = settings, calls, clock
         self._kind = TYPES[settings.codec]
@@ -85,7 +85,7 @@ class Telephone:
         self._place = address(settings.rtp, "rtp")  # with the port that the system chose, once it has
         self._port: Port | None = None
         self._reports: Port | None = None
-        self._lost = False  # the port, and that was told
+        self._lost = False  # the port, and that was logged
         self._call: Call | None = None
         self._caller: tuple[Any, ...] = ()  # the address, as the socket takes it
         self._busy_until_s = -math.inf
@@ -101,15 +101,15 @@ class Telephone:
         try:
             self._port = await Port.open(self._place, self._take)
         except OSError as error:
-            told = f"cannot take RTP on {self._settings.rtp} ({error.strerror}): choose another"
-            raise InvalidSetting(told) from error
+            reason = f"cannot take RTP on {self._settings.rtp} ({error.strerror}): choose another"
+            raise InvalidSetting(reason) from error
         host, number = self._place = self._port.place or self._place
         if self._reports is None or self._reports.place is None:
             try:
                 self._reports = await Port.open((host, number + 1), self._take_report)
             except (OSError, OverflowError):
                 self._reports = None  # RTCP may still come to the port of the sound (RFC 5761)
-        tell("rtp", address=f"{host}:{number}", room=self._settings.room, rtcp=self._reports is not None)
+        log_event("rtp", address=f"{host}:{number}", room=self._settings.room, rtcp=self._reports is not None)
 
     def close(self) -> None:
         """Take nothing any more."""
@@ -124,7 +124,7 @@ class Telephone:
         if self.is_open:
             return
         if not self._lost:
-            tell("rtp lost", address=":".join(map(str, self._place)))
+            log_event("rtp lost", address=":".join(map(str, self._place)))
         self._lost = True
         with contextlib.suppress(InvalidSetting):  # readiness says so until it can be
             await self.open()
@@ -139,7 +139,7 @@ class Telephone:
         if read.source == self._source or now_s < self._busy_until_s:
             return
         payload = read.payload if read.kind == self._kind else b""
-        stream = Stream(place[0], place[1], read.source)
+        stream = RtpSource(place[0], place[1], read.source)
         if not self._latch.hear(stream, read.number, now_s, sound=bool(payload)):
             return
         if self._call is None and not self._begin(place, now_s):
@@ -161,15 +161,15 @@ class Telephone:
         try:
             self._calls.admit(room)
         except PoolFull as error:
-            tell("rtp refused", address=caller, room=room, why=error)
+            log_event("rtp refused", address=caller, room=room, why=error)
             self._latch.forget()
             self._busy_until_s = now_s + BUSY_S
             return False
-        leg = self._calls.make_leg(self._calls.new_id(), room, codec, Wish(kind="rtp", name="telephone"))
+        leg = self._calls.make_leg(self._calls.new_id(), room, codec, CallOptions(kind="rtp", name="telephone"))
         leg.deliver = lambda payload, stamp: self._deliver(leg, payload, stamp)
         call = Call(leg.call, "rtp", leg, lambda: self._ended(call))
         self._call, self._caller = call, place
-        tell("rtp caller", address=caller, call=call.id, room=room)
+        log_event("rtp caller", address=caller, call=call.id, room=room)
         self._calls.add(call)
         self._calls.start(self._calls.join(call))
         return True

@@ -8,12 +8,12 @@ import re
 from aiohttp import web
 
 from ..errors import InvalidSetting
-from .calls import CALLS, Call, Wish
+from .calls import CALLS, Call, CallOptions
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 KINDS = {
-    "whip": Wish(kind="whip", speaks=True, listens=False, name="WHIP"),
-    "whep": Wish(kind="whep", speaks=False, listens=True),
+    "whip": CallOptions(kind="whip", speaks=True, listens=False, name="WHIP"),
+    "whep": CallOptions(kind="whep", speaks=False, listens=True),
 }
 READ_S = 10.0  # that a request's body may take
 CHARSETS = ("utf-8", "utf8", "us-ascii")  # the last is a part of the first

@@ -60,7 +60,7 @@ def bridge(
     try:
         from ..bridge.config import make_settings
         from ..bridge.log import to_stderr
-        from ..bridge.service import Service
+        from ..bridge.service import BridgeService
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
     given = {
@@ -73,7 +73,7 @@ def bridge(
     }
     settings = make_settings(config, given)
     if settings.rtp is None and (room or codec or rtp_source):
-        told = "--room, --codec and --rtp-source: expected --rtp HOST:PORT, the telephone leg that they are about"
-        raise InvalidSetting(told)
+        reason = "--room, --codec and --rtp-source: expected --rtp HOST:PORT, the telephone leg that they are about"
+        raise InvalidSetting(reason)
     to_stderr()
-    Service(settings).run()
+    BridgeService(settings).run()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rtsr.bridge.calls import Call, Calls, Wish
+from rtsr.bridge.calls import Call, CallOptions, Calls
 from rtsr.bridge.codec import OPUS
-from rtsr.bridge.config import Settings
-from rtsr.bridge.engine import Engine
+from rtsr.bridge.config import BridgeSettings
+from rtsr.bridge.media import MediaThread
 from rtsr.bridge.metrics import exposition
 from tests.bridge.packets import Script, packets
 
@@ -21,14 +21,14 @@ async def closed() -> None:
 
 
 def begin(calls: Calls, name: str, received: int = 0) -> Call:
-    leg = calls.make_leg(name, f"room-{name}", OPUS, Wish())
+    leg = calls.make_leg(name, f"room-{name}", OPUS, CallOptions())
     sound = np.zeros(960 * max(received, 1), np.float32)
     for _, packet in list(packets(sound, OPUS, Script()))[:received]:
         leg.speaker.put(packet)
     call = Call(name, "call", leg, closed)
     calls.add(call)
-    calls.engine.join(leg).result()
-    calls.engine.tick(0.0)
+    calls.media.join(leg).result()
+    calls.media.tick(0.0)
     return call
 
 
@@ -38,15 +38,15 @@ def samples(calls: Calls) -> dict[tuple, float]:
 
 
 @pytest.fixture
-def engine(null):
-    one = Engine(null, 4, lambda packets: None)
+def media(null):
+    one = MediaThread(null, 4, lambda packets: None)
     yield one
     one.stop()
 
 
-def test_calls_that_come_and_go_leave_no_series(engine):
+def test_calls_that_come_and_go_leave_no_series(media):
     async def come_and_go() -> None:
-        calls = Calls(engine, Settings(), 4)
+        calls = Calls(media, BridgeSettings(), 4)
         seen = []
         for number in range(20):
             call = begin(calls, f"{number}-abc", received=3)
@@ -61,9 +61,9 @@ def test_calls_that_come_and_go_leave_no_series(engine):
     asyncio.run(come_and_go())
 
 
-def test_counters_are_of_all_calls_and_never_fall(engine):
+def test_counters_are_of_all_calls_and_never_fall(media):
     async def come_and_go() -> list[float]:
-        calls, seen = Calls(engine, Settings(), 4), []
+        calls, seen = Calls(media, BridgeSettings(), 4), []
         for name in ("x", "y"):
             begin(calls, name, received=5)
         seen.append(samples(calls)[("rtsr_bridge_speaker_received_total",)])
@@ -78,9 +78,9 @@ def test_counters_are_of_all_calls_and_never_fall(engine):
     assert asyncio.run(come_and_go()) == [10, 10, 10, 12]
 
 
-def test_gauges_are_the_middle_and_the_worst_of_all_speakers(engine):
+def test_gauges_are_the_middle_and_the_worst_of_all_speakers(media):
     async def look() -> dict[tuple, float]:
-        calls = Calls(engine, Settings(), 4)
+        calls = Calls(media, BridgeSettings(), 4)
         for name, delay_s in (("x", 0.010), ("y", 0.020), ("z", 0.090)):
             begin(calls, name).leg.speaker.playout.delay_s = delay_s
         return samples(calls)

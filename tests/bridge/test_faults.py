@@ -7,8 +7,8 @@ import pytest
 
 from rtsr.bridge import mix
 from rtsr.bridge.codec import PCMU
-from rtsr.bridge.engine import MOST_FAILED
-from tests.bridge.test_engine import TONES, Played
+from rtsr.bridge.media import MOST_FAILED
+from tests.bridge.test_media import TONES, Played
 
 
 class Failing:
@@ -44,9 +44,9 @@ def test_while_the_network_fails_voices_are_heard_plain(generating, caplog):
     before, after = high_db(heard[48_000 : round(1.9 * 48_000)]), high_db(heard[4 * 48_000 :])
     assert np.isfinite(heard).all()
     assert failing < min(before, after) - 10
-    assert one.engine.faults.counts["network"] == 200
+    assert one.media.faults.counts["network"] == 200
     assert sum("fell off the bus" in (record.exc_text or str(record.exc_info)) for record in caplog.records) == 1
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_a_device_that_fails_leaves_the_plain_voice(model_path):
@@ -66,36 +66,36 @@ def test_a_device_that_fails_leaves_the_plain_voice(model_path):
     model.advance = gone
     one.run(1.4)
     assert one.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
-    assert one.engine.faults.counts["network"] == 1
-    one.engine.stop()
+    assert one.media.faults.counts["network"] == 1
+    one.media.stop()
 
 
 def test_a_pool_that_fails_is_not_heard_for_a_tick_and_begins_anew(null, tone, monkeypatch):
     one = Played(null)
     one.leg("a", tone(TONES["a"], 3, 48_000))
     one.leg("b")
-    tick = one.engine.pool.tick
+    tick = one.media.pool.tick
     one.run(0.5)
-    monkeypatch.setattr(one.engine.pool, "tick", lambda: 1 / 0)
+    monkeypatch.setattr(one.media.pool, "tick", lambda: 1 / 0)
     one.run(0.1)
-    monkeypatch.setattr(one.engine.pool, "tick", tick)
-    delay_before = one.engine.legs[0].speaker.playout.delay_s
+    monkeypatch.setattr(one.media.pool, "tick", tick)
+    delay_before = one.media.legs[0].speaker.playout.delay_s
     one.run(1.8)
     assert one.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
-    assert one.engine.faults.counts["pool"] == 20
-    assert one.engine.legs[0].speaker.playout.delay_s == pytest.approx(delay_before, abs=0.01)
+    assert one.media.faults.counts["pool"] == 20
+    assert one.media.legs[0].speaker.playout.delay_s == pytest.approx(delay_before, abs=0.01)
     assert set(np.diff(one.stamps["b"])) == {960}
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_a_pool_that_fails_for_good_stops_the_clock(null, monkeypatch):
     one = Played(null)
-    monkeypatch.setattr(one.engine.pool, "tick", lambda: 1 / 0)
+    monkeypatch.setattr(one.media.pool, "tick", lambda: 1 / 0)
     for _ in range(MOST_FAILED):
-        one.engine.tick(0.0)
+        one.media.tick(0.0)
     with pytest.raises(ZeroDivisionError):
-        one.engine.tick(0.0)
-    one.engine.stop()
+        one.media.tick(0.0)
+    one.media.stop()
 
 
 class Broken:
@@ -114,14 +114,14 @@ def test_an_encoder_that_fails_once_costs_its_own_listeners_a_packet(null, tone,
     one.leg("b", None if shares else np.zeros(3 * 48_000, np.float32))
     one.leg("c", tone(TONES["c"], 3, 48_000))
     one.run(0.5)
-    (outlet,) = (o for o in one.engine._rooms["r"]._outlets if "b" in [leg.call for leg in o.listeners])
+    (outlet,) = (o for o in one.media._rooms["r"]._outlets if "b" in [leg.call for leg in o.listeners])
     outlet._encoder = Broken()
     one.run(2)
     assert sorted(np.diff(one.stamps["b"]))[-2:] == [960, 1_920]
     assert set(np.diff(one.stamps["a"])) == set(np.diff(one.stamps["c"])) == {960}
     assert one.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
-    assert one.engine.faults.counts["encoder"] == 1
-    one.engine.stop()
+    assert one.media.faults.counts["encoder"] == 1
+    one.media.stop()
 
 
 def test_who_cannot_be_encoded_for_is_let_go_and_the_others_go_on(null, tone, monkeypatch):
@@ -131,13 +131,13 @@ def test_who_cannot_be_encoded_for_is_let_go_and_the_others_go_on(null, tone, mo
     one.run(0.2)
     make = mix.make_encoder
     monkeypatch.setattr(mix, "make_encoder", lambda codec, ms: Broken() if codec == PCMU else make(codec, ms))
-    (outlet,) = (o for o in one.engine._rooms["r"]._outlets if o.codec == PCMU)
+    (outlet,) = (o for o in one.media._rooms["r"]._outlets if o.codec == PCMU)
     outlet._encoder = Broken()
     one.run(1.5)
     assert bad.failed
     assert not good.failed
     assert one.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_who_cannot_join_leaves_nothing(null, monkeypatch):
@@ -145,28 +145,28 @@ def test_who_cannot_join_leaves_nothing(null, monkeypatch):
     monkeypatch.setattr(mix, "make_encoder", lambda codec, ms: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         one.leg("a", np.zeros(4_800, np.float32))
-    assert not one.engine.legs
-    assert not one.engine._rooms
-    assert len(one.engine.pool) == 0
-    one.engine.stop()
+    assert not one.media.legs
+    assert not one.media._rooms
+    assert len(one.media.pool) == 0
+    one.media.stop()
 
 
 def test_packets_that_cannot_be_handed_over_stop_nobody(null, monkeypatch):
     one = Played(null)
     one.leg("a")
-    monkeypatch.setattr(one.engine, "_send", lambda packets: 1 / 0)
+    monkeypatch.setattr(one.media, "_send", lambda packets: 1 / 0)
     one.run(0.2)
-    assert one.engine.faults.counts["send"] == 10
-    one.engine.stop()
+    assert one.media.faults.counts["send"] == 10
+    one.media.stop()
 
 
 def test_a_leg_whose_row_cannot_be_closed_stops_nobody(null, monkeypatch):
     one = Played(null)
     bad = one.leg("bad", np.zeros(9_600, np.float32))
     bad.speaker.put("no packet")
-    monkeypatch.setattr(one.engine.pool, "close", lambda row: 1 / 0)
-    one.engine.tick(0.0)
+    monkeypatch.setattr(one.media.pool, "close", lambda row: 1 / 0)
+    one.media.tick(0.0)
     assert bad.failed
-    one.engine.tick(0.005)
-    assert one.engine.faults.counts["voice"] == 2
-    one.engine.stop()
+    one.media.tick(0.005)
+    assert one.media.faults.counts["voice"] == 2
+    one.media.stop()

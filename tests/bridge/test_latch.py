@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rtsr.bridge.config import networks
-from rtsr.bridge.latch import CHANGE_S, MOST_CANDIDATES, Latch, Stream
+from rtsr.bridge.latch import CHANGE_S, MOST_CANDIDATES, Latch, RtpSource
 
-A, B = Stream("192.0.2.1", 4_000, 7), Stream("192.0.2.2", 5_000, 8)
+A, B = RtpSource("192.0.2.1", 4_000, 7), RtpSource("192.0.2.2", 5_000, 8)
 
 
 def called(**more) -> Latch:
@@ -93,14 +93,14 @@ def test_only_hosts_that_are_allowed_are_heard():
     heard = ("192.0.2.2", "::ffff:192.0.2.2", "2001:db8::5")
     for host in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db9::1", "fe80::1%eth0", *heard):
         latch.forget()
-        came = [latch.hear(Stream(host, 9, 9), number, 0.0, sound=True) for number in range(2)]
+        came = [latch.hear(RtpSource(host, 9, 9), number, 0.0, sound=True) for number in range(2)]
         assert came == [False, host in heard]
 
 
 def test_candidates_are_bounded_and_those_who_go_on_get_in():
     latch = Latch()
     for number in range(10_000):
-        latch.hear(Stream("192.0.2.9", number, number), number, 0.0, sound=True)
+        latch.hear(RtpSource("192.0.2.9", number, number), number, 0.0, sound=True)
         if number % 20 == 0:
             latch.hear(A, number // 20, 0.0, sound=True)
         assert len(latch._candidates) <= MOST_CANDIDATES

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from rtsr.bridge.config import Settings
+from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.listener import Listener, _counted_as
 
 LIMIT_S = 1.0
@@ -39,7 +39,7 @@ async def serving(tls: ssl.SSLContext | None = None, **limits: object) -> AsyncI
     app.router.add_get("/large", large)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=LIMIT_S, shutdown_timeout=0.1)
     await runner.setup()
-    listener = Listener(runner.server, tls, Settings(listen="127.0.0.1:0", http_s=LIMIT_S, **limits))
+    listener = Listener(runner.server, tls, BridgeSettings(listen="127.0.0.1:0", http_s=LIMIT_S, **limits))
     url = await listener.open()
 
     async def sweep() -> None:

@@ -1,17 +1,17 @@
-"""Lines of the log: one event each, whatever a peer calls itself."""
+"""EventFormatter of the log: one event each, whatever a peer calls itself."""
 
 from __future__ import annotations
 
 import logging
 import re
 
-from rtsr.bridge.log import Lines, log, tell
+from rtsr.bridge.log import EventFormatter, log, log_event
 
 
 def line_of(caplog, **values: object) -> str:
     with caplog.at_level(logging.INFO, logger=log.name):
-        tell("joined", **values)
-    return Lines().format(caplog.records[-1])
+        log_event("joined", **values)
+    return EventFormatter().format(caplog.records[-1])
 
 
 def test_an_event_is_one_line_of_keys_and_values(caplog):
@@ -28,5 +28,5 @@ def test_nobody_writes_lines_of_their_own(caplog):
 
 def test_others_warnings_are_lines_too(caplog):
     logging.getLogger("aiortc").warning("two\nlines")
-    line = Lines().format(caplog.records[-1])
+    line = EventFormatter().format(caplog.records[-1])
     assert line.endswith("event=warning msg=two\\nlines")

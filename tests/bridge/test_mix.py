@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rtsr.bridge import mix
 from rtsr.bridge.faults import Faults
 from rtsr.bridge.leg import Leg, Speaker
-from rtsr.bridge.mix import MIX_RATE, SLIDE_MS, Room
+from rtsr.bridge.mix import MIX_RATE, PLAIN_FADE_MS, Room
 
 HOP, HOPS = 240, 4
-SLIDE = MIX_RATE * SLIDE_MS // 1000
+PLAIN_FADE = MIX_RATE * PLAIN_FADE_MS // 1000
 SPEAKERS, LISTENERS = ("a", "b", "c", "echo"), ("x", "y", "z")
 EVERYONE = (*SPEAKERS, *LISTENERS)
 
@@ -131,7 +131,7 @@ def test_choices_neither_step_nor_lose_nor_double_anything(script):
         else:
             played.choose(*step)
     played.tick(3 * HOPS)
-    steepest = sum(abs(enhanced - plain) for enhanced, plain in played.levels.values()) / SLIDE
+    steepest = sum(abs(enhanced - plain) for enhanced, plain in played.levels.values()) / PLAIN_FADE
     for name in EVERYONE:
         whole = np.concatenate(played.heard[name])
         assert np.abs(np.diff(whole[HOP * HOPS :])).max() <= 1.01 * steepest
@@ -162,7 +162,7 @@ def test_a_slide_takes_its_time():
     played.tick(4 * HOPS)
     whole = np.concatenate(played.heard["a"][1:])
     between = (np.abs(whole - played.levels["b"][0]) > 1e-6) & (np.abs(whole - played.levels["b"][1]) > 1e-6)
-    assert between.sum() == SLIDE - 1
+    assert between.sum() == PLAIN_FADE - 1
 
 
 def test_listeners_who_choose_the_same_share_packets_again():
@@ -250,4 +250,4 @@ def test_who_comes_to_a_mix_that_is_still_turned_down_hears_no_step():
     assert len(played.outlets()) == 3
     settled = np.concatenate(played.heard["y"][10:])
     assert np.abs(np.diff(settled)).max() < 1e-4  # the gain rises more slowly than that
-    assert np.abs(np.diff(np.concatenate(played.heard["x"])[HOP:])).max() < 2 * 0.6 / SLIDE
+    assert np.abs(np.diff(np.concatenate(played.heard["x"])[HOP:])).max() < 2 * 0.6 / PLAIN_FADE

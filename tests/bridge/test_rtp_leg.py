@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from rtsr.bridge.calls import Calls
-from rtsr.bridge.config import Settings
-from rtsr.bridge.engine import Engine
+from rtsr.bridge.config import BridgeSettings
+from rtsr.bridge.media import MediaThread
 from rtsr.bridge.rtp import BYE, RECEIVER_REPORT, parse, write
-from rtsr.bridge.service import Service
+from rtsr.bridge.service import BridgeService
 from rtsr.bridge.telephone import BUSY_S, Telephone
 from rtsr.errors import InvalidSetting
 from tests.bridge.test_rtp import rtcp
@@ -28,9 +28,9 @@ class Bench:
 
     def __init__(self, null, **settings) -> None:
         self.now_s = 1.0  # a machine that has just started
-        self.settings = Settings(rtp="127.0.0.1:0", **settings)
-        self.engine = Engine(null, 2, print)
-        self.calls = Calls(self.engine, self.settings, 2)
+        self.settings = BridgeSettings(rtp="127.0.0.1:0", **settings)
+        self.media = MediaThread(null, 2, print)
+        self.calls = Calls(self.media, self.settings, 2)
         self.telephone = Telephone(self.settings, self.calls, lambda: self.now_s)
         self.number = 0
         self.sent: list[tuple[bytes, tuple]] = []
@@ -72,7 +72,7 @@ async def opened(null, **settings) -> AsyncIterator[Bench]:
     finally:
         await bench.calls.drain(0)
         bench.telephone.close()
-        bench.engine.stop()
+        bench.media.stop()
 
 
 def on_a_bench(null, test: Callable, **settings) -> None:
@@ -181,7 +181,7 @@ def test_a_caller_whose_sound_could_not_be_dealt_with_is_heard_again(null):
     async def test(bench: Bench) -> None:
         bench.say()
         await bench.later(0)
-        bench.engine._leave(bench.call.leg)
+        bench.media._leave(bench.call.leg)
         bench.call.leg.failed = True
         first = bench.call.id
         bench.calls.sweep()
@@ -212,10 +212,10 @@ def test_a_port_that_was_lost_is_opened_again(null):
 def test_readiness_says_that_the_port_is_closed(null):
     async def test(bench: Bench) -> None:
         service = SimpleNamespace(calls=bench.calls, telephone=bench.telephone)
-        assert (await Service.ready(service, None)).status == 200
+        assert (await BridgeService.ready(service, None)).status == 200
         bench.telephone._port._transport.abort()
         await asyncio.sleep(0)
-        reply = await Service.ready(service, None)
+        reply = await BridgeService.ready(service, None)
         assert (reply.status, reply.text) == (503, "the RTP port is closed\n")
 
     on_a_bench(null, test)
@@ -271,7 +271,7 @@ def test_a_telephone_on_real_sockets(null):
         finally:
             await bench.calls.drain(0)
             bench.telephone.close()
-            bench.engine.stop()
+            bench.media.stop()
 
     asyncio.run(run())
 
@@ -279,5 +279,5 @@ def test_a_telephone_on_real_sockets(null):
 @pytest.mark.parametrize("place", ["0.0.0.0:4000", "[::]:4000", "192.0.2.1:4000", "bridge.example:4000"])
 def test_a_port_that_others_can_reach_needs_sources(place):
     with pytest.raises(InvalidSetting, match="rtp-source"):
-        Settings(rtp=place)
-    assert Settings(rtp=place, rtp_sources=("192.0.2.0/24",))
+        BridgeSettings(rtp=place)
+    assert BridgeSettings(rtp=place, rtp_sources=("192.0.2.0/24",))

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from rtsr.bridge import engine as engine_module
+from rtsr.bridge import media as media_module
 from rtsr.bridge import service as service_module
-from rtsr.bridge.config import Settings
-from rtsr.bridge.service import Service, _tls
+from rtsr.bridge.config import BridgeSettings
+from rtsr.bridge.service import BridgeService, _tls
 from rtsr.errors import InvalidSetting, RtsrError
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service(Settings(listen="127.0.0.1:0", backend="null", calls=2))
+def service() -> BridgeService:
+    return BridgeService(BridgeSettings(listen="127.0.0.1:0", backend="null", calls=2))
 
 
 def test_a_clock_that_dies_ends_the_bridge_with_its_reason(service, monkeypatch):
-    monkeypatch.setattr(service.engine, "tick", lambda now_s: 1 / 0)
+    monkeypatch.setattr(service.media, "tick", lambda now_s: 1 / 0)
     with pytest.raises(RtsrError, match="ZeroDivisionError"):
         service.run()
 
@@ -31,7 +31,7 @@ def test_a_clock_that_dies_before_its_first_tick_ends_the_bridge_with_its_reason
     def refused() -> str:
         raise ValueError("current limit exceeds maximum limit")
 
-    monkeypatch.setattr(engine_module, "ask_for_real_time", refused)
+    monkeypatch.setattr(media_module, "ask_for_real_time", refused)
     with pytest.raises(RtsrError, match="current limit"):
         service.run()
 
@@ -41,13 +41,13 @@ def test_it_is_healthy_while_the_clock_ticks_and_not_while_it_stands_still(servi
         return asyncio.run(service.health(None)).status
 
     assert health() == 503
-    service.engine.start()
+    service.media.start()
     assert health() == 200
     monkeypatch.setattr(service_module, "STALLED_S", 0.05)
-    monkeypatch.setattr(service.engine, "tick", lambda now_s: None)  # the thread is there, and does nothing
+    monkeypatch.setattr(service.media, "tick", lambda now_s: None)  # the thread is there, and does nothing
     time.sleep(0.3)
     assert health() == 503
-    service.engine.stop()
+    service.media.stop()
     service.loop.close()
 
 
@@ -57,4 +57,4 @@ def test_a_key_that_is_encrypted_is_an_error_and_no_question(tmp_path: Path):
     command = ["openssl", "req", "-x509", *curve, "-keyout", str(key), "-out", str(cert)]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(InvalidSetting, match="expected a key that is not encrypted"):
-        _tls(Settings(tls_cert=str(cert), tls_key=str(key)))
+        _tls(BridgeSettings(tls_cert=str(cert), tls_key=str(key)))

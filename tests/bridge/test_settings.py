@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rtsr.bridge.config import Settings, address, make_settings
+from rtsr.bridge.config import BridgeSettings, address, make_settings
 from rtsr.errors import InvalidSetting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def test_a_file_is_read_and_overridden(tmp_path):
         "allow_plain_http = true\n"
     )
     settings = make_settings(path, {"peers": 3, "room": None})
-    assert settings == Settings(listen="0.0.0.0:9000", tokens=("a", "b"), peers=3, allow_plain_http=True)
+    assert settings == BridgeSettings(listen="0.0.0.0:9000", tokens=("a", "b"), peers=3, allow_plain_http=True)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_addresses():
 
 
 def test_tokens_without_tls_may_pass_where_that_is_said_or_nobody_is_on_the_way():
-    Settings(listen="0.0.0.0:0", tokens=("secret",), allow_plain_http=True)
-    Settings(listen="0.0.0.0:0", tokens=("secret",), tls_cert="cert.pem", tls_key="key.pem")
-    Settings(listen="127.0.0.1:0", tokens=("secret",))
-    Settings(listen="[::1]:0", tokens=("secret",))
+    BridgeSettings(listen="0.0.0.0:0", tokens=("secret",), allow_plain_http=True)
+    BridgeSettings(listen="0.0.0.0:0", tokens=("secret",), tls_cert="cert.pem", tls_key="key.pem")
+    BridgeSettings(listen="127.0.0.1:0", tokens=("secret",))
+    BridgeSettings(listen="[::1]:0", tokens=("secret",))
 
 
 def test_tokens_of_a_file(tmp_path):
     path = tmp_path / "tokens"
-    settings = Settings(tokens=("a",), token_file=str(path))
+    settings = BridgeSettings(tokens=("a",), token_file=str(path))
     with pytest.raises(InvalidSetting, match="cannot be read"):
         settings.all_tokens()
     path.write_text(" \n")
@@ -94,14 +94,14 @@ def test_tokens_of_a_file(tmp_path):
         settings.all_tokens()
     path.write_text("b\n\n c \r\n")
     assert settings.all_tokens() == ("a", "b", "c")
-    assert Settings(tokens=("a",)).all_tokens() == ("a",)
+    assert BridgeSettings(tokens=("a",)).all_tokens() == ("a",)
 
 
 def test_who_is_trusted():
-    settings = Settings(trusted_proxies=("192.0.2.1", "10.0.0.0/8", "fd00::/8"))
+    settings = BridgeSettings(trusted_proxies=("192.0.2.1", "10.0.0.0/8", "fd00::/8"))
     assert all(map(settings.trusts, ("192.0.2.1", "10.9.9.9", "fd00::1")))
     assert not any(map(settings.trusts, ("192.0.2.2", "::1", "", "unix")))
-    assert not Settings().trusts("127.0.0.1")
+    assert not BridgeSettings().trusts("127.0.0.1")
 
 
 def test_tokens_of_the_environment(monkeypatch):
@@ -110,16 +110,16 @@ def test_tokens_of_the_environment(monkeypatch):
     from rtsr.bridge import service
     from rtsr.cli import app, bridge  # noqa: F401  bridge registers its command
 
-    seen: list[Settings] = []
+    seen: list[BridgeSettings] = []
 
-    class Service:
-        def __init__(self, settings: Settings) -> None:
+    class BridgeService:
+        def __init__(self, settings: BridgeSettings) -> None:
             seen.append(settings)
 
         def run(self) -> None:
             """Nothing is served here."""
 
-    monkeypatch.setattr(service, "Service", Service)
+    monkeypatch.setattr(service, "BridgeService", BridgeService)
     monkeypatch.setenv("RTSR_BRIDGE_TOKENS", "one two")
     for arguments in (["bridge"], ["bridge", "--token", "three"]):
         assert CliRunner().invoke(app, arguments).exit_code == 0

@@ -44,12 +44,12 @@ async function join(more = {}) {
   try {
     if (!navigator.mediaDevices) throw new Error("A browser gives its microphone to https and localhost alone.");
     const microphone = await navigator.mediaDevices.getUserMedia(constraints());
-    const wishes = { room: $("room").value, token: $("token").value, name: $("name").value, codec: $("codec").value, echo: false, ...more };
-    call = state.call = new Call(microphone, wishes, ended);
+    const options = { room: $("room").value, token: $("token").value, name: $("name").value, codec: $("codec").value, echo: false, ...more };
+    call = state.call = new Call(microphone, options, ended);
     await listMicrophones();
     await call.start();
     await show(call);
-    if (!call.over) say(wishes.echo ? "Connected: speak, and you hear yourself." : `In room “${wishes.room}”.`);
+    if (!call.over) say(options.echo ? "Connected: speak, and you hear yourself." : `In room “${options.room}”.`);
   } catch (error) {
     if (call && call.over) return; // `ended` has said why
     if (call) call.end("left");

@@ -8,14 +8,14 @@ export class Refused extends Error {
 }
 
 export class Call {
-  /** wishes: {room, token, name, codec, narrow_hz, echo}; `ended` is called once, with a reason. */
-  constructor(microphone, wishes, ended) {
+  /** options: {room, token, name, codec, narrow_hz, echo}; `ended` is called once, with a reason. */
+  constructor(microphone, options, ended) {
     this.microphone = microphone;
-    this.wishes = wishes;
+    this.options = options;
     this.ended = ended;
     this.place = null;
     this.plain = new Set(); // calls that are heard without their generated band here
-    this.choices = 0; // what was told of `plain` before the last of them is old
+    this.choices = 0; // an answer to an older request than the last says nothing of `plain`
     this.remote = new MediaStream();
     this.peer = new RTCPeerConnection({ iceServers: [] });
     this.peer.ontrack = (event) => this.remote.addTrack(event.track);
@@ -30,7 +30,7 @@ export class Call {
     this.prefer(transceiver);
     await this.peer.setLocalDescription();
     await this.gathered();
-    const { room, name, narrow_hz, echo } = this.wishes;
+    const { room, name, narrow_hz, echo } = this.options;
     const body = { type: "offer", sdp: this.peer.localDescription.sdp, name, echo };
     if (narrow_hz) body.narrow_hz = narrow_hz;
     const reply = await this.ask("POST", `/rooms/${room}/offer`, body);
@@ -41,9 +41,9 @@ export class Call {
   }
 
   prefer(transceiver) {
-    if (!this.wishes.codec) return;
+    if (!this.options.codec) return;
     const known = RTCRtpReceiver.getCapabilities("audio").codecs;
-    const wanted = (codec) => codec.mimeType.toLowerCase() === `audio/${this.wishes.codec}`;
+    const wanted = (codec) => codec.mimeType.toLowerCase() === `audio/${this.options.codec}`;
     transceiver.setCodecPreferences([...known.filter(wanted), ...known.filter((codec) => !wanted(codec))]);
   }
 
@@ -60,23 +60,23 @@ export class Call {
 
   async ask(method, path, body) {
     const headers = {};
-    if (this.wishes.token) headers.Authorization = `Bearer ${this.wishes.token}`;
+    if (this.options.token) headers.Authorization = `Bearer ${this.options.token}`;
     if (body) headers["Content-Type"] = "application/json";
-    const wish = { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE" };
-    const reply = await fetch(path, wish).catch(() => {
+    const request = { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE" };
+    const reply = await fetch(path, request).catch(() => {
       throw new Refused(0, "The bridge does not answer.");
     });
     if (!reply.ok) {
-      const told = await reply.json().catch(() => ({}));
-      throw new Refused(reply.status, told.error || reply.statusText);
+      const answer = await reply.json().catch(() => ({}));
+      throw new Refused(reply.status, answer.error || reply.statusText);
     }
     return reply;
   }
 
-  /** Who is in the room, as the bridge tells; ends the call where the bridge knows nothing of it any more. */
+  /** Who is in the room, as the bridge reports; ends the call where the bridge knows nothing of it any more. */
   async look() {
     const { choices } = this;
-    const { calls } = await (await this.ask("GET", `/rooms/${this.wishes.room}`)).json();
+    const { calls } = await (await this.ask("GET", `/rooms/${this.options.room}`)).json();
     const mine = calls.find((one) => one.id === this.id);
     if (!mine) this.end("the bridge has ended it");
     else if (choices === this.choices) this.plain = new Set(mine.plain);
@@ -85,7 +85,7 @@ export class Call {
 
   /** Whether what a call of the room says is heard here: oneself alone, or all others who do not try their own voice. */
   hears(one) {
-    return one.id === this.id ? one.echo : !one.echo && !this.wishes.echo;
+    return one.id === this.id ? one.echo : !one.echo && !this.options.echo;
   }
 
   /** Hear a speaker without its generated band, or with it; nobody else hears a difference. */
@@ -130,11 +130,11 @@ export class Call {
 
   end(reason) {
     if (this.over) return;
-    const tell = this.ended;
+    const onEnd = this.ended;
     this.ended = null;
     if (this.place && reason === "left") this.ask("DELETE", this.place).catch(() => {});
     this.peer.close();
     this.microphone.getTracks().forEach((track) => track.stop());
-    tell(reason);
+    onEnd(reason);
   }
 }

@@ -1,4 +1,4 @@
-"""The one clock of a bridge: every 5 ms all voices advance by a hop, are mixed and leave; a thread of its own.
+"""The media thread of a bridge: every 5 ms it decodes, enhances, mixes and encodes one hop of every stream.
 
 packets ─► Speaker: jitter buffer, decoder ─► row of the pool ─► Room: mix-minus ─► encoder ─► packets
 [event loop]  └──────────────────────── [this thread] ────────────────────────────────┘   [event loop]
@@ -26,12 +26,12 @@ from ..pool import Pool
 from .codec import CODECS
 from .faults import Faults
 from .guarded import Guarded
-from .leg import FADE, Leg, Speaker, peak
+from .leg import METER_DECAY, Leg, Speaker, peak
 from .mix import MIX_RATE, Delivery, Room
 
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
 NARROW_RATES = (4_000, 8_000)  # that a voice may be narrowed to on purpose
-BUSY_WINDOW = 200  # ticks by which the load is told
+BUSY_WINDOW = 200  # ticks over which the load is the median
 MOST_FAILED = 200  # ticks of the pool in a row, before the clock stops
 
 Send = Callable[[list[Delivery]], None]
@@ -40,7 +40,7 @@ log = logging.getLogger("rtsr.bridge")
 
 @dataclass(slots=True)
 class Work:
-    """Processor time of the engine's thread in seconds, by what it was spent on."""
+    """Processor time of the media thread in seconds, by what it was spent on."""
 
     thread_s: float = 0.0  # all of it
     codec_s: float = 0.0  # jitter buffers, decoding, mixing and encoding
@@ -49,10 +49,10 @@ class Work:
     late: int = 0  # ticks that took longer than a hop
 
 
-class Engine:
-    """Carries up to `limit` voices; `join`, `leave`, `bypass` and `choose` may be called by any thread.
+class MediaThread:
+    """Processes up to `limit` streams; `join`, `leave`, `bypass` and `choose` may be called by any thread.
 
-    `send` is called once a tick, by the engine's thread, with all packets of it.
+    `send` is called once a tick, by the media thread, with all packets of it.
     """
 
     def __init__(self, model: Backend, limit: int, send: Send, packet_ms: int = 20) -> None:
@@ -71,7 +71,7 @@ class Engine:
         self._hops = round(packet_ms / model.spec.hop_ms)
         self._phases = itertools.count()
         self._rooms: dict[str, Room] = {}
-        self._lost_lanes = self._failed_ticks = 0
+        self._failures_seen = self._failed_ticks = 0
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._ending = threading.Event()
         self._ticking = False  # the clock obeys; otherwise whoever orders does
@@ -100,14 +100,14 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the clock ticks."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     @property
     def load(self) -> float:
-        """Return which share of a hop a tick of the last second takes, in the median; nothing in the first second.
+        """The median time of a tick in the last second, over the duration of a hop; 0 in the first second.
 
-        A tick that compiles or meets its memory for the first time is no load.
+        The first ticks compile and touch memory for the first time: they say nothing of the load.
         """
         last = list(itertools.islice(reversed(self.tick_s.copy()), BUSY_WINDOW))
         return statistics.median(last) / self.hop_s if len(last) == BUSY_WINDOW else 0.0
@@ -118,19 +118,19 @@ class Engine:
         return {q: 1000 * last[int(q * (len(last) - 1))] if last else math.nan for q in quantiles}
 
     def join(self, leg: Leg) -> Future[None]:
-        """Let a leg in; the future is done when it speaks and hears, or holds `PoolFull`."""
+        """Add a leg to its room; the future is done when it is mixed, or holds `PoolFull`."""
         return self._order(lambda: self._join(leg))
 
     def leave(self, leg: Leg) -> Future[None]:
-        """Let a leg go, with its row; one that never joined is no error."""
+        """Remove a leg and its row of the pool; one that never joined is no error."""
         return self._order(lambda: self._leave(leg))
 
     def bypass(self, leg: Leg, on: bool) -> Future[None]:
-        """Leave the generated band out of a voice, or in; slides over a hop."""
+        """Turn the generated band of a speaker off or on for all listeners; cross-fades over one hop."""
         return self._order(lambda: self._bypass(leg, on))
 
     def choose(self, leg: Leg) -> Future[None]:
-        """Let a leg alone hear plain what its `plain` names; slides over `SLIDE_MS`."""
+        """Apply a leg's `plain` to its own mix alone; cross-fades over `PLAIN_FADE_MS`."""
         return self._order(lambda: self._choose(leg))
 
     def _order(self, do: Callable[[], Any]) -> Future[Any]:
@@ -216,7 +216,7 @@ class Engine:
             self._obey()
 
     def tick(self, now_s: float) -> None:
-        """Move every voice by a hop; the clock calls it, and tests and benchmarks that bring their own time."""
+        """Process one hop of every stream; called by the thread, or by tests and benchmarks with their own time."""
         began = time.perf_counter()
         codec, network = self.work.codec_s, self.work.network_s
         self._obey()
@@ -248,7 +248,7 @@ class Engine:
         self.ticked_s = time.monotonic()
 
     def _hear(self, leg: Leg, speaker: Speaker, row: int, now_s: float) -> None:
-        """Give a leg's next hop to its row. A leg that makes us fail is let go: the others must not suffer."""
+        """Give a leg's next hop to its row. A leg whose packets raise is removed: the others go on."""
         try:
             self.pool.push(row, speaker.read(now_s))
         except Exception as error:
@@ -258,7 +258,7 @@ class Engine:
             leg.failed = True
 
     def _enhance(self) -> Any:
-        """Move the pool by a hop and return its outputs: none where it failed, and then every row begins anew.
+        """Process one hop in the pool and return its outputs: none where it failed, and then every row is reset.
 
         Raises what the pool raises where it has failed for a second.
         """
@@ -275,10 +275,10 @@ class Engine:
                         self.pool.reset(leg.speaker.row)
             return {}
         self._failed_ticks = 0
-        if self.pool.counters.failures > self._lost_lanes:
-            self._lost_lanes = self.pool.counters.failures
-            told = "the device failed, and voices are heard plain from now on"
-            self.faults.note("network", told, self.pool.failures[-1])
+        if self.pool.counters.failures > self._failures_seen:
+            self._failures_seen = self.pool.counters.failures
+            reason = "the device failed: streams are plain from now on"
+            self.faults.note("network", reason, self.pool.failures[-1])
         return outputs
 
     def _heard(self, legs: Iterable[Leg], outputs: Any) -> dict[Leg, FloatArray]:
@@ -288,5 +288,5 @@ class Engine:
             speaker = leg.speaker
             if speaker and speaker.row is not None and speaker.row in outputs:
                 heard[leg] = outputs[speaker.row]
-                speaker.level_out = max(FADE * speaker.level_out, peak(heard[leg]))
+                speaker.level_out = max(METER_DECAY * speaker.level_out, peak(heard[leg]))
         return heard

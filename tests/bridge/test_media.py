@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rtsr.bridge.codec import CODECS, OPUS, PCMA, PCMU, make_decoder
-from rtsr.bridge.engine import BUSY_WINDOW, Engine
 from rtsr.bridge.leg import INBOX, Leg, Speaker
+from rtsr.bridge.media import BUSY_WINDOW, MediaThread
 from rtsr.bridge.mix import MIX_RATE
 from rtsr.errors import PoolFull
 from tests.bridge.packets import Script, packets
@@ -17,10 +17,10 @@ TONES = {"a": 300.0, "b": 700.0, "c": 1100.0}
 
 
 class Played:
-    """An engine whose packets are decoded again, by leg."""
+    """A media thread whose packets are decoded again, by leg."""
 
     def __init__(self, model, limit: int = 8, packet_ms: int = 20) -> None:
-        self.engine = Engine(model, limit, self.send, packet_ms)
+        self.media = MediaThread(model, limit, self.send, packet_ms)
         self.heard: dict[str, list[np.ndarray]] = {}
         self.stamps: dict[str, list[int]] = {}
         self.decoders: dict[str, object] = {}
@@ -39,17 +39,17 @@ class Played:
             for _, packet in packets(sound, codec, Script()):
                 self.coming.append((packet.arrived_s, speaker, packet))
         leg = Leg(name, room, speaker, (lambda *_: None) if listens else None, codec, **more)
-        self.engine.join(leg).result()
+        self.media.join(leg).result()
         return leg
 
     def run(self, seconds: float) -> None:
         self.coming.sort(key=lambda one: one[0])
         for _ in range(round(seconds * 200)):
-            now_s = (self.engine.ticks + 0.25) * 0.005
+            now_s = (self.media.ticks + 0.25) * 0.005
             while self.coming and self.coming[0][0] <= now_s:
                 _, speaker, packet = self.coming.pop(0)
                 speaker.put(packet)
-            self.engine.tick(now_s)
+            self.media.tick(now_s)
 
     def sound(self, name: str) -> np.ndarray:
         return np.concatenate([block for block in self.heard[name] if block is not None])
@@ -66,7 +66,7 @@ class Played:
 def played(null):
     one = Played(null)
     yield one
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_two_hear_each_other_and_not_themselves(played, tone):
@@ -106,7 +106,7 @@ def test_listeners_share_one_packet_and_publishers_hear_nothing(played, tone):
     assert played.levels("x")["a"] == pytest.approx(0.3, abs=0.03)
     assert len(played.heard["x"]) == len(played.heard["y"])
     assert "a" not in played.heard
-    assert len(played.engine._rooms["r"]._outlets) == 1
+    assert len(played.media._rooms["r"]._outlets) == 1
 
 
 def test_an_echo_is_heard_by_its_speaker_alone_and_narrowed(played, tone):
@@ -128,7 +128,7 @@ def test_joining_and_leaving_disturbs_nobody(played, tone):
     for number in range(20):
         guest = played.leg(f"guest {number}", tone(0, 0.1, 48_000))
         played.run(0.1)
-        played.engine.leave(guest).result()
+        played.media.leave(guest).result()
     played.run(1)
     steady = played.sound("b")[48_000 // 2 :]
     assert np.abs(np.diff(steady)).max() < 1.3 * 0.3 * 2 * np.pi * TONES["a"] / 48_000
@@ -140,10 +140,10 @@ def test_nothing_remains_of_those_who_left(played, tone):
         legs = [played.leg(f"{round_} {n}", tone(300, 0.1, 48_000), room=f"room {n % 3}") for n in range(6)]
         played.run(0.05)
         for leg in legs:
-            played.engine.leave(leg).result()
-            played.engine.leave(leg).result()
-    engine = played.engine
-    assert len(engine.pool) == len(engine.legs) == len(engine._rooms) == len(engine._orders) == 0
+            played.media.leave(leg).result()
+            played.media.leave(leg).result()
+    media = played.media
+    assert len(media.pool) == len(media.legs) == len(media._rooms) == len(media._orders) == 0
 
 
 def test_one_more_than_the_limit_is_refused_and_leaves_nothing(null):
@@ -152,9 +152,9 @@ def test_one_more_than_the_limit_is_refused_and_leaves_nothing(null):
         one.leg(name, np.zeros(4_800, np.float32))
     with pytest.raises(PoolFull):
         one.leg("c", np.zeros(4_800, np.float32))
-    assert [leg.call for leg in one.engine.legs] == ["a", "b"]
+    assert [leg.call for leg in one.media.legs] == ["a", "b"]
     one.run(0.1)
-    one.engine.stop()
+    one.media.stop()
 
 
 @pytest.mark.parametrize("packet_ms", [10, 20])
@@ -165,7 +165,7 @@ def test_packets_are_as_long_as_told(null, tone, packet_ms):
     one.run(1)
     assert set(np.diff(one.stamps["b"])) == {48 * packet_ms}
     assert {len(block) for block in one.heard["b"] if block is not None} == {48 * packet_ms}
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_the_generated_band_is_heard_and_bypass_leaves_it_out(generating, tone):
@@ -183,10 +183,10 @@ def test_the_generated_band_is_heard_and_bypass_leaves_it_out(generating, tone):
 
     one.run(0.5)
     enhanced = high_band()
-    one.engine.bypass(a, True).result()
+    one.media.bypass(a, True).result()
     plain = high_band()
     assert enhanced > plain + 10
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_listeners_choose_for_themselves_without_a_click(generating):
@@ -205,14 +205,14 @@ def test_listeners_choose_for_themselves_without_a_click(generating):
     for plain in ({"a"}, frozenset()):
         for name in ("own", "shares"):
             legs[name].plain = frozenset(plain)
-            one.engine.choose(legs[name]).result()
+            one.media.choose(legs[name]).result()
         now = high_bands()
         for name, level in now.items():
             chose = plain and name in ("own", "shares")
             assert level < now["stays"] - 10 if chose else level == pytest.approx(now["stays"], abs=1)
     for stamps in (one.stamps[name] for name in LISTENERS):
         assert set(np.diff(stamps)) == {960}
-    one.engine.stop()
+    one.media.stop()
 
 
 @pytest.mark.parametrize("codec", [OPUS, PCMU])
@@ -223,14 +223,14 @@ def test_who_changes_to_another_encoder_hears_no_seam(played, tone, codec):
     played.run(1)
     for count in range(12):
         legs[count % 3].plain = frozenset() if legs[count % 3].plain else frozenset("a")
-        played.engine.choose(legs[count % 3]).result()
+        played.media.choose(legs[count % 3]).result()
         played.run(0.215)
     rate = CODECS[codec].rate
     for name in "xyz":
         steady = played.sound(name)[rate // 2 :]
         assert np.abs(np.diff(steady)).max() < 1.3 * 0.3 * 2 * np.pi * TONES["a"] / rate
         assert set(np.diff(played.stamps[name])) == {rate // 50}
-    assert len(played.engine._rooms["r"]._outlets) == len({leg.plain for leg in legs}) + 1
+    assert len(played.media._rooms["r"]._outlets) == len({leg.plain for leg in legs}) + 1
 
 
 def test_a_flood_is_cut_off(null):
@@ -240,7 +240,7 @@ def test_a_flood_is_cut_off(null):
         leg.speaker.put((number, 0, b"", 0.0))
     assert len(leg.speaker.inbox) == INBOX
     assert leg.speaker.stats()["refused"] == 9 * INBOX
-    one.engine.stop()
+    one.media.stop()
 
 
 def test_a_leg_that_makes_it_fail_is_let_go_and_the_others_go_on(played, tone, caplog):
@@ -253,72 +253,72 @@ def test_a_leg_that_makes_it_fail_is_let_go_and_the_others_go_on(played, tone, c
     assert bad.failed
     assert not bad.joined
     assert "bad" in caplog.text
-    assert len(played.engine.pool) == 1
+    assert len(played.media.pool) == 1
     assert played.levels("b")["a"] == pytest.approx(0.3, abs=0.03)
 
 
 def test_the_first_ticks_are_slow_and_no_load(null):
-    engine = Played(null).engine
-    engine.tick_s.extend([3 * engine.hop_s] * 3)
-    assert engine.load == 0
-    engine.tick_s.extend([0.5 * engine.hop_s] * BUSY_WINDOW)
-    engine.tick_s.extend([9 * engine.hop_s] * 3)
-    assert engine.load == pytest.approx(0.5)
-    engine.tick_s.extend([3 * engine.hop_s] * BUSY_WINDOW)
-    assert engine.load == pytest.approx(3)
+    media = Played(null).media
+    media.tick_s.extend([3 * media.hop_s] * 3)
+    assert media.load == 0
+    media.tick_s.extend([0.5 * media.hop_s] * BUSY_WINDOW)
+    media.tick_s.extend([9 * media.hop_s] * 3)
+    assert media.load == pytest.approx(0.5)
+    media.tick_s.extend([3 * media.hop_s] * BUSY_WINDOW)
+    assert media.load == pytest.approx(3)
 
 
 def test_an_order_whose_client_went_away_stops_nobody(null):
     played = Played(null)
     leg = played.leg("x")
-    engine = played.engine
-    engine._ticking = True  # as if the clock ran: orders wait for the next tick
-    gone, stays = engine.bypass(leg, True), engine.bypass(leg, False)
-    fails = engine.leave(Leg("y", "nowhere", None, None, OPUS))
+    media = played.media
+    media._ticking = True  # as if the clock ran: orders wait for the next tick
+    gone, stays = media.bypass(leg, True), media.bypass(leg, False)
+    fails = media.leave(Leg("y", "nowhere", None, None, OPUS))
     fails.cancel()
     assert gone.cancel()
-    engine.tick(0.0)
+    media.tick(0.0)
     assert stays.done()
     assert stays.exception() is None
-    assert engine.failed is None
+    assert media.failed is None
 
 
 def test_orders_are_obeyed_when_the_clock_has_stopped(null, monkeypatch):
-    engine = Played(null).engine
-    monkeypatch.setattr(engine, "tick", lambda now_s: 1 / 0)
-    engine.start()
-    engine._thread.join(5)
-    assert isinstance(engine.failed, ZeroDivisionError)
-    engine.leave(Leg("x", "r", None, None, OPUS)).result(1)
+    media = Played(null).media
+    monkeypatch.setattr(media, "tick", lambda now_s: 1 / 0)
+    media.start()
+    media._thread.join(5)
+    assert isinstance(media.failed, ZeroDivisionError)
+    media.leave(Leg("x", "r", None, None, OPUS)).result(1)
 
 
 def test_a_clock_that_dies_before_its_first_tick_obeys_and_ends(null, monkeypatch):
-    from rtsr.bridge import engine as module
+    from rtsr.bridge import media as module
 
     def refused() -> str:
         raise ValueError("current limit exceeds maximum limit")
 
     monkeypatch.setattr(module, "ask_for_real_time", refused)
-    engine = Played(null).engine
-    engine.start()
-    engine.leave(Leg("x", "r", None, None, OPUS)).result(5)
-    engine._thread.join(5)
-    assert not engine.alive
-    assert isinstance(engine.failed, ValueError)
-    engine.leave(Leg("y", "r", None, None, OPUS)).result(1)
-    engine.stop()
+    media = Played(null).media
+    media.start()
+    media.leave(Leg("x", "r", None, None, OPUS)).result(5)
+    media._thread.join(5)
+    assert not media.alive
+    assert isinstance(media.failed, ValueError)
+    media.leave(Leg("y", "r", None, None, OPUS)).result(1)
+    media.stop()
 
 
 def test_a_clock_that_cannot_start_obeys(null, monkeypatch):
-    engine = Played(null).engine
+    media = Played(null).media
 
     def no_thread() -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(engine._thread, "start", no_thread)
+    monkeypatch.setattr(media._thread, "start", no_thread)
     with pytest.raises(RuntimeError, match="thread"):
-        engine.start()
-    engine.leave(Leg("x", "r", None, None, OPUS)).result(1)
+        media.start()
+    media.leave(Leg("x", "r", None, None, OPUS)).result(1)
 
 
 def test_the_clock_keeps_time_and_its_thread_ends(null):
@@ -326,14 +326,14 @@ def test_the_clock_keeps_time_and_its_thread_ends(null):
     import time
 
     one = Played(null)
-    one.engine.start()
+    one.media.start()
     leg = Leg("x", "r", None, lambda *_: None, OPUS)
-    one.engine.join(leg).result(2)
-    before, began = one.engine.ticks, time.monotonic()
+    one.media.join(leg).result(2)
+    before, began = one.media.ticks, time.monotonic()
     time.sleep(0.5)
-    ticked, passed = one.engine.ticks - before, time.monotonic() - began
+    ticked, passed = one.media.ticks - before, time.monotonic() - began
     assert ticked == pytest.approx(passed * 200, abs=15)
-    one.engine.leave(leg).result(2)
-    one.engine.stop()
+    one.media.leave(leg).result(2)
+    one.media.stop()
     assert not [t for t in threading.enumerate() if t.name == "rtsr bridge clock"]
     assert MIX_RATE == 48_000

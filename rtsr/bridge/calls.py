@@ -17,12 +17,14 @@ from aiohttp import web
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .codec import CODECS
 from .config import BridgeSettings, address, is_loopback
+from .events import Event
 from .leg import Leg, Speaker
 from .limits import AddressPolicy
 from .log import log_event
 from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
+from .rtp_session import RtpSession
 
 BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
 log = logging.getLogger("rtsr.bridge")
@@ -38,6 +40,7 @@ class Call:
     close: Callable[[], Any]  # a coroutine function that hangs up
     out: OutTrack | None = None
     peer: Peer | None = None
+    rtp: RtpSession | None = None
     etag: str = ""
     began_s: float = field(default_factory=time.monotonic)
     heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
@@ -54,6 +57,8 @@ class Call:
             "echo": self.leg.hears_itself,
             "refused": self.peer.refused if self.peer else 0,
             "plain": sorted(self.leg.plain),
+            "events": self.leg.events.stats(),
+            "rtp": self.rtp.stats() if self.rtp else None,
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
             "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,
         }
@@ -93,6 +98,14 @@ class Calls:
             if leg.deliver is not None:
                 with self.media.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
                     leg.deliver(packet, stamp)
+
+    def pass_event(self, sender: Leg, stamp: int, event: Event) -> None:
+        """Hand a packet of a telephone event to the other legs of the room that take them."""
+        for call in self.in_room(sender.room):
+            leg = call.leg
+            if leg is not sender and leg.deliver_event is not None and not (leg.hears_itself or sender.hears_itself):
+                with self.media.faults.survived("send", f"an event could not be sent: call={call.id}"):
+                    leg.deliver_event((sender.call, stamp), event.at_clock(sender.events.clock_hz, leg.events.clock_hz))
 
     def in_room(self, room: str) -> list[Call]:
         """Return the calls of a room."""

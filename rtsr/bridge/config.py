@@ -48,6 +48,8 @@ class BridgeSettings:
     http_s: float = 20.0  # that a client may be idle, or take to send a request's head or to receive an answer
     rtp: str | None = None  # HOST:PORT of a plain RTP leg
     rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
+    rtp_host: str = "127.0.0.1"  # on which legs of plain RTP are opened by request
+    rtp_ports: str | None = None  # FIRST-LAST, from which their ports are taken; None: the system chooses
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
     room: str = "phone"  # that it joins
     codec: str = PCMU  # that it speaks and hears
@@ -78,6 +80,9 @@ class BridgeSettings:
             raise InvalidSetting("tls_cert and tls_key: expected both or none")
         self._check_access()
         networks(self.rtp_sources, "rtp_sources")
+        numeric_address(self.rtp_host, "rtp_host")
+        if self.rtp_ports is not None:
+            port_range(self.rtp_ports, "rtp_ports")
         if self.rtp is not None:
             host, _ = address(self.rtp, "rtp")
             if not self.rtp_sources and not is_loopback(host):
@@ -135,6 +140,24 @@ def address(text: str, name: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or len(port) > 5 or not 0 <= int(port) <= 65_535:
         raise InvalidSetting(f"{name}: expected HOST:PORT, got {text!r}")
     return host.strip("[]"), int(port)
+
+
+def numeric_address(text: str, name: str) -> str:
+    """Return a numeric address; raises `InvalidSetting`."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise InvalidSetting(f"{name}: expected a numeric address, got {text!r}") from None
+
+
+def port_range(text: str, name: str) -> tuple[int, int]:
+    """Read FIRST-LAST, at least an even port and the next one; raises `InvalidSetting`."""
+    first, _, last = text.partition("-")
+    if not all(end.isdecimal() and len(end) <= 5 and 1 <= int(end) <= 65_535 for end in (first, last)):
+        raise InvalidSetting(f"{name}: expected FIRST-LAST such as 10000-10999, got {text!r}")
+    if int(first) + int(first) % 2 >= int(last):
+        raise InvalidSetting(f"{name}: expected room for an even port and the next one, got {text!r}")
+    return int(first), int(last)
 
 
 def networks(texts: Iterable[str], name: str) -> tuple[Network, ...]:

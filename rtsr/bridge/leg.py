@@ -11,6 +11,7 @@ from ..dsp.level import level_db
 from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
 from .codec import CODECS, make_decoder
+from .events import Event, EventLog
 from .jitter import Packet
 from .playout import Playout
 
@@ -18,6 +19,7 @@ INBOX = 64  # packets between two ticks; more are refused
 NARROWING_MS = 4  # delay, and so quality, of the filter of `narrow_hz`
 METER_DECAY = 0.9  # of a level meter, per hop
 
+DeliverEvent = Callable[[object, Event], None]  # takes what names an event, and a packet of it; on the event loop
 Deliver = Callable[[bytes, int], None]  # takes a packet and its time stamp in samples; on the event loop
 
 
@@ -94,6 +96,8 @@ class Leg:
     hears_itself: bool = False  # alone with its own voice, whoever else is in the room
     name: str = ""
     plain: frozenset[str] = frozenset()  # calls that it hears without their generated band; the event loop's
+    deliver_event: DeliverEvent | None = None  # of a leg that takes telephone events
+    events: EventLog = field(default_factory=EventLog)  # that came from it; the event loop's
     joined: bool = field(default=False, init=False)  # set by the media thread
     failed: bool = field(default=False, init=False)  # set by the media thread, which cannot carry it: it is to be ended
 

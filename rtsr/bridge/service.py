@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from ..backend import load
-from ..errors import InvalidSetting, PoolFull, RtsrError
+from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
 from . import whip
 from .authentication import Authentication
 from .calls import CALLS, Call, CallOptions, Calls
@@ -30,6 +30,7 @@ from .log import log_event
 from .media import NARROW_RATES, MediaThread
 from .metrics import exposition
 from .page import files
+from .rtp_legs import RtpLegs, RtpOptions
 from .telephone import Telephone
 
 RETRY_AFTER_S = 10
@@ -55,7 +56,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except PoolFull as error:
         return refuse(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
-    except InvalidSetting as error:
+    except (InvalidSetting, UnknownName) as error:
         return refuse(400, str(error))
     except TimeoutError:
         return refuse(408, f"expected the request within {whip.READ_S:g} s")
@@ -79,6 +80,7 @@ class BridgeService:
         self.media = MediaThread(model, limit, self._send, settings.packet_ms)
         self.calls = Calls(self.media, settings, limit)
         self.telephone = Telephone(settings, self.calls) if settings.rtp else None
+        self.rtp_legs = RtpLegs(settings, self.calls)
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
         self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
         self.app[CALLS] = self.calls
@@ -98,6 +100,8 @@ class BridgeService:
         router.add_post(f"/rooms/{room}/offer", self.offer)
         router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
         router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
+        router.add_post(f"/rooms/{room}/rtp", self.open_rtp)
+        router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
         whip.route(router, room, call)
 
     def _send(self, packets: list[Any]) -> None:
@@ -166,6 +170,7 @@ class BridgeService:
             self.calls.sweep()
             if self.telephone:
                 await self.telephone.look_after()
+            self.rtp_legs.look_after()
             if self.listener:
                 self.listener.sweep()
             with contextlib.suppress(TimeoutError):
@@ -212,6 +217,12 @@ class BridgeService:
         place = f"/rooms/{call.leg.room}/calls/{call.id}"
         reply = {"type": "answer", "sdp": answer, "call": call.id}
         return web.json_response(reply, status=201, headers={"Location": place})
+
+    async def open_rtp(self, request: web.Request) -> web.Response:
+        """Open a leg of plain RTP or SRTP in a room: JSON with what `RtpOptions` reads; 201 with its ports."""
+        room = request.match_info["room"]
+        call, answer = await self.rtp_legs.open(room, RtpOptions.read(await read_json(request)))
+        return web.json_response(answer, status=201, headers={"Location": f"/rooms/{room}/rtp/{call.id}"})
 
     async def show_room(self, request: web.Request) -> web.Response:
         """Return who is in a room and how they are heard."""

@@ -102,9 +102,8 @@ class Telephone:
         found.set_value("number", number)
         found.set_value("volume", 10)
         found.set_value("start", start)
-        self.pipeline.get_by_name("keys").get_static_pad("src").send_event(
-            Gst.Event.new_custom(Gst.EventType.CUSTOM_UPSTREAM, found)
-        )
+        pad = self.pipeline.get_by_name("keys").get_static_pad("src")
+        pad.send_event(Gst.Event.new_custom(Gst.EventType.CUSTOM_UPSTREAM, found))
         return False
 
     def end(self) -> bool:

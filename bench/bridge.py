@@ -177,7 +177,7 @@ def bursts(seconds: float) -> np.ndarray:
 
 
 def delays_ms(speaker: VoiceTrack, listener: Peer) -> np.ndarray:
-    """From when a burst was due to be said to when it was there to be played, for each that was heard."""
+    """Time from when a burst was due at the speaker to its arrival at the listener, for each that arrived."""
     ends = np.cumsum([len(block) for block in listener.blocks])
     heard, found, quiet_until = listener.heard, [], 0
     for place in np.flatnonzero(np.abs(heard) > LOUD):

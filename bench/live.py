@@ -139,8 +139,8 @@ def main(save: Annotated[bool, typer.Option(help="Append the row to bench/result
             for server in servers:
                 server.stop()
     for name, bar in BARS.items():
-        verdict = "" if row[name] <= bar else "   OVER THE BAR"
-        print(f"{name:28} {row[name]:7.2f}   bar {bar:5.1f}{verdict}")
+        remark = "" if row[name] <= bar else "   OVER THE BAR"
+        print(f"{name:28} {row[name]:7.2f}   bar {bar:5.1f}{remark}")
     if save:
         print(f"row in {store(RESULTS, 'live', [row])}")
 

@@ -1,7 +1,7 @@
 """`python -m bench.soak`: `rtsr live` for minutes on a real PulseAudio while another process keeps a core busy.
 
-Starts a server, an engine and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
-computing time, how much the engine's memory grew after the first minute, and how long the machine itself stalled.
+Starts a server, a live path and a burner of its own, plays a voice all along, and stores one row: underruns, latency,
+computing time, how much the path's memory grew after the first minute, and how long the machine itself stalled.
 All are counted from when everything runs: to start a program, a monitor too, can stop a machine for 50 ms. A loss in a
 second in which no processor stalled for as long as the ring holds is `unexplained`.
 """
@@ -23,8 +23,8 @@ from rich.progress import track
 
 from rtsr.bench.record import store
 from rtsr.bench.signal import voice
-from rtsr.daemon.config import Settings
-from rtsr.daemon.process import EngineProcess
+from rtsr.daemon.config import LiveSettings
+from rtsr.daemon.process import PathProcess
 from tests.live.servers import RATE, Server, play
 from tests.live.stall_monitor import Stalls, monitored
 
@@ -62,18 +62,18 @@ def main(
         server = Server("pulse", Path(folder))
         server.start()
         os.environ.update({k: v for k, v in server.env.items() if k.startswith(("PULSE", "XDG"))})
-        settings = Settings(input="A.monitor", output="B", model=model)
-        engine = EngineProcess(settings, lambda kind, line: print(f"{kind}: {line}", flush=True))
+        settings = LiveSettings(input="A.monitor", output="B", model=model)
+        process = PathProcess(settings, lambda kind, line: print(f"{kind}: {line}", flush=True))
         # One player for all the time, started first: writing a sound and starting a program can stop a machine.
         playing = play(server, "A", np.tile(voice(LOOP_S, RATE), int(minutes * 60 / LOOP_S) + 2))
         try:
             if burner:
                 burner.start()
-            engine.start()
-            engine.wait_until_ready()
+            process.start()
+            process.wait_until_ready()
             losses: list[tuple[float, int]] = []
             with monitored() as stalls:
-                row = soak(engine, minutes, losses)
+                row = soak(process, minutes, losses)
             row |= explain(losses, stalls)
             print(row, flush=True)
             for name, bar in BARS.items():
@@ -83,27 +83,27 @@ def main(
                 store(RESULTS, "soak", [row])
         finally:
             playing.terminate()
-            engine.stop()
+            process.stop()
             server.stop()
             if burner:
                 burner.terminate()
 
 
-def soak(engine: EngineProcess, minutes: float, losses: list[tuple[float, int]]) -> dict[str, Any]:
+def soak(process: PathProcess, minutes: float, losses: list[tuple[float, int]]) -> dict[str, Any]:
     """Wait until the time is over and return the row; appends how much had been lost at each moment."""
     time.sleep(SETTLED_S)
-    before, began, settled_kb = engine.ask("stats"), time.monotonic(), 0
+    before, began, settled_kb = process.ask("stats"), time.monotonic(), 0
     for _ in track(range(round(60 * minutes)), description="soaking"):
-        stats = engine.ask("stats")
+        stats = process.ask("stats")
         losses.append((time.monotonic(), sum(stats[k] - before[k] for k in LOST)))
         time.sleep(1)
         if not settled_kb and time.monotonic() - began > min(60, 30 * minutes):
-            settled_kb = resident_kb(engine.process.pid)
-    stats = engine.ask("stats")
+            settled_kb = resident_kb(process.process.pid)
+    stats = process.ask("stats")
     losses.append((time.monotonic(), sum(stats[k] - before[k] for k in LOST)))
     row: dict[str, Any] = {"minutes": minutes, **{k: stats[k] - before[k] for k in COUNTED}, "lost": losses[-1][1]}
     row |= {k: stats[k] for k in ("drift_ppm", "latency_ms", "compute_ms", "cpu_s")}
-    return row | {"grown_mb": (resident_kb(engine.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
+    return row | {"grown_mb": (resident_kb(process.process.pid) - settled_kb) / 1024, "resident_mb": settled_kb / 1024}
 
 
 def explain(losses: list[tuple[float, int]], stalls: Stalls) -> dict[str, Any]:

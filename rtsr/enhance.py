@@ -17,7 +17,7 @@ BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EnhanceSettings:
     """How to enhance: the output's rate (None: the model's), cutoff in Hz or "auto", gain of the new band in dB."""
 
     rate_out: int | None = None
@@ -25,7 +25,7 @@ class Settings:
     gain_db: float = 0.0
 
 
-def rate_of_output(model: Backend, settings: Settings) -> int:
+def rate_of_output(model: Backend, settings: EnhanceSettings) -> int:
     """Return the rate that was asked for, otherwise the model's."""
     return model.spec.rate if settings.rate_out is None else settings.rate_out
 
@@ -38,7 +38,7 @@ def length_of_output(samples: int, rate: int, rate_out: int) -> int:
 class Aligned:
     """Streams for the channels of one recording, with the latency taken off: sample i out is sample i in."""
 
-    def __init__(self, model: Backend, rate: int, channels: int, settings: Settings) -> None:
+    def __init__(self, model: Backend, rate: int, channels: int, settings: EnhanceSettings) -> None:
         self.rate, self.rate_out = rate, rate_of_output(model, settings)
         self.streams = [
             Reblock(model, rate, self.rate_out, cutoff=settings.cutoff, gain_db=settings.gain_db)
@@ -66,7 +66,7 @@ class Aligned:
 
 
 def enhance_blocks(
-    blocks: Iterator[FloatArray], model: Backend, rate: int, channels: int, settings: Settings
+    blocks: Iterator[FloatArray], model: Backend, rate: int, channels: int, settings: EnhanceSettings
 ) -> Iterator[FloatArray]:
     """Enhance blocks of (samples, channels) one after another; together the results are as long as the input."""
     path = Aligned(model, rate, channels, settings)
@@ -97,7 +97,7 @@ def enhance(
         raise InvalidAudio(f"expected floating point samples with full scale 1.0, got {samples.dtype}")
     opened = load(model, backend) if isinstance(model, str | Path) else model
     columns = samples.reshape(len(samples), -1).astype(np.float32)
-    settings = Settings(rate_out, cutoff, gain_db)
+    settings = EnhanceSettings(rate_out, cutoff, gain_db)
     blocks = (columns[i : i + BLOCK] for i in range(0, len(columns), BLOCK))
     out = np.concatenate(list(enhance_blocks(blocks, opened, rate, columns.shape[1], settings)))
     return out[:, 0] if samples.ndim == 1 else out
@@ -107,7 +107,7 @@ def enhance_file(
     source: Path,
     target: Path,
     model: Backend,
-    settings: Settings,
+    settings: EnhanceSettings,
     *,
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,

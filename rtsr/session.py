@@ -1,4 +1,4 @@
-"""A running voice: Source -> ring -> stream -> ring -> Sink, each arrow a thread of its own."""
+"""A running stream: Source -> ring -> stream -> ring -> Sink, each arrow a thread of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Counters(Timed):
 
 
 class Session:
-    """Moves one voice from a source to a sink through a stream until the source ends or `stop` is called.
+    """Moves one signal from a source to a sink through a stream until the source ends or `stop` is called.
 
     Three threads: capture, worker and playback. Only the two rings join them, so none waits for another's lock.
     The rings are bounded: a source that can wait is made to, a live one loses samples, which are counted.

@@ -30,6 +30,7 @@ class Spec:
     synthesis: int = 160
     cutoff_min_hz: float = 1_000.0
     cutoff_max_hz: float = 7_000.0
+    window: str = "sqrt-hann"  # the synthesis window's kind, one of `dsp.windows.SYNTHESIS`
 
     def __post_init__(self) -> None:
         if min(self.rate, self.hop, self.history) <= 0 or self.synthesis != 2 * self.hop:

@@ -1,4 +1,4 @@
-"""OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out.
+"""OPEN FIRST. One stream: a hop of narrowband in, a hop of wideband out.
 
     hop ─┬─ frames ── network ── overlap-add ── resample ──┐
          │                                                 + ── hop
@@ -37,7 +37,7 @@ def linear_gain(gain_db: float) -> float:
 
 
 class Stream:
-    """One voice at a time through one opened model; no threads, no devices, no clock.
+    """One signal through one opened model; no threads, no devices, no clock.
 
     `process` takes exactly `hop` samples at `rate` and gives exactly `hop_out` at `rate_out`, both float32 in
     [-1, 1]. Output sample i belongs to input time i - `delay`; with the hop that has to be collected first, a
@@ -96,7 +96,7 @@ class Stream:
     def process(self, block: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Take one hop, shape (hop,), and give one hop, shape (hop_out,), in `out` if it is given.
 
-        Raises `InvalidAudio` for another shape. What is no number counts as silence; beyond full scale is clipped.
+        Raises `InvalidAudio` for another shape. NaN counts as silence; beyond full scale is clipped.
         """
         if block.shape != (self.hop,) or block.dtype.kind != "f":
             raise InvalidAudio(

@@ -127,6 +127,7 @@ def corpus(speech_folder, tmp_path_factory):
 def maker(corpus):
     """Voices only, over lines of every kind; tones have tests of their own."""
     from rtsr.spec import Spec
+    from rtsr.train.augmentation import Augmentation
     from rtsr.train.pairs import PairMaker
 
-    return PairMaker(corpus, Spec(), 128, seed=3, bank=64, variety=1, tones=0)
+    return PairMaker(corpus, Spec(), 128, 3, Augmentation(variety=1, tones=0), bank=64)

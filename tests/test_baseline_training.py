@@ -90,8 +90,8 @@ def test_train_gives_a_run_its_minutes_and_it_opens(tmp_path):
     rows = []
     for split in ("train", "valid"):
         soundfile.write(tmp_path / f"{split}.flac", voice_like(3.0), 16000)
-        told = {"file": f"{split}.flac", "split": split, "rate": 16000, "corpus": "c", "licence": "CC BY 4.0"}
-        rows.append(told)
+        row = {"file": f"{split}.flac", "split": split, "rate": 16000, "corpus": "c", "licence": "CC BY 4.0"}
+        rows.append(row)
     with (tmp_path / "manifest.csv").open("w", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0])
         writer.writeheader()
@@ -104,4 +104,4 @@ def test_train_gives_a_run_its_minutes_and_it_opens(tmp_path):
     assert record["data"][0]["licence"] == "CC BY 4.0"
     again = baseline.train(recipe, tmp_path, tmp_path / "run", CPU, fresh=False)
     assert again.step == run.step
-    assert Offline.open(tmp_path / "run").widen(noise(100, 1)).shape == (200,)
+    assert Offline.open(tmp_path / "run").restore_signal(noise(100, 1)).shape == (200,)

@@ -71,8 +71,8 @@ def test_a_paced_run_takes_as_long_as_the_voice(clock):
     assert 0.74 < clock.now - began < 0.77  # and half of it again, to time the stages
 
 
-def test_a_climb_ends_where_a_tick_takes_longer_than_a_hop(clock):
-    points = capacity.climb(Slow(0.0005, 0.0002), threads=1, most=64, seconds=0.05)
+def test_a_capacity_search_ends_where_a_tick_takes_longer_than_a_hop(clock):
+    points = capacity.search(Slow(0.0005, 0.0002), threads=1, most=64, seconds=0.05)
     row = throughput.row(Slow(0), 1, points)
     assert row["capacity"] == 22  # 0.5 ms and 0.2 a row
     assert row["us_alone"] == pytest.approx(700, abs=10)
@@ -141,14 +141,14 @@ def test_the_command_of_a_row_can_be_called_elsewhere():
     assert record.command(["/here/bench/gpu.py", "/there/speech"]) == "python -m bench.gpu speech"
 
 
-def test_the_verdict_is_in_words():
+def test_the_summary_is_in_words():
     heard = {"backend": "ort", "mode": "paced", "p50_ms": 0.31, "p99_ms": 0.62, "algorithmic_ms": 10.0}
     carried = {"backend": "ort", "threads": 2, "capacity": 62, "deadline_ms": 5.0}
-    assert report.verdict([heard], [carried]) == (
+    assert report.summary([heard], [carried]) == (
         "this machine can carry 62 calls with every 5 ms hop done in time (p99), on 2 threads with ort; "
         "one call adds 10.3 ms (10.6 at worst in a hundred), of which 10.0 algorithmic."
     )
-    assert "cannot carry one call" in report.verdict([], [{**carried, "capacity": 0}])
+    assert "cannot carry one call" in report.summary([], [{**carried, "capacity": 0}])
 
 
 @pytest.fixture

@@ -242,8 +242,8 @@ def test_a_published_network_enhances_at_its_rate_alone(run, call_wav, tmp_path)
     for factor in (2, 4):
         folder = tmp_path / f"x{factor}"
         folder.mkdir()
-        told = {"baseline": {"name": "hetherly", "factor": factor, "rate": 16000}}
-        (folder / "run.json").write_text(json.dumps(told))
+        record = {"baseline": {"name": "hetherly", "factor": factor, "rate": 16000}}
+        (folder / "run.json").write_text(json.dumps(record))
         torch.save({"net": network("hetherly", factor).state_dict()}, folder / "checkpoint.pt")
     code, _, _ = run("enhance", call_wav, tmp_path / "wide.wav", "--model", tmp_path / "x2")
     wide, rate = soundfile.read(tmp_path / "wide.wav")

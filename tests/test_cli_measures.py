@@ -58,7 +58,7 @@ def two_recordings(tmp_path) -> Path:
     return tmp_path / "speech"
 
 
-def test_models_of_one_name_are_told_apart(run, two_recordings, model_path, tmp_path):
+def test_models_of_one_name_are_distinguished(run, two_recordings, model_path, tmp_path):
     other = shutil.copytree(model_path.parent, tmp_path / "other") / model_path.name
     options = ("--cutoffs", "4000", "--no-perceptual", "--backend", "null", "--model", model_path)
     code, _, _ = run("evaluate", two_recordings, *options, "--model", other, "--json", tmp_path / "s.json")
@@ -126,7 +126,7 @@ def test_evaluate_refuses_another_rate(run, tmp_path):
 
 
 @pytest.mark.parametrize("samples", [np.full(16000, np.nan), NOISE[:1], NOISE[:159]], ids=["nan", "one", "short"])
-def test_evaluate_names_the_recording_that_cannot_be_judged(run, tmp_path, samples):
+def test_evaluate_names_the_recording_that_cannot_be_scored(run, tmp_path, samples):
     soundfile.write(tmp_path / "strange.wav", samples, 16000, subtype="FLOAT")
     code, _, err = run("evaluate", tmp_path, "--backend", "null")
     assert code == 1
@@ -134,7 +134,7 @@ def test_evaluate_names_the_recording_that_cannot_be_judged(run, tmp_path, sampl
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("evaluate", "{tmp}/nowhere"), "folder of recordings"),
         (("evaluate", "{tmp}/speech/0.wav"), "folder of recordings"),
@@ -150,13 +150,13 @@ def test_evaluate_names_the_recording_that_cannot_be_judged(run, tmp_path, sampl
         (("bench", "compare", "--no-save"), "null alone"),
     ],
 )
-def test_what_cannot_be_is_one_line_before_any_work(run, two_recordings, tmp_path, monkeypatch, arguments, told):
+def test_what_cannot_be_is_one_line_before_any_work(run, two_recordings, tmp_path, monkeypatch, arguments, message):
     monkeypatch.setattr(Stream, "process", lambda *_: pytest.fail("worked before it looked"))
     (tmp_path / "file").write_text("in the way")
     code, _, err = run(*(a.replace("{tmp}", str(tmp_path)) for a in arguments), "--backend", "null")
     assert code == 1
     assert err.startswith("error:")
-    assert told in err
+    assert message in err
 
 
 def test_a_disk_that_refuses_is_one_line(run, two_recordings, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtsr import enhance
-from rtsr.enhance import BLOCK, Settings, enhance_blocks
+from rtsr.enhance import BLOCK, EnhanceSettings, enhance_blocks
 from rtsr.errors import InvalidAudio, InvalidSetting, UnknownName
 from tests.signals import narrowed, noise, shift, voice_like
 
@@ -143,7 +143,7 @@ def test_the_block_size_of_the_reader_does_not_matter(generating):
     whole = enhance(x, 44100, model=generating, cutoff=3000.0)
     for size in (100, 4096, 30000):
         blocks = (x[i : i + size] for i in range(0, len(x), size))
-        parts = list(enhance_blocks(blocks, generating, 44100, 1, Settings(cutoff=3000.0)))
+        parts = list(enhance_blocks(blocks, generating, 44100, 1, EnhanceSettings(cutoff=3000.0)))
         np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
 
 

@@ -26,7 +26,7 @@ BAND = {"lsd": 0.01, "lsd_lf": 0.01, "snr_db": 0.05}  # other processors round o
 
 
 def measure(model: Backend, truth: np.ndarray, cutoff_hz: float) -> dict[str, float]:
-    restored = restore_all(truth[: len(truth) // 12 * 12], model, cutoff_hz, told=True)[model_name(model)]
+    restored = restore_all(truth[: len(truth) // 12 * 12], model, cutoff_hz, given=True)[model_name(model)]
     scores = score(truth[: len(restored)], restored, model.spec.rate, cutoff_hz, options=())
     return {name: round(scores[name], 4) for name in BAND}
 

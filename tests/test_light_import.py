@@ -29,9 +29,9 @@ HEAVY = (
 
 def loaded(code: str, *arguments: str) -> set[str]:
     """Run code in a new interpreter and return the top-level modules it loaded."""
-    tell = "\nimport sys; print('\\n'.join({name.split('.')[0] for name in sys.modules}))"
+    list_modules = "\nimport sys; print('\\n'.join({name.split('.')[0] for name in sys.modules}))"
     run = subprocess.run(
-        [sys.executable, "-c", code + tell, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code + list_modules, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert run.returncode == 0, run.stderr
     return set(run.stdout.split())

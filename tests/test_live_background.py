@@ -12,7 +12,7 @@ class Full:
     """A log on a disk that is full for some calls; or one that hangs until it may go on."""
 
     def __init__(self, failures: int = 0) -> None:
-        self.failures, self.told = failures, []
+        self.failures, self.events = failures, []
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
@@ -21,20 +21,20 @@ class Full:
         if self.failures:
             self.failures -= 1
             raise OSError(28, "No space left on device")
-        self.told.append((kind, line))
+        self.events.append((kind, line))
 
     def stats(self, stats: dict) -> None:
         self.event("", "stats", "")
 
 
-def test_what_is_lost_on_a_full_disk_is_counted_and_told_of_later():
+def test_what_is_lost_on_a_full_disk_is_counted_and_reported_later():
     log = Full(failures=2)
     with Background(log) as show:
         for line in "abc":
             show.event("voice", "x", line)
-    kinds = [kind for kind, _ in log.told]
+    kinds = [kind for kind, _ in log.events]
     assert kinds == ["log", "x"]
-    assert "No space left on device" in log.told[0][1]
+    assert "No space left on device" in log.events[0][1]
 
 
 def test_a_log_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatch):
@@ -46,5 +46,5 @@ def test_a_log_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatch)
             show.event("voice", "x", "")
         show.stats({})
         log.may_go_on.set()
-    assert len(log.told) <= 13
-    assert any(kind == "log" for kind, _ in log.told)
+    assert len(log.events) <= 13
+    assert any(kind == "log" for kind, _ in log.events)

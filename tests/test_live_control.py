@@ -176,10 +176,10 @@ for name in [n for n in vars(socketserver) if "Unix" in n]:
     delattr(socketserver, name)
 """
 STARTS = """
-from rtsr.daemon.config import Settings
-from rtsr.daemon.service import Service
-from rtsr.daemon.view import Lines
-service = Service(Settings(), Lines())
+from rtsr.daemon.config import LiveSettings
+from rtsr.daemon.service import LiveService
+from rtsr.daemon.view import LogView
+service = LiveService(LiveSettings(), LogView())
 assert service._open_control() is None
 from rtsr.daemon.priority import ask_for_real_time, be_less_nice, hurried
 be_less_nice()

@@ -1,4 +1,4 @@
-"""Settings and names of devices: what of `rtsr live` needs no sound."""
+"""LiveSettings and names of devices: what of `rtsr live` needs no sound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from rtsr.cli.live import with_default_names
-from rtsr.daemon.config import Settings, make_settings
+from rtsr.daemon.config import LiveSettings, make_settings
 from rtsr.errors import InvalidSetting
 from rtsr.io.device import explain
 from rtsr.io.devices import OWNER, Device, find_device
@@ -35,7 +35,7 @@ def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
         ("[live]\ninput = 3", "input: expected str"),
         ('[live]\nhost = "jak"', "did you mean 'jack'"),
         ('[live]\nengine = "nativ"', "did you mean 'native'"),
-        ('[live]\nengine = "native"\nbackend = "ort"', "backend: expected native or auto with the native engine"),
+        ('[live]\nworker = "native"\nbackend = "ort"', "backend: expected native or auto with the native worker"),
         ('[live]\ncutoff = "low"', "cutoff: expected 'auto'"),
         ("[live", "is no TOML"),
     ],
@@ -55,15 +55,15 @@ def test_a_file_that_is_not_there_is_said():
 
 
 def test_both_virtual_devices_are_two_paths():
-    paths = Settings(virtual_mic="m", virtual_speaker="s", input="i", output="o").paths()
+    paths = LiveSettings(virtual_mic="m", virtual_speaker="s", input="i", output="o").paths()
     assert set(paths) == {"microphone", "speaker"}
     assert (paths["microphone"].input, paths["microphone"].output) == ("i", None)
     assert (paths["speaker"].input, paths["speaker"].output) == (None, "o")
-    assert Settings().paths() == {"voice": Settings()}
+    assert LiveSettings().paths() == {"voice": LiveSettings()}
 
 
 def test_sizes_follow_the_host():
-    settings = Settings(low_water_ms=10.0, block_ms=5.0)
+    settings = LiveSettings(low_water_ms=10.0, block_ms=5.0)
     assert (settings.low_water, settings.block) == (480, 240)
 
 

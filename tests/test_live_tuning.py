@@ -1,4 +1,4 @@
-"""Whoever is interrupted again and again is told what helps, once, and nobody else is."""
+"""A tuning hint where underruns are frequent, once an hour at most, and none otherwise."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def test_what_happens_now_and_then_needs_no_hint(counts):
 
 
 @pytest.mark.parametrize(
-    ("counts", "told", "untold"),
+    ("counts", "contained", "absent"),
     [
         ((OFTEN, 0), "--low-water 16", "block_ms"),
         ((0, OFTEN), "block_ms = 5", "--low-water"),
         ((OFTEN, 1), "--low-water 16 and block_ms = 5", "--block"),
     ],
 )
-def test_what_happens_often_is_told_with_what_helps(counts, told, untold):
+def test_frequent_underruns_give_a_hint_for_each_cause(counts, contained, absent):
     line = said(counts)[0]
     assert line is not None
-    assert told in line
-    assert untold not in line
+    assert contained in line
+    assert absent not in line
 
 
-def test_it_is_told_once_an_hour_at_most():
+def test_a_hint_comes_once_an_hour_at_most():
     lines = [line for line in said(*((OFTEN * i, 0) for i in range(1, 200))) if line]
     assert len(lines) == -(-199 * WINDOW_S // QUIET_S)
 

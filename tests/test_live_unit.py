@@ -81,7 +81,7 @@ def test_paths_are_absolute_as_the_unit_starts_elsewhere(unit, run, tmp_path, mo
 def test_every_option_reaches_the_unit(unit, run, tmp_path):
     (tmp_path / "c.toml").write_text("[live]\n")
     numbers = {"rate": 48000, "gain": 1.0, "metrics": 0, "low-water": 9.0}
-    values = {"config": tmp_path / "c.toml", "host": "jack", "engine": "python", "cutoff": "4000", **numbers}
+    values = {"config": tmp_path / "c.toml", "host": "jack", "worker": "python", "cutoff": "4000", **numbers}
     names = [n.replace("_", "-") for n in inspect.signature(live).parameters if n != "install_unit"]
     given = [f"--{n}={values.get(n, tmp_path / n)}" for n in names]
     assert run("live", *given, "--install-unit")[0] == 0

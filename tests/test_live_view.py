@@ -7,16 +7,16 @@ import io
 import pytest
 from rich.console import Console
 
-from rtsr.daemon.config import Settings
-from rtsr.daemon.engine import Engine
+from rtsr.daemon.config import LiveSettings
+from rtsr.daemon.live_path import LivePath
 from rtsr.daemon.metrics import COUNTERS, GAUGES, families
-from rtsr.daemon.view import Lines, Terminal, meter, sparks
+from rtsr.daemon.view import LogView, Terminal, meter, sparks
 
 
 @pytest.fixture
 def stats(model_path):
-    """Real stats, of an engine that was not started."""
-    return {"voice": Engine(Settings(model=str(model_path), backend="null"), lambda kind, line: None).stats()}
+    """Real stats, of a path that was not started."""
+    return {"voice": LivePath(LiveSettings(model=str(model_path), backend="null"), lambda kind, line: None).stats()}
 
 
 def test_a_terminal_shows_meters_cutoff_latency_and_events(stats):
@@ -31,7 +31,7 @@ def test_a_terminal_shows_meters_cutoff_latency_and_events(stats):
 
 def test_a_journal_gets_one_line_an_event(stats):
     out = io.StringIO()
-    lines = Lines(out)
+    lines = LogView(out)
     lines.event("voice", "reconnect", 'it said "gone"')
     lines.stats(stats)
     assert out.getvalue().endswith("""path=voice event=reconnect msg="it said 'gone'"\n""")

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the network is written in torch")
 from rtsr.dsp.frames import Frames  # noqa: E402  torch has to be there first
 from rtsr.dsp.overlap import OverlapAdd  # noqa: E402
 from rtsr.net.export import macs_per_s  # noqa: E402
-from rtsr.net.layers import Block, CausalDepthwise, Memory  # noqa: E402
+from rtsr.net.layers import Block, CausalDepthwise, MinGru  # noqa: E402
 from rtsr.net.model import QUIET, BandNet, NetConfig  # noqa: E402
 from rtsr.net.signal import analyse, synthesise  # noqa: E402
 from rtsr.net.weights import Weights  # noqa: E402
@@ -46,9 +46,9 @@ def test_the_future_does_not_reach_the_past(net, heard, cutoff):
     other, _ = net(changed, cutoff, net.new_state(ROWS))
     torch.testing.assert_close(other[:, :40], whole[:, :40], rtol=0, atol=0)
     assert (other[:, 40] - whole[:, 40]).abs().max() > 1e-3
-    told = cutoff.clone()
-    told[:, 40:] = 2000.0
-    other, _ = net(heard, told, net.new_state(ROWS))
+    given = cutoff.clone()
+    given[:, 40:] = 2000.0
+    other, _ = net(heard, given, net.new_state(ROWS))
     torch.testing.assert_close(other[:, :40], whole[:, :40], rtol=0, atol=0)
 
 
@@ -104,9 +104,9 @@ def test_what_lies_above_the_cutoff_is_not_heard(net, heard, cutoff):
 
 
 def test_silence_and_the_loudest_signals_give_finite_envelopes_and_states(net, heard):
-    told = torch.full((ROWS, FRAMES), 2000.0)
+    given = torch.full((ROWS, FRAMES), 2000.0)
     for spectrum in (torch.zeros_like(heard), heard * 1e-9, heard * 1e4):
-        envelope, state = net(spectrum, told, net.new_state(ROWS))
+        envelope, state = net(spectrum, given, net.new_state(ROWS))
         assert envelope.isfinite().all()
         assert all(whole.isfinite().all() for whole in state.values())
 
@@ -135,7 +135,7 @@ def test_a_convolution_looks_back_exactly_as_far_as_its_state(dilation):
 def test_every_layer_takes_frames_one_by_one():
     torch.manual_seed(0)
     x = torch.randn(2, 30, 8)
-    for layer in (Block(8, 7, 2, 2.0), Memory(8, 12), CausalDepthwise(8, 7, 4)):
+    for layer in (Block(8, 7, 2, 2.0), MinGru(8, 12), CausalDepthwise(8, 7, 4)):
         with torch.no_grad():
             state = torch.zeros(2, *layer.state_shape())
             whole, last = layer(x, state)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from rtsr.dsp.overlap import OverlapAdd
-from rtsr.dsp.windows import synthesis_window
+from rtsr.dsp.windows import SYNTHESIS, synthesis_window
 from rtsr.spec import Spec
 from tests.signals import noise
 
@@ -22,8 +25,9 @@ def added(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([overlap.push(spectrum(frame)[None])[0].copy() for frame in frames])
 
 
-def test_squared_windows_of_neighbouring_frames_sum_to_one():
-    window = synthesis_window(SPEC).astype(np.float64)
+@pytest.mark.parametrize("kind", SYNTHESIS)
+def test_squared_windows_of_neighbouring_frames_sum_to_one(kind):
+    window = synthesis_window(replace(SPEC, window=kind)).astype(np.float64)
     np.testing.assert_allclose(window[: SPEC.hop] ** 2 + window[SPEC.hop :] ** 2, 1, atol=1e-6)
 
 

@@ -12,8 +12,9 @@ pytest.importorskip("tensorboard", reason="training needs tensorboard")
 
 from rtsr.spec import Spec  # noqa: E402
 from rtsr.speech.corpus import Corpus  # noqa: E402
-from rtsr.train import pairs  # noqa: E402
-from rtsr.train.lines import Lines  # noqa: E402
+from rtsr.train import filters, pairs, tones  # noqa: E402
+from rtsr.train.augmentation import FASTEST, Augmentation, Lower, perturb  # noqa: E402
+from rtsr.train.line_augmentation import LineAugmentation  # noqa: E402
 from rtsr.train.recipes import RECIPES  # noqa: E402
 
 SPEC, CPU = Spec(), torch.device("cpu")
@@ -25,12 +26,12 @@ def same(a: pairs.Pairs, b: pairs.Pairs) -> bool:
 
 
 def test_a_step_draws_the_same_pairs_whenever_it_is_drawn(corpus, maker):
-    again = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0)
+    again = pairs.PairMaker(corpus, SPEC, 128, 3, Augmentation(variety=1, tones=0), bank=64)
     fifth = maker.batch(5, 4, CPU)
     again.batch(1, 4, CPU)
     assert same(again.batch(5, 4, CPU), fifth)
     assert not same(maker.batch(6, 4, CPU), fifth)
-    assert not same(pairs.PairMaker(corpus, SPEC, 128, seed=4, bank=64, tones=0).batch(5, 4, CPU), fifth)
+    assert not same(pairs.PairMaker(corpus, SPEC, 128, 4, Augmentation(tones=0), bank=64).batch(5, 4, CPU), fifth)
 
 
 def test_pairs_have_the_shapes_levels_and_cutoffs_they_promise(maker):
@@ -74,7 +75,7 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
 ):
     """Most of such rows are one or the other; the voice's part is narrowed as everywhere."""
     monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
-    toned = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=1)
+    toned = pairs.PairMaker(corpus, SPEC, 128, 3, Augmentation(variety=1, tones=1), bank=64)
     alone = 0
     for step in range(6):
         batch, plain = toned.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -92,7 +93,7 @@ def test_a_row_of_tones_alone_misses_nothing_and_one_with_a_voice_misses_what_th
 
 
 def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, maker):
-    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0.25)
+    some = pairs.PairMaker(corpus, SPEC, 128, 3, Augmentation(variety=1, tones=0.25), bank=64)
     changed = []
     for step in range(20):
         batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -102,8 +103,8 @@ def test_tones_are_as_many_as_asked_for_and_leave_the_other_rows_alone(corpus, m
 
 
 def test_rows_come_over_telephones_as_often_as_asked_for(corpus, maker):
-    over = Lines(0.5, 16000, [noise(40000, 8, 0.1)])
-    some = pairs.PairMaker(corpus, SPEC, 128, seed=3, bank=64, variety=1, tones=0, lines=over)
+    over = LineAugmentation(0.5, 16000, [noise(40000, 8, 0.1)])
+    some = pairs.PairMaker(corpus, SPEC, 128, 3, Augmentation(variety=1, tones=0, lines=over), bank=64)
     changed = []
     for step in range(10):
         batch, plain = some.batch(step, 8, CPU), maker.batch(step, 8, CPU)
@@ -114,7 +115,7 @@ def test_rows_come_over_telephones_as_often_as_asked_for(corpus, maker):
 
 
 def test_a_telephone_changes_the_received_band_and_noise_is_part_of_the_truth():
-    over = Lines(1.0, 16000, [noise(40000, 8, 0.1)])
+    over = LineAugmentation(1.0, 16000, [noise(40000, 8, 0.1)])
     x = np.stack([narrowed(voice_like(1.0, seed=s), 16000, 3500) for s in range(3)])
     kinds, rng = ["a-law", None, "noise"], np.random.default_rng(1)
     noisy = over.before(x, kinds, rng)
@@ -126,7 +127,7 @@ def test_a_telephone_changes_the_received_band_and_noise_is_part_of_the_truth():
     np.testing.assert_array_equal(over.after(x, np.full(3, 4500.0), kinds, rng), x)
 
 
-@pytest.mark.parametrize("kind", pairs.TONES)
+@pytest.mark.parametrize("kind", tones.TONES)
 @pytest.mark.parametrize("cutoff", [8000 / 6, 4000.0])
 def test_every_kind_of_tone_lies_below_the_cutoff(kind, cutoff):
     """But keys, which are where they are: the line takes away those above."""
@@ -134,18 +135,18 @@ def test_every_kind_of_tone_lies_below_the_cutoff(kind, cutoff):
         x = kind(np.arange(16640) / 16000, cutoff, np.random.default_rng(seed))
         assert x.shape == (16640,)
         assert np.abs(x).max() > 0.3
-        edge = max(cutoff, 1900) if kind in (pairs.keys, pairs.call_progress) else cutoff
+        edge = max(cutoff, 1900) if kind in (tones.keys, tones.call_progress) else cutoff
         assert power_db(x, 16000, edge + 300, 8000) < power_db(x, 16000, 0, 8000) - 40
 
 
 def test_tones_are_as_loud_as_promised():
-    peaks = [np.abs(pairs.draw_tones(4000, 16000, 4000.0, np.random.default_rng(s))).max() for s in range(200)]
+    peaks = [np.abs(tones.draw_tones(4000, 16000, 4000.0, np.random.default_rng(s))).max() for s in range(200)]
     assert -45.1 < 20 * np.log10(min(peaks)) < -40
     assert -8 < 20 * np.log10(max(peaks)) < -2.9
 
 
 @pytest.mark.parametrize("cutoff", [8000 / 6, 2000.0, 4000.0, 6500.0])
-@pytest.mark.parametrize("kind", [k for k, _ in pairs.FAMILY])
+@pytest.mark.parametrize("kind", [k for k, _ in filters.FAMILY])
 def test_every_filter_passes_the_band_and_stops_what_is_above(kind, cutoff):
     hz = np.linspace(0, 8000, 4001)
     for seed in range(5):
@@ -157,13 +158,13 @@ def test_every_filter_passes_the_band_and_stops_what_is_above(kind, cutoff):
 
 
 def test_weights_of_the_filters_are_shares():
-    assert sum(w for _, w in pairs.FAMILY) == pytest.approx(1)
+    assert sum(w for _, w in filters.FAMILY) == pytest.approx(1)
 
 
 def test_cutoffs_are_drawn_from_the_factors_and_between():
     rng = np.random.default_rng(0)
     for varied, at_factors in ((False, 1.0), (True, 0.5)):
-        drawn = np.array([pairs.Cutoffs().draw(rng, varied) for _ in range(2000)])
+        drawn = np.array([filters.Cutoffs().draw(rng, varied) for _ in range(2000)])
         assert 1200 <= drawn.min() <= drawn.max() <= 6500
         for factor, share in ((4000, 0.48), (2000, 0.36), (16000 / 12, 0.16)):
             assert np.mean(np.isclose(drawn, factor)) == pytest.approx(share * at_factors, abs=0.04)
@@ -194,10 +195,10 @@ def test_the_line_noise_is_as_loud_as_it_says_and_in_the_band(maker):
 
 def test_rows_of_a_lower_rate_know_their_band_alone(corpus):
     """They are as loud as they were, end where they ended, and miss something below that."""
-    lower = pairs.Lower(corpus, 16000, 0.5)
+    lower = Lower(corpus, 16000, 0.5)
     wide = Corpus((3000 * noise(480_000, 7, 1.0)).astype(np.int16), np.array([480_000]))
-    options = {"bank": 64, "variety": 0.5, "tones": 0, "cutoffs": RECIPES["voice-48k"].cutoffs}
-    some = pairs.PairMaker(wide, WIDE, 64, seed=3, lower=lower, **options)
+    lower_and_wide = Augmentation(variety=0.5, tones=0, cutoffs=RECIPES["voice-48k"].cutoffs, lower=lower)
+    some = pairs.PairMaker(wide, WIDE, 64, 3, lower_and_wide, bank=64)
     bands, levels = [], []
     for step in range(8):
         batch = some.batch(step, 8, CPU)
@@ -215,29 +216,29 @@ def test_rows_of_a_lower_rate_know_their_band_alone(corpus):
     assert 0.3 * own < np.median(levels) < 3 * own
 
 
-def test_another_voice_is_higher_and_from_another_microphone_up_to_the_top_of_the_band(corpus):
+def test_perturbation_raises_the_pitch_and_shapes_the_spectrum_up_to_the_top_of_the_band(corpus):
     """A tone in the corpus comes out up to an eighth higher, noise with its top octave, and never twice alike."""
     time = np.arange(16000 * 4) / 16000
     tone = Corpus((8000 * np.sin(2 * np.pi * 1000 * time)).astype(np.int16), np.array([len(time)]))
     hiss = Corpus((noise(4 * 16000) * 8000).astype(np.int16), np.array([4 * 16000]))
     hz, pitches, tops = np.linspace(0, 8000, 5121), [], []
     for seed in range(8):
-        heard = pairs.another_voice(tone, np.random.default_rng(seed), hz)
+        heard = perturb(tone, np.random.default_rng(seed), hz)
         assert heard.shape == (10240,)
         assert heard.dtype == np.float32
         pitches.append(hz[np.abs(np.fft.rfft(heard * np.hanning(len(heard)))).argmax()])
-        shaped = pairs.another_voice(hiss, np.random.default_rng(seed), hz)
+        shaped = perturb(hiss, np.random.default_rng(seed), hz)
         tops.append(power_db(shaped, 16000, 7000, 8000) - power_db(shaped, 16000, 3000, 4000))
-    assert 1000 <= min(pitches) < max(pitches) <= 1000 * pairs.FASTEST + 2
+    assert 1000 <= min(pitches) < max(pitches) <= 1000 * FASTEST + 2
     assert np.ptp(pitches) > 20
     assert -9 < min(tops) < max(tops) < 9  # a slope, not an edge
     assert np.ptp(tops) > 1
 
 
-def test_the_share_of_other_voices_is_drawn_by_the_step_and_leaves_the_rest_alone(corpus, maker, monkeypatch):
+def test_the_share_of_perturbed_rows_is_drawn_by_the_step_and_leaves_the_rest_alone(corpus, maker, monkeypatch):
     monkeypatch.setattr(pairs.PairMaker, "_line", lambda self, received, cutoffs, varied, rng: received)
-    options = {"bank": 64, "variety": 1, "tones": 0}
-    changed, again = (pairs.PairMaker(corpus, SPEC, 128, seed=3, voices=0.5, **options) for _ in range(2))
+    half = Augmentation(variety=1, tones=0, voices=0.5)
+    changed, again = (pairs.PairMaker(corpus, SPEC, 128, 3, half, bank=64) for _ in range(2))
     others = 0
     for step in range(4):
         mixed, plain = changed.batch(step, 8, CPU), maker.batch(step, 8, CPU)

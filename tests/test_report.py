@@ -22,7 +22,7 @@ from rtsr.eval.evaluate import Line
 from rtsr.eval.listen import tally, write_page
 from rtsr.eval.page import example, sound
 from rtsr.eval.report import write_report
-from rtsr.eval.systems import Sinc, Spline, Voice
+from rtsr.eval.systems import RtsrSystem, Sinc, Spline
 from rtsr.eval.table import table
 from rtsr.speech import scores
 from rtsr.speech.scores import Metric
@@ -41,7 +41,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def systems(model_path):
-    return [Sinc(), Spline(), Voice(rtsr.load(model_path, "null"))]
+    return [Sinc(), Spline(), RtsrSystem(rtsr.load(model_path, "null"))]
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,7 @@ def test_stop_ends_within_a_second_whatever_the_ends_do(null, count, takes):
     session = Session(EndlessSource(count), Reblock(null, 8000), NowhereSink(takes))
     session.start()
     time.sleep(0.1)
-    assert not session.join(0.01), "it ended before it was told to"
+    assert not session.join(0.01), "it ended before `stop`"
     began = time.monotonic()
     session.stop()
     assert session.join(5)

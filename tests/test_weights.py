@@ -79,6 +79,16 @@ def test_a_manifest_says_what_the_model_is(model_path):
     assert weights.manifest["card"]["licence"]
 
 
+def test_a_manifest_names_a_window_that_there_is(copy):
+    manifest = json.loads(copy.read_text())
+    assert manifest["net"]["spec"]["window"] == "sqrt-hann"
+    manifest["net"]["spec"]["window"] = "hann"
+    copy.write_text(json.dumps(manifest))
+    with pytest.raises(CorruptWeights, match="no synthesis window named 'hann'") as refused:
+        Weights.find(copy)
+    assert "\n" not in str(refused.value)
+
+
 def test_files_are_named_by_their_content(tmp_path):
     manifest = {"net": {"spec": {}}, "states": {"memory": [1, 2]}}
     path = write("some", tmp_path / "deep" / "folder", {"onnx": b"abc"}, manifest)

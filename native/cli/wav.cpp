@@ -81,7 +81,7 @@ Reader::Reader(File file, const std::string &name) : name_(name), file_(std::mov
         if (chunk.is("data")) {
             if (size == UNKNOWN) size = is_long ? data_size : room;
             if (!is_long && size < room && uint64_t(total) > MOST_RIFF + HEAD)
-                rtsr::corrupt(name_ + ": expected RF64 for more than 4 GiB, got a RIFF that cannot tell its length");
+                rtsr::corrupt(name_ + ": expected RF64 for over 4 GiB, got a RIFF that cannot state its length");
             begin(at + HEAD, std::min(size, room));
             return;
         }

@@ -1,6 +1,6 @@
-/* rtsr: widens the bandwidth of a voice while the person is still speaking.
+/* rtsr: restores the missing upper band of a voice in real time.
  *
- * A model is immutable and shared; a state is one voice and belongs to whoever made it. Every function says which
+ * A model is immutable and shared; a state is one stream and belongs to its maker. Every function says which
  * thread may call it: [any] any thread, never the audio thread; [audio] the one thread that owns the state, and safe
  * there: it never allocates, locks, logs, throws or waits; [both] any thread at any time, the audio thread included.
  */
@@ -33,7 +33,7 @@ typedef enum rtsr_status {
 
 typedef enum rtsr_precision {
     RTSR_SINGLE = 0,    /* weights as they were trained, 32 bits */
-    RTSR_HALF = 1       /* weights rounded to bfloat16: half the memory to read in every hop */
+    RTSR_BF16 = 1       /* weights rounded to bfloat16: half the memory to read in every hop */
 } rtsr_precision;
 
 /* Sizes in samples at `rate`, as in rtsr/spec.py. */
@@ -52,17 +52,17 @@ RTSR_API void rtsr_model_close(rtsr_model *model);
 /* [both] The sizes of the model; valid as long as it is open. */
 RTSR_API const rtsr_spec *rtsr_model_spec(const rtsr_model *model);
 
-/* [any] A voice that has heard nothing yet, from `rate` to `rate_out`; 0 stands for the model's rate. One hop has to
+/* [any] A stream without input yet, from `rate` to `rate_out`; 0 stands for the model's rate. One hop has to
  * be a whole number of samples at both rates, and `rate_out` at least the model's. */
 RTSR_API rtsr_status rtsr_state_new(const rtsr_model *model, int32_t rate, int32_t rate_out, rtsr_state **state);
 
-/* [any] Ends a voice, while no other thread uses it. NULL is fine. */
+/* [any] Frees a stream, while no other thread uses it. NULL is fine. */
 RTSR_API void rtsr_state_free(rtsr_state *state);
 
 /* [audio] Forgets everything heard; the next hop gives the same bits as a new state's first. */
 RTSR_API void rtsr_state_reset(rtsr_state *state);
 
-/* [audio] Takes one hop, rtsr_hop samples, and gives one hop, rtsr_hop_out samples. What is no number counts as
+/* [audio] Takes one hop, rtsr_hop samples, and gives one hop, rtsr_hop_out samples. NaN counts as
  * silence, beyond full scale is clipped. `in` and `out` may be the same memory where the rates are equal. */
 RTSR_API void rtsr_process(rtsr_state *state, float *out, const float *in);
 
@@ -84,10 +84,10 @@ RTSR_API rtsr_status rtsr_set_gain(rtsr_state *state, double gain_db);
 /* [both] Anything but 0 lets only the received band through, with the latency as before; slides over one hop. */
 RTSR_API void rtsr_set_bypass(rtsr_state *state, int32_t bypass);
 
-/* [both] Where the received band ends now, in Hz: as told, or as detected. */
+/* [both] Where the received band ends now, in Hz: as given, or as detected. */
 RTSR_API double rtsr_cutoff(const rtsr_state *state);
 
-/* [any] The memory of `rows` voices for rtsr_step, for callers that do their own framing. */
+/* [any] The state of `rows` streams for rtsr_step, for callers that do their own framing. */
 RTSR_API rtsr_status rtsr_rows_new(const rtsr_model *model, int32_t rows, rtsr_rows **state);
 RTSR_API void rtsr_rows_free(rtsr_rows *state);
 

@@ -1,8 +1,8 @@
-/* rtsr_worker: a voice of a live session, hop after hop from an input ring to an output ring, on a thread of its own.
+/* rtsr_worker: the stream of a live session, hop after hop from an input ring to an output ring, on a thread of its own.
  *
  * Two audio threads stand at its ends. One appends what it hears to the input ring; the other takes from the output
  * ring what the worker made of it. All three share nothing but what rtsr_shared_block tells of, so any of them may be
- * written in any language. Tags as in rtsr.h; [worker] is the one thread that carries the voice, where nothing is allocated, locked,
+ * written in any language. Tags as in rtsr.h; [worker] is the one thread that processes the stream, where nothing is allocated, locked,
  * logged or thrown.
  */
 #ifndef RTSR_WORKER_H

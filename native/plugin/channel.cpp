@@ -10,16 +10,16 @@ constexpr double WARM_S = 0.5, FADE_S = 0.01;
 
 Channel::Channel(const std::shared_ptr<const rtsr::Model> *opened, int rate, std::string &refused)
     : warm_(int(WARM_S * rate)), fade_(int(FADE_S * rate)), in_(PIECE), out_(PIECE), other_(PIECE) {
-    engines_[models::WIDEBAND] = std::make_unique<Engine>(opened[models::WIDEBAND], rate);
+    paths_[models::WIDEBAND] = std::make_unique<Path>(opened[models::WIDEBAND], rate);
     try {
         if (opened[models::FULLBAND])
-            engines_[models::FULLBAND] = std::make_unique<Engine>(opened[models::FULLBAND], rate);
+            paths_[models::FULLBAND] = std::make_unique<Path>(opened[models::FULLBAND], rate);
     } catch (const std::exception &error) {
         refused = error.what();
     }
-    for (auto &engine : engines_)
+    for (auto &engine : paths_)
         if (engine) latency_ = std::max(latency_, engine->path.latency());
-    for (auto &engine : engines_)
+    for (auto &engine : paths_)
         if (engine) engine->late.resize(size_t(latency_ - engine->path.latency()));
 }
 
@@ -27,24 +27,24 @@ void Channel::process(const float *in, float *out, int samples) noexcept {
     for (int done = 0; done < samples; done += PIECE) {
         const int count = std::min(samples - done, PIECE);
         std::copy_n(in + done, count, in_.data());
-        run(*engines_[now_], in_.data(), out_.data(), count);
+        run(*paths_[now_], in_.data(), out_.data(), count);
         if (next_ != now_) blend(out_.data(), count);
         std::copy_n(out_.data(), count, out + done);
     }
 }
 
-void Channel::run(Engine &engine, const float *in, float *out, int samples) noexcept {
-    engine.path.process(in, samples, out);
-    if (engine.late.empty()) return;
+void Channel::run(Path &one, const float *in, float *out, int samples) noexcept {
+    one.path.process(in, samples, out);
+    if (one.late.empty()) return;
     for (int i = 0; i < samples; ++i) {
-        std::swap(out[i], engine.late[engine.place]);
-        engine.place = (engine.place + 1) % engine.late.size();
+        std::swap(out[i], one.late[one.place]);
+        one.place = (one.place + 1) % one.late.size();
     }
 }
 
 /// Lets the next one hear what the present one does, then speak.
 void Channel::blend(float *out, int samples) noexcept {
-    run(*engines_[next_], in_.data(), other_.data(), samples);
+    run(*paths_[next_], in_.data(), other_.data(), samples);
     for (int i = 0; i < samples; ++i) {
         const float share = std::max(float(++heard_ - warm_) / float(fade_), 0.0f);
         out[i] = share < 1 ? out[i] + share * (other_[size_t(i)] - out[i]) : other_[size_t(i)];
@@ -53,17 +53,17 @@ void Channel::blend(float *out, int samples) noexcept {
 }
 
 void Channel::choose(models::Which which) noexcept {
-    if (!engines_[which] || which == next_ || next_ != now_) return;
-    Engine &engine = *engines_[which];
-    engine.path.reset();
-    std::fill(engine.late.begin(), engine.late.end(), 0.0f);
+    if (!paths_[which] || which == next_ || next_ != now_) return;
+    Path &one = *paths_[which];
+    one.path.reset();
+    std::fill(one.late.begin(), one.late.end(), 0.0f);
     next_ = which;
     heard_ = 0;
 }
 
 void Channel::reset() noexcept {
     now_ = next_;
-    for (auto &engine : engines_)
+    for (auto &engine : paths_)
         if (engine) {
             engine->path.reset();
             std::fill(engine->late.begin(), engine->late.end(), 0.0f);

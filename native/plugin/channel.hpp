@@ -22,28 +22,28 @@ public:
     /// Calls `act` with every stream.
     template <class Act>
     void each(Act act) {
-        for (auto &engine : engines_)
+        for (auto &engine : paths_)
             if (engine) act(engine->path.stream());
     }
 
     int latency() const { return latency_; }
     models::Which heard() const { return now_; }
-    double cutoff_hz() const { return engines_[now_]->path.stream().cutoff_hz(); }
+    double cutoff_hz() const { return paths_[now_]->path.stream().cutoff_hz(); }
 
 private:
     static constexpr int PIECE = 256;
 
-    struct Engine {
-        Engine(std::shared_ptr<const rtsr::Model> model, int rate) : path(std::move(model), rate, rate) {}
+    struct Path {
+        Path(std::shared_ptr<const rtsr::Model> model, int rate) : path(std::move(model), rate, rate) {}
         rtsr::Reblock path;
-        std::vector<float> late;  // what waits until it is as late as the latest engine's
+        std::vector<float> late;  // what waits until it is as late as the latest path's
         size_t place = 0;
     };
 
-    void run(Engine &engine, const float *in, float *out, int samples) noexcept;
+    void run(Path &one, const float *in, float *out, int samples) noexcept;
     void blend(float *out, int samples) noexcept;
 
-    std::unique_ptr<Engine> engines_[models::COUNT];
+    std::unique_ptr<Path> paths_[models::COUNT];
     models::Which now_ = models::WIDEBAND, next_ = models::WIDEBAND;
     const int warm_, fade_;  // samples
     int latency_ = 0, heard_ = 0;  // by the next one so far

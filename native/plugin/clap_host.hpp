@@ -45,7 +45,7 @@ inline bool take_event(const clap_output_events_t *, const clap_event_header_t *
 inline const clap_host_t HOST{CLAP_VERSION, nullptr, "test",  "rtsr",  "",     "1",
                        extension,    nothing, nothing, nothing};
 
-/// A block at a time through the plug-in, which is told a cutoff with each.
+/// A block at a time through the plug-in, with a cutoff for each.
 inline std::vector<float> render(const clap_plugin_t *plugin, std::vector<float> in, double cutoff_hz) {
     std::vector<float> out(in.size());
     const clap_input_events_t events{&cutoff_hz, one_event, cutoff_event};

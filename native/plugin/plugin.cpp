@@ -27,7 +27,7 @@ protected:
 
     const char *getLabel() const override { return CHANNELS == 1 ? "rtsr" : "rtsr_stereo"; }
     const char *getDescription() const override {
-        return "Widens the bandwidth of a voice: adds the band above a telephone's cutoff.";
+        return "Bandwidth extension of a voice: adds the band above a telephone's cutoff.";
     }
     const char *getMaker() const override { return "rtsr"; }
     const char *getLicense() const override { return "Apache-2.0"; }

@@ -148,10 +148,10 @@ TEST(a_setting_that_cannot_be_is_the_nearest_one_and_not_the_one_before) {
 }
 
 TEST(the_cutoff_in_use_is_told) {
-    Instance told(3000), detecting(0);
+    Instance given(3000), detecting(0);
     const auto voice = signals::voice_like(0.1, RATE);
-    told.run(voice, 480);
+    given.run(voice, 480);
     detecting.run(voice, 480);
-    CHECK(told.controls[DETECTED] == 3000);
+    CHECK(given.controls[DETECTED] == 3000);
     CHECK(detecting.controls[DETECTED] == 8000);
 }

@@ -121,7 +121,7 @@ int CutoffTracker::find_edge() const {
     return edge;
 }
 
-/// Whether a band looks like a voice's, which fills it; a tone does not.
+/// Whether most bands below the edge are above the floor, as a voice's are; a tone's are not.
 bool CutoffTracker::is_full(int edge, double floor) const {
     const auto occupied = std::count_if(held_.begin(), held_.begin() + edge, [&](double b) { return b > floor; });
     return double(occupied) >= OCCUPIED * edge;
@@ -144,9 +144,9 @@ void CutoffTracker::consider(double found) {
         standing_ = 0;
     }
     standing_ += 1;
-    double patience = candidate_ > cutoff_ ? WIDEN_S : NARROW_S;
-    if (!settled_) patience = SETTLE_S;
-    if (standing_ < patience * frames_per_s_) return;
+    double hold_s = candidate_ > cutoff_ ? WIDEN_S : NARROW_S;
+    if (!settled_) hold_s = SETTLE_S;
+    if (standing_ < hold_s * frames_per_s_) return;
     settled_ = true;
     if (std::abs(candidate_ - cutoff_) > SAME_HZ) cutoff_ = candidate_;
 }

@@ -1,4 +1,4 @@
-// What goes wrong before audio flows: thrown inside, a status and a message at the C border.
+// What goes wrong before audio flows: thrown inside, a status and a message at the C ABI.
 #pragma once
 
 #include <stdexcept>

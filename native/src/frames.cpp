@@ -19,14 +19,17 @@ std::vector<float> analysis_window(const Spec &spec, int rate) {
     return window;
 }
 
-/// The square root of a Hann window.
-std::vector<float> synthesis_window(const Spec &spec) {
+}  // namespace
+
+std::vector<float> synthesis_window(const Spec &spec, int rate) {
+    const float scale = float(spec.rate) / float(rate);
     std::vector<float> window;
-    for (int i = 0; i < spec.synthesis; ++i) window.push_back(float(std::sin(PI * (i + 0.5) / spec.synthesis)));
+    for (int i = 0; i < 2 * spec.hop_at(rate); ++i) {
+        const double seconds = double(i) / rate + 0.5 / spec.rate;
+        window.push_back(float(std::sin(PI * seconds * spec.rate / spec.synthesis)) * scale);
+    }
     return window;
 }
-
-}  // namespace
 
 Frames::Frames(const Spec &spec, int rate)
     : hop_(spec.hop_at(rate)),
@@ -52,7 +55,7 @@ void Frames::reset() { std::fill(history_.begin(), history_.end(), 0.0f); }
 OverlapAdd::OverlapAdd(const Spec &spec)
     : hop_(spec.hop),
       fft_(spec.synthesis),
-      window_(synthesis_window(spec)),
+      window_(synthesis_window(spec, spec.rate)),
       held_(size_t(spec.overlap())),
       frame_(size_t(spec.synthesis)),
       out_(size_t(spec.hop)) {}

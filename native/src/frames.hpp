@@ -8,7 +8,14 @@
 
 namespace rtsr {
 
-/// The recent past of one voice; each hop at `rate` gives the spectrum up to half of spec.rate. Bins that a low rate
+/// The only kind of synthesis window in a manifest; rtsr/dsp/windows.py.
+constexpr const char *WINDOW = "sqrt-hann";
+
+/// The synthesis window as one function of time, sampled at `rate` and divided by the ratio of the rates:
+/// 2 * spec.hop_at(rate) samples.
+std::vector<float> synthesis_window(const Spec &spec, int rate);
+
+/// The recent past of one stream; each hop at `rate` gives the spectrum up to half of spec.rate. Bins that a low rate
 /// does not have stay zero.
 class Frames {
 public:

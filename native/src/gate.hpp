@@ -1,4 +1,4 @@
-// Whether the network runs or rests: in silence, when told to, and when the machine is too slow; rtsr/daemon/gate.py.
+// Whether the network runs or rests: in silence, by bypass, and when the machine is too slow; rtsr/daemon/gate.py.
 #pragma once
 
 #include <cmath>
@@ -7,15 +7,15 @@
 
 namespace rtsr {
 
-/// Judges every frame before it is skipped, so that the first one of an onset is already generated. One thread.
+/// Checks every frame before it is skipped, so that the first one of an onset is already generated. One thread.
 class Gate {
 public:
     explicit Gate(const Spec &spec)
         : full_scale_(double(spec.history) * spec.history / 16),
-          patience_(int(std::lround(QUIET_S * spec.frames_per_s()))),
+          hold_frames_(int(std::lround(QUIET_S * spec.frames_per_s()))),
           bins_(spec.bins_in()) {}
 
-    /// Below this level, relative to full scale, the network sleeps; it never does where nobody says so.
+    /// Below this level, relative to full scale, the network sleeps; never by default.
     void set_sleep(double sleep_db) { threshold_ = full_scale_ * std::pow(10.0, sleep_db / 10); }
 
     /// Takes one spectrum (bins_in, 2) and returns whether the network is to run.
@@ -28,7 +28,7 @@ public:
         return open;
     }
 
-    bool asleep() const { return quiet_ > patience_; }
+    bool asleep() const { return quiet_ > hold_frames_; }
 
     bool shut = false;
     int64_t rested = 0;  // frames that cost nothing
@@ -36,7 +36,7 @@ public:
 private:
     static constexpr double QUIET_S = 0.2;  // silence for so long before the network sleeps
     const double full_scale_;
-    const int patience_, bins_;
+    const int hold_frames_, bins_;
     double threshold_ = -1;
     int64_t quiet_ = 0;
 };

@@ -23,7 +23,7 @@ struct Product {
 struct Kernels {
     const char *name;
     void (*product_single)(const Product &);
-    void (*product_half)(const Product &);
+    void (*product_bf16)(const Product &);
     /// y[c] = bias[c] + sum over t of frames[t][c] * weight[t][c]
     void (*depthwise)(const float *const *frames, int kernel, const float *weight, const float *bias, int channels,
                       float *y);

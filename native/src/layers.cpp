@@ -19,7 +19,7 @@ void *aligned(size_t bytes) {
 }
 
 /// Rounds to the nearest bfloat16, ties to even.
-uint16_t to_half(float value) {
+uint16_t to_bf16(float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     return uint16_t((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
@@ -39,11 +39,11 @@ void *pack(const std::vector<float> &rows, int in, int out, Convert convert) {
 
 }  // namespace
 
-Linear::Linear(const Source &from, const std::string &name, int in, int out)
-    : kernels_(from.kernels), half_(from.half), in_(in), panels_(padded(out) / PANEL) {
+Linear::Linear(const WeightSource &from, const std::string &name, int in, int out)
+    : kernels_(from.kernels), bf16_(from.bf16), in_(in), panels_(padded(out) / PANEL) {
     const auto weight = from.tensors.read(name + ".weight", {out, in});
     const auto bias = from.tensors.read(name + ".bias", {out});
-    weights_.reset(half_ ? pack<uint16_t>(weight, in, out, to_half) : pack<float>(weight, in, out, as_is));
+    weights_.reset(bf16_ ? pack<uint16_t>(weight, in, out, to_bf16) : pack<float>(weight, in, out, as_is));
     bias_.reset(aligned(size_t(padded(out)) * sizeof(float)));
     std::copy(bias.begin(), bias.end(), static_cast<float *>(bias_.get()));
 }
@@ -51,7 +51,7 @@ Linear::Linear(const Source &from, const std::string &name, int in, int out)
 void Linear::apply(const float *x, int x_stride, float *y, int y_stride, int rows) const {
     const auto *bias = static_cast<const float *>(bias_.get());
     const Product job{weights_.get(), bias, in_, panels_, x, x_stride, y, y_stride, rows};
-    half_ ? kernels_.product_half(job) : kernels_.product_single(job);
+    bf16_ ? kernels_.product_bf16(job) : kernels_.product_single(job);
 }
 
 void Past::push(const float *frame) {
@@ -76,13 +76,13 @@ const float *Past::write(const float *from) {
     return from + values_.size();
 }
 
-Norm::Norm(const Source &from, const std::string &name, int channels)
+Norm::Norm(const WeightSource &from, const std::string &name, int channels)
     : kernels_(from.kernels),
       channels_(channels),
       gain_(from.tensors.read(name + ".weight", {channels})),
       bias_(from.tensors.read(name + ".bias", {channels})) {}
 
-Block::Block(const Source &from, const std::string &name, int channels, int hidden, int kernel, int dilation)
+Block::Block(const WeightSource &from, const std::string &name, int channels, int hidden, int kernel, int dilation)
     : kernels_(from.kernels),
       channels_(channels),
       hidden_(hidden),
@@ -116,7 +116,7 @@ void Block::apply(float *x, int stride, Past *const *past, int rows, const Scrat
         kernels_.add_scaled(scale_.data(), scratch.one + long(r) * scratch.stride, x + long(r) * stride, channels_);
 }
 
-Memory::Memory(const Source &from, const std::string &name, int channels, int hidden)
+MinGru::MinGru(const WeightSource &from, const std::string &name, int channels, int hidden)
     : kernels_(from.kernels),
       channels_(channels),
       hidden_(hidden),
@@ -124,7 +124,7 @@ Memory::Memory(const Source &from, const std::string &name, int channels, int hi
       enter_(from, name + ".enter", channels, 2 * hidden),
       leave_(from, name + ".leave", hidden, channels) {}
 
-void Memory::apply(float *x, int stride, float *const *state, int rows, const Scratch &scratch) const {
+void MinGru::apply(float *x, int stride, float *const *state, int rows, const Scratch &scratch) const {
     for (int r = 0; r < rows; ++r) norm_.apply(x + long(r) * stride, scratch.one + long(r) * scratch.stride);
     enter_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
     for (int r = 0; r < rows; ++r) {

@@ -12,9 +12,9 @@
 namespace rtsr {
 
 /// Where the layers of a network come from: the tensors, the precision they are kept in, the loops they run in.
-struct Source {
+struct WeightSource {
     const Tensors &tensors;
-    bool half;
+    bool bf16;
     const Kernels &kernels;
 };
 
@@ -24,7 +24,7 @@ inline int padded(int count) { return (count + PANEL - 1) / PANEL * PANEL; }
 /// y = W x + b, the weights packed in panels in the order in which they are read.
 class Linear {
 public:
-    Linear(const Source &from, const std::string &name, int in, int out);
+    Linear(const WeightSource &from, const std::string &name, int in, int out);
     /// `rows` vectors of x, each `x_stride` from the last, to y, which has room for padded(out) each.
     void apply(const float *x, int x_stride, float *y, int y_stride, int rows) const;
 
@@ -33,7 +33,7 @@ private:
         void operator()(void *memory) const { std::free(memory); }
     };
     const Kernels &kernels_;
-    const bool half_;
+    const bool bf16_;
     const int in_, panels_;
     std::unique_ptr<void, Free> weights_, bias_;
 };
@@ -61,7 +61,7 @@ private:
 
 class Norm {
 public:
-    Norm(const Source &from, const std::string &name, int channels);
+    Norm(const WeightSource &from, const std::string &name, int channels);
     void apply(const float *x, float *y) const { kernels_.norm(x, gain_.data(), bias_.data(), channels_, y); }
 
 private:
@@ -76,10 +76,10 @@ struct Scratch {
     float *one, *two;
 };
 
-/// Depthwise over past frames, norm, widen, GELU, narrow, add.
+/// Depthwise over past frames, norm, expand, GELU, project, add.
 class Block {
 public:
-    Block(const Source &from, const std::string &name, int channels, int hidden, int kernel, int dilation);
+    Block(const WeightSource &from, const std::string &name, int channels, int hidden, int kernel, int dilation);
     int memory() const { return (kernel_ - 1) * dilation_; }
     /// Advances `rows` vectors in place by one frame; `past` has one entry a row.
     void apply(float *x, int stride, Past *const *past, int rows, const Scratch &scratch) const;
@@ -95,9 +95,9 @@ private:
 };
 
 /// A residual minimal GRU: gate and candidate depend on the input alone.
-class Memory {
+class MinGru {
 public:
-    Memory(const Source &from, const std::string &name, int channels, int hidden);
+    MinGru(const WeightSource &from, const std::string &name, int channels, int hidden);
     /// Advances `rows` vectors in place by one frame; `state` has `hidden` values for each row.
     void apply(float *x, int stride, float *const *state, int rows, const Scratch &scratch) const;
 

@@ -1,6 +1,7 @@
 #include "manifest.hpp"
 
 #include "file.hpp"
+#include "frames.hpp"
 #include "json.hpp"
 #include "sha256.hpp"
 
@@ -30,7 +31,7 @@ void only(const Json &json, const std::vector<std::string_view> &known) {
 }
 
 Spec read_spec(const Json &json) {
-    only(json, {"rate", "hop", "history", "synthesis", "cutoff_min_hz", "cutoff_max_hz"});
+    only(json, {"rate", "hop", "history", "synthesis", "cutoff_min_hz", "cutoff_max_hz", "window"});
     Spec spec;
     spec.rate = int(json.at("rate").integer(1, MOST_RATE));
     spec.hop = int(json.at("hop").integer(1, spec.rate));
@@ -38,6 +39,8 @@ Spec read_spec(const Json &json) {
     spec.synthesis = int(json.at("synthesis").integer(1, MOST_RATE));
     spec.cutoff_min_hz = json.at("cutoff_min_hz").number();
     spec.cutoff_max_hz = json.at("cutoff_max_hz").number();
+    if (const Json *window = json.find("window"); window && window->text() != WINDOW)
+        corrupt("no synthesis window named '" + window->text() + "': there is " + WINDOW);
     if (spec.synthesis != 2 * spec.hop || spec.history % (2 * spec.hop) || spec.rate % spec.hop)
         corrupt("expected synthesis = 2 hops, an even number of hops of history and a whole number in a second; got " +
                 std::to_string(spec.synthesis) + ", " + std::to_string(spec.history) + ", " +

@@ -3,7 +3,7 @@
 
 namespace rtsr {
 
-/// Copies a block with everything beyond full scale clipped to [-1, 1] and what is no number set to 0.
+/// Copies a block with everything beyond full scale clipped to [-1, 1] and NaN set to 0.
 void clean(const float *block, int samples, float *out);
 
 /// out = received + gain * generated, the gain sliding over the block, clipped to full scale.

@@ -67,7 +67,7 @@ Workspace::Workspace(const Net &net, int rows) : rows(rows), stride_(padded(net.
     memory_.resize(size_t(rows));
 }
 
-Net::Net(const NetConfig &config, const Source &from) : config_(config), kernels_(from.kernels) {
+Net::Net(const NetConfig &config, const WeightSource &from) : config_(config), kernels_(from.kernels) {
     const Spec &spec = config.spec;
     const auto &widths = config.widths;
     hz_in_ = frequencies(spec.rate / 2.0, spec.bins_in());
@@ -84,7 +84,7 @@ Net::Net(const NetConfig &config, const Source &from) : config_(config), kernels
     for (int i = 0; i < config.bottleneck_blocks; ++i)
         bottleneck_.emplace_back(from, numbered("bottleneck", size_t(i)), narrowest, config.hidden(narrowest),
                                  config.kernel, config.dilations.back() << i);
-    memory_ = std::make_unique<Memory>(from, "memory", narrowest, config.memory);
+    memory_ = std::make_unique<MinGru>(from, "memory", narrowest, config.memory);
     norm_ = std::make_unique<Norm>(from, "norm", widths[0]);
     leave_ = std::make_unique<Linear>(from, "leave", widths[0], spec.bands());
     const size_t blocks = encoder_.size() + bottleneck_.size() + decoder_.size();

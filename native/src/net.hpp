@@ -9,7 +9,7 @@
 
 namespace rtsr {
 
-/// What one voice leaves behind in the network.
+/// The state of one stream in the network.
 struct Row {
     explicit Row(const NetConfig &config);
     void reset();
@@ -25,7 +25,7 @@ struct Row {
 
 class Net;
 
-/// Where a step writes: the activations of at most `rows` voices, made once. One thread at a time.
+/// Where a step writes: the activations of at most `rows` streams, made once. One thread at a time.
 class Workspace {
 public:
     Workspace(const Net &net, int rows);
@@ -43,7 +43,7 @@ private:
 class Net {
 public:
     /// Refuses as corrupt tensors that are not exactly those of the network that `config` describes.
-    Net(const NetConfig &config, const Source &from);
+    Net(const NetConfig &config, const WeightSource &from);
 
     /// Advances `count` rows, at most as many as the workspace has, by one frame: spectrum[r] (bins_in, 2), cutoff[r]
     /// in Hz, out[r] (bands), the natural log of each band's mean power. Allocates nothing.
@@ -69,7 +69,7 @@ private:
     std::vector<Block> encoder_, bottleneck_, decoder_;
     std::vector<Linear> down_, up_;
     std::unique_ptr<Linear> enter_, leave_;
-    std::unique_ptr<Memory> memory_;
+    std::unique_ptr<MinGru> memory_;
     std::unique_ptr<Norm> norm_;
 };
 

@@ -1,4 +1,4 @@
-// The network alone for many voices, for callers that do their own framing (rtsr_rows in the C border); the weights are
+// The network alone for many streams, for callers that do their own framing (rtsr_rows in the C ABI); the weights are
 // read once for each group.
 #pragma once
 

@@ -48,9 +48,9 @@ Reblock::Reblock(std::shared_ptr<const Model> model, int rate_in, int rate_to)
       rate_out(checked(rate_to ? rate_to : model->spec().rate)),
       stream_(model, inner_rate(rate, *model), inner_rate(rate_out, *model)),
       step_(std::max(1, int(int64_t(stream_.hop) * rate / stream_.rate))),
-      enter_(make_enter(model->kernels)),
-      leave_(make_leave(model->kernels)),
-      silence_(divide_up(int64_t(stream_.hop_out + (enter_ || leave_ ? ODD : 0)) * rate_out, stream_.rate_out)),
+      input_resampler_(make_input_resampler(model->kernels)),
+      output_resampler_(make_output_resampler(model->kernels)),
+      silence_(divide_up(int64_t(stream_.hop_out + (input_resampler_ || output_resampler_ ? ODD : 0)) * rate_out, stream_.rate_out)),
       pending_(4 * stream_.hop + 4 * INNER_RATE / LEAST_RATE),
       ready_(8 * std::max(stream_.hop_out, silence_) + INNER_RATE / 100),
       cleaned_(size_t(step_)),
@@ -62,16 +62,16 @@ Reblock::Reblock(std::shared_ptr<const Model> model, int rate_in, int rate_to)
 }
 
 /// The resampler from an odd input rate, its delay a whole number of samples on both sides.
-std::optional<Resampler> Reblock::make_enter(const Kernels &kernels) {
+std::optional<Resampler> Reblock::make_input_resampler(const Kernels &kernels) {
     if (rate == stream_.rate) return {};
     const int shared = stream_.rate / std::gcd(stream_.rate, stream_.rate_out);
-    entered_ = divide_up(OUTER_DELAY_MS * stream_.rate / 1000, shared) * shared;
-    return Resampler(rate, stream_.rate, entered_, step_, kernels);
+    input_delay_ = divide_up(OUTER_DELAY_MS * stream_.rate / 1000, shared) * shared;
+    return Resampler(rate, stream_.rate, input_delay_, step_, kernels);
 }
 
 /// The resampler to an odd output rate; it makes the delay of the whole path a whole number of output samples.
-std::optional<Resampler> Reblock::make_leave(const Kernels &kernels) {
-    const int inner = stream_.delay() + int(int64_t(entered_) * stream_.rate_out / stream_.rate);
+std::optional<Resampler> Reblock::make_output_resampler(const Kernels &kernels) {
+    const int inner = stream_.delay() + int(int64_t(input_delay_) * stream_.rate_out / stream_.rate);
     path_ = inner;
     if (rate_out == stream_.rate_out) return {};
     const int64_t whole = int64_t(1000) * stream_.rate_out;  // fractions of an output sample, so that sums are exact
@@ -96,9 +96,9 @@ void Reblock::process(const float *block, int samples, float *out) noexcept {
 
 /// Moves at most about a hop of input through the stream to the output.
 void Reblock::push(const float *piece, int samples) {
-    clean(piece, samples, cleaned_.data());  // a filter would remember what is no number
-    if (enter_) {
-        const int count = enter_->process(cleaned_.data(), samples, converted_.data());
+    clean(piece, samples, cleaned_.data());  // a filter would keep a NaN in its memory
+    if (input_resampler_) {
+        const int count = input_resampler_->process(cleaned_.data(), samples, converted_.data());
         pending_.write(converted_.data(), count);
     } else {
         pending_.write(cleaned_.data(), samples);
@@ -106,8 +106,8 @@ void Reblock::push(const float *piece, int samples) {
     while (pending_.size() >= stream_.hop) {
         pending_.read(hop_.data(), stream_.hop);
         stream_.process(hop_.data(), hop_out_.data());
-        if (leave_) {
-            const int count = leave_->process(hop_out_.data(), stream_.hop_out, left_.data());
+        if (output_resampler_) {
+            const int count = output_resampler_->process(hop_out_.data(), stream_.hop_out, left_.data());
             ready_.write(left_.data(), count);
         } else {
             ready_.write(hop_out_.data(), stream_.hop_out);
@@ -117,8 +117,8 @@ void Reblock::push(const float *piece, int samples) {
 
 void Reblock::reset() noexcept {
     stream_.reset();
-    if (enter_) enter_->reset();
-    if (leave_) leave_->reset();
+    if (input_resampler_) input_resampler_->reset();
+    if (output_resampler_) output_resampler_->reset();
     pending_.clear();
     ready_.clear();
     taken_ = given_ = 0;

@@ -12,7 +12,7 @@
 
 namespace rtsr {
 
-/// Samples that wait, in order, at most as many as were said. One thread.
+/// A queue of samples with a fixed capacity. One thread.
 class Waiting {
 public:
     explicit Waiting(int most) : samples_(size_t(most)) {}
@@ -44,14 +44,14 @@ public:
     const int rate, rate_out;
 
 private:
-    std::optional<Resampler> make_enter(const Kernels &kernels);
-    std::optional<Resampler> make_leave(const Kernels &kernels);
+    std::optional<Resampler> make_input_resampler(const Kernels &kernels);
+    std::optional<Resampler> make_output_resampler(const Kernels &kernels);
     void push(const float *piece, int samples);
 
     Stream stream_;
     const int step_;             // input samples that are at most about a hop
-    int entered_ = 0, path_ = 0; // delays: of `enter` at the stream's rate, of everything in whole output samples
-    std::optional<Resampler> enter_, leave_;
+    int input_delay_ = 0, path_ = 0; // delays: of the input resampler at the stream's rate, of everything in whole output samples
+    std::optional<Resampler> input_resampler_, output_resampler_;
     const int silence_;
     Waiting pending_, ready_;
     std::vector<float> cleaned_, converted_, hop_, hop_out_, left_;

@@ -12,7 +12,7 @@ double sinc(double x);
 /// The modified Bessel function of the first kind and order 0, of which Kaiser made his window.
 double bessel0(double x);
 
-/// Converts one voice from `rate_in` to `rate_out`, delayed by exactly `delay` output samples. The delay is also the
+/// Converts one signal from `rate_in` to `rate_out`, delayed by exactly `delay` output samples. The delay is also the
 /// quality: a filter of that half length, 80 dB down. Equal rates are a plain delay, bit for bit.
 class Resampler {
 public:

@@ -24,11 +24,11 @@ int checked_rate_out(const Spec &spec, int rate_out) {
     return rate_out;
 }
 
-std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *bytes, size_t size, bool half,
+std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *bytes, size_t size, bool bf16,
                                    const Kernels &kernels) {
     try {
         const Tensors tensors(bytes, size);
-        return std::shared_ptr<const Model>(new Model{Net(manifest.net, {tensors, half, kernels}), kernels});
+        return std::shared_ptr<const Model>(new Model{Net(manifest.net, {tensors, bf16, kernels}), kernels});
     } catch (const Error &error) {
         throw Error(error.status, manifest.name + ": the weights are not those of the network in the manifest: " +
                                       error.what());
@@ -37,9 +37,9 @@ std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *byte
 
 }  // namespace
 
-std::shared_ptr<const Model> Model::open(const std::string &path, bool half, const Kernels &kernels) {
+std::shared_ptr<const Model> Model::open(const std::string &path, bool bf16, const Kernels &kernels) {
     const Weights weights = Weights::open(path);
-    return build(weights.manifest, weights.tensors.data(), weights.tensors.size(), half, kernels);
+    return build(weights.manifest, weights.tensors.data(), weights.tensors.size(), bf16, kernels);
 }
 
 std::shared_ptr<const Model> Model::read(std::string_view manifest, const uint8_t *tensors, size_t size,

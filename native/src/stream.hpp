@@ -1,4 +1,4 @@
-// OPEN FIRST. One voice: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py and rtsr/dsp/path.py.
+// OPEN FIRST. One stream: a hop of narrowband in, a hop of wideband out; the twin of rtsr/stream.py and rtsr/dsp/path.py.
 //
 //     hop -+- frames -- network -- structure -- overlap-add -- resample --+
 //          |                                                              + -- hop
@@ -32,7 +32,7 @@ struct Model {
 
     const Spec &spec() const { return net.config().spec; }
     /// Of the files that a manifest ties together, or of their contents.
-    static std::shared_ptr<const Model> open(const std::string &path, bool half, const Kernels &kernels);
+    static std::shared_ptr<const Model> open(const std::string &path, bool bf16, const Kernels &kernels);
     static std::shared_ptr<const Model> read(std::string_view manifest, const uint8_t *tensors, size_t size,
                                              const Kernels &kernels);
 };

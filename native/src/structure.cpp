@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "frames.hpp"
+
 namespace rtsr {
 
 namespace {
@@ -31,17 +33,6 @@ const std::vector<float> &phasors() {
         return made;
     }();
     return table;
-}
-
-/// The synthesis window as one function of time, sampled at `rate`.
-std::vector<float> window_at(const Spec &spec, int rate) {
-    const float scale = float(spec.rate) / float(rate);
-    std::vector<float> window;
-    for (int i = 0; i < 2 * spec.hop_at(rate); ++i) {
-        const double seconds = double(i) / rate + 0.5 / spec.rate;
-        window.push_back(float(std::sin(PI * seconds * spec.rate / spec.synthesis)) * scale);
-    }
-    return window;
 }
 
 }  // namespace
@@ -78,7 +69,7 @@ FineStructure::FineStructure(const Spec &spec, int rate, const Kernels &kernels)
       common_(std::min(spec.hop_at(rate) + 1, spec.bins_out())),
       kernels_(kernels),
       fft_(2 * spec.hop_at(rate)),
-      window_(window_at(spec, rate)),
+      window_(synthesis_window(spec, rate)),
       windowed_(window_.size()),
       short_(window_.size() + 2),
       gains_(size_t(bands_.count)),

@@ -16,7 +16,7 @@ namespace rtsr {
 namespace {
 
 // As in rtsr/daemon/worker.py, where each is explained.
-constexpr int FADE_HOPS = 2;
+constexpr int BYPASS_FADE_HOPS = 2, MUTE_FADE_HOPS = 2, SWITCH_FADE_HOPS = 2;
 constexpr int BEHIND_HOPS = 3;
 constexpr double BEHIND_S = 0.1;
 constexpr double RETRY_S = 1, RETRY_MOST_S = 30;
@@ -36,8 +36,8 @@ double seconds_now() {
 double towards(double now, double wanted, double slope) { return now + std::clamp(wanted - now, -slope, slope); }
 
 /// `samples` of a circular memory from `place` on; `act(memory, done, count)` sees each piece that lies together.
-template <class Memory, class Act>
-void pieces(Memory *memory, int64_t size, int64_t place, int64_t samples, Act act) {
+template <class Sample, class Act>
+void pieces(Sample *memory, int64_t size, int64_t place, int64_t samples, Act act) {
     for (int64_t done = 0; done < samples;) {
         const int64_t at = ((place + done) % size + size) % size, count = std::min(samples - done, size - at);
         act(memory + at, done, count);
@@ -54,23 +54,23 @@ int checked_rate(const Spec &spec, int rate) {
 
 }  // namespace
 
-Voice::Voice(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db)
-    : path(std::move(model), rate, rate) {
-    if (!path.set_cutoff(cutoff_hz))
+GatedStream::GatedStream(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db)
+    : stream(std::move(model), rate, rate) {
+    if (!stream.set_cutoff(cutoff_hz))
         invalid("expected a cutoff within the model's range in Hz, or 0, got " + std::to_string(cutoff_hz));
-    path.gate().set_sleep(sleep_db);
+    stream.gate().set_sleep(sleep_db);
 }
 
-void Voice::follow(double to, bool resting) {
+void GatedStream::follow(double to, bool resting) {
     if (to != wanted) {
         wanted = to;
-        slope = std::abs(to - level) / FADE_HOPS;
+        slope = std::abs(to - level) / BYPASS_FADE_HOPS;
     }
     if (level != wanted) {
         level = towards(level, wanted, slope);
-        path.set_level(level);
+        stream.set_level(level);
     }
-    path.gate().shut = resting || level == 0;
+    stream.gate().shut = resting || level == 0;
 }
 
 Worker::Worker(std::shared_ptr<const Model> model, int at_rate, double cutoff_hz, double sleep_db)
@@ -78,15 +78,15 @@ Worker::Worker(std::shared_ptr<const Model> model, int at_rate, double cutoff_hz
       hop(model->spec().hop_at(rate)),
       cutoff_hz_(cutoff_hz),
       sleep_db_(sleep_db),
-      voice_(std::make_unique<Voice>(std::move(model), rate, cutoff_hz, sleep_db)),
-      latency_(voice_->path.latency() + Drift::DELAY),
+      current_(std::make_unique<GatedStream>(std::move(model), rate, cutoff_hz, sleep_db)),
+      latency_(current_->stream.latency() + Drift::DELAY),
       drift_(rate, hop),
       heard_(size_t(hop)),
       out_(size_t(hop)),
       other_(size_t(hop)),
       stretched_(size_t(hop + Drift::SPARE)),
       retry_s_(RETRY_S),
-      cutoff_now_hz_(voice_->path.cutoff_hz()) {}
+      cutoff_now_hz_(current_->stream.cutoff_hz()) {}
 
 Worker::~Worker() {
     delete offered_.load();
@@ -121,7 +121,7 @@ bool Worker::step(double now_s) noexcept {
     const double began = seconds_now();
     keep_up(now_s);
     peek(*shared_.taken, heard_.data());
-    follow(*voice_).path.process(heard_.data(), out_.data());
+    follow(*current_).stream.process(heard_.data(), out_.data());
     take_over();
     mute();
     if (relearn_.exchange(false, RELAXED)) drift_.relearn();
@@ -156,7 +156,7 @@ void Worker::stop() noexcept {
 #endif
 }
 
-/// Leaves the network out for a while where hops pile up; after a long stall, leaves out what is too old.
+/// Suspends the network for a while where hops pile up; after a long stall, drops what is too old.
 void Worker::keep_up(double now_s) noexcept {
     const int64_t behind = waiting();
     if (hops_.load(RELAXED) == 0) behind_since_ = now_s;
@@ -174,38 +174,38 @@ void Worker::keep_up(double now_s) noexcept {
     }
     if (rest_until_ > 0 && now_s >= rest_until_ && behind < 2 * hop)
         rest_until_ = 0;
-    else if (rest_until_ == 0 && retry_s_ > RETRY_S)  // forgiven in about half a minute
+    else if (rest_until_ == 0 && retry_s_ > RETRY_S)  // back to the start in about half a minute
         retry_s_ = std::max(RETRY_S, retry_s_ * (1 - double(hop) / rate / RETRY_MOST_S));
     resting_.store(rest_until_ > 0, RELAXED);
 }
 
-/// Brings a voice a step nearer to what is wished.
-Voice &Worker::follow(Voice &voice) const noexcept {
-    voice.follow(bypass_.load(RELAXED) ? 0 : gain_.load(RELAXED), resting_.load(RELAXED));
-    return voice;
+/// Applies the wishes to a stream, one hop of its fade.
+GatedStream &Worker::follow(GatedStream &stream) const noexcept {
+    stream.follow(bypass_.load(RELAXED) ? 0 : gain_.load(RELAXED), resting_.load(RELAXED));
+    return stream;
 }
 
-/// Lets a voice hear the hop at its place, and forgets what it says.
-void Worker::warm(Voice &voice, float *block) const noexcept {
-    peek(voice.place, block);
-    follow(voice).path.process(block, block);
-    voice.place += hop;
+/// Processes the hop at a stream's place, and drops the output.
+void Worker::warm(GatedStream &stream, float *block) const noexcept {
+    peek(stream.place, block);
+    follow(stream).stream.process(block, block);
+    stream.place += hop;
 }
 
 void Worker::switch_to(std::shared_ptr<const Model> model) {
-    auto voice = std::make_unique<Voice>(std::move(model), rate, cutoff_hz_, sleep_db_);
-    if (voice->path.hop != hop || voice->path.latency() + Drift::DELAY != latency_)
+    auto stream = std::make_unique<GatedStream>(std::move(model), rate, cutoff_hz_, sleep_db_);
+    if (stream->stream.hop != hop || stream->stream.latency() + Drift::DELAY != latency_)
         invalid("expected a model with a latency of " + std::to_string(latency_ - Drift::DELAY) + " samples, got " +
-                std::to_string(voice->path.latency()));
+                std::to_string(stream->stream.latency()));
     const int64_t taken = load(shared_.taken);
     std::vector<float> block(static_cast<size_t>(hop));
-    voice->place = std::max(int64_t(0), taken - int64_t(WARM_UP_S * rate) / hop * hop);
-    while (voice->place < taken) warm(*voice, block.data());
+    stream->place = std::max(int64_t(0), taken - int64_t(WARM_UP_S * rate) / hop * hop);
+    while (stream->place < taken) warm(*stream, block.data());
     forget();
-    delete offered_.exchange(voice.release());
+    delete offered_.exchange(stream.release());
 }
 
-/// Brings the next voice up to date and blends it in; the plain part of both is the same to the bit.
+/// Brings the next stream up to date and cross-fades to it; the received band of both is the same to the bit.
 void Worker::take_over() noexcept {
     if (!next_) next_.reset(offered_.exchange(nullptr));
     if (!next_) return;
@@ -214,92 +214,45 @@ void Worker::take_over() noexcept {
     if (next_->place >= now) blend(*next_);
 }
 
-void Worker::blend(Voice &voice) noexcept {
-    follow(voice).path.process(heard_.data(), other_.data());
-    voice.place += hop;
+void Worker::blend(GatedStream &stream) noexcept {
+    follow(stream).stream.process(heard_.data(), other_.data());
+    stream.place += hop;
     for (int i = 0; i < hop; ++i) {
-        const float share = float(double(fading_ * hop + i + 1) / (FADE_HOPS * hop));
+        const float share = float(double(fading_ * hop + i + 1) / (SWITCH_FADE_HOPS * hop));
         out_[size_t(i)] += share * (other_[size_t(i)] - out_[size_t(i)]);
     }
-    if (++fading_ < FADE_HOPS) return;
+    if (++fading_ < SWITCH_FADE_HOPS) return;
     fading_ = 0;
-    bury(voice_.release());
-    voice_ = std::move(next_);
+    retire(current_.release());
+    current_ = std::move(next_);
     switches_.fetch_add(1, RELAXED);
 }
 
-/// Slides to silence and back.
+/// Fades to silence and back.
 void Worker::mute() noexcept {
     const bool wished = mute_.load(RELAXED);
     store(shared_.muted, wished || loudness_ == 0);
     const double wanted = wished ? 0 : 1;
     if (loudness_ == 1 && wanted == 1) return;
-    const double reached = towards(loudness_, wanted, 1.0 / FADE_HOPS);
+    const double reached = towards(loudness_, wanted, 1.0 / MUTE_FADE_HOPS);
     for (int i = 0; i < hop; ++i) out_[size_t(i)] *= float(loudness_ + (reached - loudness_) * (i + 1) / hop);
     loudness_ = reached;
 }
 
-/// Tells the others how it goes.
-void Worker::note(double seconds) noexcept {
-    const int64_t hops = hops_.load(RELAXED);
-    times_[size_t(hops % KEPT)].store(float(seconds), RELAXED);
-    hops_.store(hops + 1, std::memory_order_release);
-    if (seconds * rate > hop) late_.fetch_add(1, RELAXED);
-    const Gate &gate = voice_->path.gate();
-    rested_.store(gate.rested, RELAXED);
-    asleep_.store(gate.asleep(), RELAXED);
-    cutoff_now_hz_.store(voice_->path.cutoff_hz(), RELAXED);
-    level_.store(voice_->level, RELAXED);
-    ratio_.store(drift_.ratio(), RELAXED);
-    ppm_.store(drift_.ppm(), RELAXED);
-}
-
-bool Worker::wish(double gain_db, bool bypass, bool mute) noexcept {
-    if (!(gain_db <= MOST_GAIN_DB)) return false;
-    gain_.store(std::pow(10.0, gain_db / 20), RELAXED);
-    bypass_.store(bypass, RELAXED);
-    mute_.store(mute, RELAXED);
-    return true;
-}
-
-/// Puts a voice where another thread may free it.
-void Worker::bury(Voice *voice) noexcept {
-    voice->older = gone_.load(RELAXED);
-    while (!gone_.compare_exchange_weak(voice->older, voice, std::memory_order_release, RELAXED)) {
+/// Puts a stream where another thread may free it.
+void Worker::retire(GatedStream *stream) noexcept {
+    stream->older = gone_.load(RELAXED);
+    while (!gone_.compare_exchange_weak(stream->older, stream, std::memory_order_release, RELAXED)) {
     }
 }
 
-/// Frees the voices that have spoken their last; not the worker's thread.
+/// Frees the streams that were replaced; not the worker's thread.
 void Worker::forget() noexcept {
-    for (Voice *voice = gone_.exchange(nullptr); voice;) {
-        Voice *older = voice->older;
-        delete voice;
-        voice = older;
+    for (GatedStream *stream = gone_.exchange(nullptr); stream;) {
+        GatedStream *older = stream->older;
+        delete stream;
+        stream = older;
     }
-}
-
-rtsr_worker_report Worker::report() const noexcept {
-    rtsr_worker_report report{};
-    report.hops = hops_.load(RELAXED);
-    report.late = late_.load(RELAXED);
-    report.lost = lost_.load(RELAXED);
-    report.overloads = overloads_.load(RELAXED);
-    report.rested = rested_.load(RELAXED);
-    report.switches = switches_.load(RELAXED);
-    report.rest_s = rest_s_.load(RELAXED);
-    report.cutoff_hz = cutoff_now_hz_.load(RELAXED);
-    report.level = level_.load(RELAXED);
-    report.ratio = ratio_.load(RELAXED);
-    report.drift_ppm = ppm_.load(RELAXED);
-    report.asleep = asleep_.load(RELAXED);
-    report.resting = resting_.load(RELAXED);
-    return report;
-}
-
-int Worker::times(float *seconds, int most) const noexcept {
-    const int count = int(std::min({int64_t(most), int64_t(KEPT), hops_.load(std::memory_order_acquire)}));
-    for (int i = 0; i < count; ++i) seconds[i] = times_[size_t(i)].load(RELAXED);
-    return std::max(count, 0);
 }
 
 }  // namespace rtsr

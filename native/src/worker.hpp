@@ -1,5 +1,5 @@
-// Between input and output ring: takes hop after hop, enhances it, and keeps up whatever it takes; the twin of
-// rtsr/daemon/worker.py.
+// The worker: takes hops from the input ring, enhances them, and writes them to the output ring in real time; the twin
+// of rtsr/daemon/worker.py.
 #pragma once
 
 #include <array>
@@ -13,17 +13,17 @@
 
 namespace rtsr {
 
-/// One model's path at one rate: each hop of the input gives exactly one hop. One thread at a time.
-struct Voice {
-    Voice(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db);
-    /// Lets the generated band slide towards a level, or at once where it rests; it is there after two hops.
+/// One model's stream at one rate: each hop of the input gives exactly one hop. One thread at a time.
+struct GatedStream {
+    GatedStream(std::shared_ptr<const Model> model, int rate, double cutoff_hz, double sleep_db);
+    /// Moves the gain of the generated band a hop nearer to `wanted`; it arrives after BYPASS_FADE_HOPS.
     void follow(double wanted, bool resting);
 
-    Stream path;
+    Stream stream;
     int64_t place = 0;               // on the input ring, while it is warming up
     double level = 1, wanted = 1;    // of the generated band, factors
     double slope = 0;
-    Voice *older = nullptr;          // among those that have spoken their last
+    GatedStream *older = nullptr;    // among those that were replaced
 };
 
 class Worker {
@@ -59,17 +59,17 @@ private:
     void peek(int64_t place, float *out) const;
     void put(const float *block, int count, int64_t taken) noexcept;
     void keep_up(double now_s) noexcept;
-    Voice &follow(Voice &voice) const noexcept;
-    void warm(Voice &voice, float *block) const noexcept;
+    GatedStream &follow(GatedStream &stream) const noexcept;
+    void warm(GatedStream &stream, float *block) const noexcept;
     void take_over() noexcept;
-    void blend(Voice &voice) noexcept;
+    void blend(GatedStream &stream) noexcept;
     void mute() noexcept;
     void note(double seconds) noexcept;
-    void bury(Voice *voice) noexcept;
+    void retire(GatedStream *stream) noexcept;
     void forget() noexcept;
 
     const double cutoff_hz_, sleep_db_;
-    std::unique_ptr<Voice> voice_, next_;
+    std::unique_ptr<GatedStream> current_, next_;
     const int latency_;
     Drift drift_;
     rtsr_shared_block shared_{};
@@ -80,7 +80,7 @@ private:
 
     std::atomic<double> gain_{1};
     std::atomic<bool> bypass_{false}, mute_{false}, stopping_{false}, relearn_{false};
-    std::atomic<Voice *> offered_{nullptr}, gone_{nullptr};  // to the worker, and back from it: it frees nothing
+    std::atomic<GatedStream *> offered_{nullptr}, gone_{nullptr};  // to the worker, and back from it: the worker frees nothing
 
     // Written by the worker, read by anyone.
     std::atomic<int64_t> hops_{0}, late_{0}, lost_{0}, overloads_{0}, rested_{0}, switches_{0};

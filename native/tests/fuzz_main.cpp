@@ -88,14 +88,14 @@ int main(int count, char **words) {
         std::fprintf(stderr, "usage: %s CORPUS, a folder with files\n", words[0]);
         return 2;
     }
-    const char *told = std::getenv("FUZZ_SECONDS");
+    const char *seconds = std::getenv("FUZZ_SECONDS");
     void *shared = ::mmap(nullptr, sizeof(Input), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 2;
     auto &input = *static_cast<Input *>(shared);
     std::fflush(nullptr);
     const pid_t child = ::fork();
     if (child == 0) {
-        run_all(input, corpus, told ? std::atof(told) : 1);
+        run_all(input, corpus, seconds ? std::atof(seconds) : 1);
         std::exit(0);
     }
     int status = 0;

@@ -8,14 +8,14 @@ using namespace rtsr;
 namespace {
 
 constexpr double BOUND = 1e-4;
-constexpr double BOUND_HALF = 0.05;  // bfloat16 keeps 8 bits of a weight
+constexpr double BOUND_BF16 = 0.05;  // bfloat16 keeps 8 bits of a weight
 
 struct Fixture {
     explicit Fixture(const std::string &model)
         : weights(Weights::open(manifest(model))),
           tensors(weights.tensors.data(), weights.tensors.size()),
           vectors(model) {}
-    Source source(int which, bool half = false) const { return {tensors, half, kernels(which)}; }
+    WeightSource source(int which, bool bf16 = false) const { return {tensors, bf16, kernels(which)}; }
     const NetConfig &config() const { return weights.manifest.net; }
 
     const Weights weights;
@@ -53,8 +53,8 @@ double run_block(const Fixture &fixture, int which, const std::string &name, int
     return run(fixture, name, [&](float *x) { block.apply(x, 4096, &pasts, 1, {4096, one.data(), two.data()}); });
 }
 
-double run_linear(const Fixture &fixture, int which, const std::string &name, int in, int out, bool half = false) {
-    const Linear linear(fixture.source(which, half), name, in, out);
+double run_linear(const Fixture &fixture, int which, const std::string &name, int in, int out, bool bf16 = false) {
+    const Linear linear(fixture.source(which, bf16), name, in, out);
     std::vector<float> y(4096);
     return run(fixture, name, [&](float *x) {
         linear.apply(x, in, y.data(), 4096, 1);
@@ -63,8 +63,8 @@ double run_linear(const Fixture &fixture, int which, const std::string &name, in
 }
 
 /// All frames through whole steps; returns (frames, bands).
-std::vector<float> steps(const Fixture &fixture, int which, bool half) {
-    const Net net(fixture.config(), fixture.source(which, half));
+std::vector<float> steps(const Fixture &fixture, int which, bool bf16) {
+    const Net net(fixture.config(), fixture.source(which, bf16));
     const auto spectrum = fixture.vectors.read("spectrum"), cutoff = fixture.vectors.read("cutoff");
     const Spec &spec = fixture.config().spec;
     std::vector<float> out(cutoff.size() * size_t(spec.bands()));
@@ -101,7 +101,7 @@ TEST(a_block_of_another_dilation_is_heard) {
 
 TEST(memory_does_what_the_reference_does) {
     everywhere([](const Fixture &f, int which) {
-        const Memory memory(f.source(which), "memory", f.config().widths.back(), f.config().memory);
+        const MinGru memory(f.source(which), "memory", f.config().widths.back(), f.config().memory);
         std::vector<float> state(size_t(f.config().memory)), one(4096), two(4096);
         float *states = state.data();
         CHECK(run(f, "memory", [&](float *x) {
@@ -114,14 +114,14 @@ TEST(linear_layers_do_what_the_reference_does) {
     everywhere([](const Fixture &f, int which) {
         const NetConfig &net = f.config();
         const int in = 3 * net.spec.bins_in() + net.spec.bins_out(), out = net.spec.bands();
-        for (bool half : {false, true}) {
-            const double bound = half ? BOUND_HALF : BOUND;
-            CHECK(run_linear(f, which, "enter", in, net.widths[0], half) <= bound);
-            CHECK(run_linear(f, which, "leave", net.widths[0], out, half) <= bound);
+        for (bool bf16 : {false, true}) {
+            const double bound = bf16 ? BOUND_BF16 : BOUND;
+            CHECK(run_linear(f, which, "enter", in, net.widths[0], bf16) <= bound);
+            CHECK(run_linear(f, which, "leave", net.widths[0], out, bf16) <= bound);
             for (size_t i = 0; i + 1 < net.widths.size(); ++i) {
                 const std::string n = "." + std::to_string(i);
-                CHECK(run_linear(f, which, "down" + n, net.widths[i], net.widths[i + 1], half) <= bound);
-                CHECK(run_linear(f, which, "up" + n, net.widths[i] + net.widths[i + 1], net.widths[i], half) <= bound);
+                CHECK(run_linear(f, which, "down" + n, net.widths[i], net.widths[i + 1], bf16) <= bound);
+                CHECK(run_linear(f, which, "up" + n, net.widths[i] + net.widths[i + 1], net.widths[i], bf16) <= bound);
             }
         }
     });
@@ -152,9 +152,9 @@ TEST(features_are_the_references) {
 TEST(whole_steps_give_what_the_reference_gives) {
     everywhere([](const Fixture &f, int which) {
         CHECK(difference(steps(f, which, false), f.vectors.read("envelope")) <= BOUND);
-        const double half = difference(steps(f, which, true), f.vectors.read("envelope"));
-        CHECK(half <= BOUND_HALF);
-        CHECK(half > BOUND);  // or the weights were not rounded at all
+        const double bf16 = difference(steps(f, which, true), f.vectors.read("envelope"));
+        CHECK(bf16 <= BOUND_BF16);
+        CHECK(bf16 > BOUND);  // or the weights were not rounded at all
     });
 }
 

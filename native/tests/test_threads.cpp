@@ -92,7 +92,7 @@ TEST(a_worker_shares_nothing_but_its_block) {
     for (float x : heard) CHECK(x >= -1 && x <= 1);
 }
 
-TEST(a_worker_that_is_told_to_stop_before_it_begins_ends_at_once) {
+TEST(a_worker_that_is_stopped_before_it_begins_ends_at_once) {
     Worker worker(Model::open(manifest("random"), false, kernels()), 48000, 0, -70);
     SharedBlock shared(48000);
     worker.connect(shared.ends());

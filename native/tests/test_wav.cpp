@@ -88,7 +88,7 @@ TEST(a_riff_beyond_4_gib_that_cannot_tell_its_length_is_refused) {
     const Folder folder;
     const int64_t size = 5 * GIB;
     const std::string wrapped = form("RIFF", uint64_t(size + 36)) + "data" + bytes(uint64_t(size), 4);
-    CHECK(contains(refused(folder.file(wrapped, size)), "expected RF64 for more than 4 GiB"));
+    CHECK(contains(refused(folder.file(wrapped, size)), "expected RF64 for over 4 GiB"));
     const std::string stream = form("RIFF", 0xFFFFFFFF) + "data" + bytes(0xFFFFFFFF, 4);
     CHECK(wav::Reader(folder.file(stream, size)).frames() == size / 2);  // to the end
 }

@@ -106,7 +106,8 @@ TEST(a_manifest_that_says_something_else_is_refused) {
         {"\"rate\": 16000", "\"rate\": 0"},       {"\"expansion\": 2.0", "\"expansion\": 1e300"},
         {"\"kernel\"", "\"unheard_of\""},         {"\"files\"", "\"file\""},
         {"\"hop\": 80,", "\"hop\": 80, \"hop\": 80,"}, {"\"bottleneck_blocks\": 2", "\"bottleneck_blocks\": 99"},
-        {"\"history\": 480", "\"history\": 4.8e2.1"}, {"\"widths\": [", "\"widths\": [-1, "}};
+        {"\"history\": 480", "\"history\": 4.8e2.1"}, {"\"widths\": [", "\"widths\": [-1, "},
+        {"\"window\": \"sqrt-hann\"", "\"window\": \"hann\""}};
     for (const auto &[from, to] : edits) {
         const Copy copy;
         copy.edit(from, to);

@@ -25,7 +25,7 @@ from rtsr.dsp.band import CutoffTracker
 from rtsr.dsp.frames import Frames
 from rtsr.dsp.structure import NOTHING, FineStructure, phase_index
 from rtsr.net.export import export
-from rtsr.net.layers import Block, Memory
+from rtsr.net.layers import Block, MinGru
 from rtsr.net.model import BandNet, NetConfig
 from rtsr.net.weights import SHIPPED, Weights
 from rtsr.spec import Spec
@@ -109,7 +109,7 @@ def layers(net: BandNet) -> dict[str, np.ndarray]:
         return hook
 
     for name, module in net.named_modules():
-        if isinstance(module, Block | Memory | nn.Linear | nn.LayerNorm):
+        if isinstance(module, Block | MinGru | nn.Linear | nn.LayerNorm):
             module.register_forward_hook(keep(name))
     spectrum = spectra(net)
     cutoff = np.linspace(1500, net.config.spec.cutoff_max_hz - 500, len(spectrum)).astype(np.float32)

@@ -1,8 +1,10 @@
-"""Ways to run the network, one file each, and how a model is opened."""
+"""Ways to run the network, one file each and one row of `TABLE`, and how a model is opened."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MissingDependency, UnknownName
@@ -14,11 +16,74 @@ from .null import NullBackend
 
 __all__ = ["BACKENDS", "GPU_BACKENDS", "Backend", "has_nvidia", "installed", "load"]
 
-BACKENDS = ("native", "ort", "eager", "null")
-GPU_BACKENDS = ("graph", "graph-tf32", "graph-bfloat16", "graph-float16", "ort-cuda", "ort-tensorrt")
-PACKAGE = {"ort": "onnxruntime", "eager": "torch", "graph": "torch"}
-EXTRA = {"ort": "cpu", "eager": "train", "graph": "train", "ort-cuda": "gpu", "ort-tensorrt": "gpu"}
-WITH_A_GPU = ("graph", "ort-cuda")  # what `auto` tries beside the CPU's
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A row of the table. `open` takes weights and a number of threads, and imports what needs a package itself."""
+
+    name: str
+    open: Callable[[Weights, int], Backend]
+    package: str | None = None
+    extra: str | None = None  # of rtsr, that brings the package
+    gpu: bool = False
+    tried: bool = False  # by `auto`, where there is a GPU
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package, or its library, is there."""
+        if self.name == "native":
+            return native.library() is not None
+        return self.package is None or importlib.util.find_spec(self.package) is not None
+
+
+def _native(weights: Weights, threads: int) -> Backend:
+    if (library := native.library()) is None:
+        raise MissingDependency("librtsr", None, "the native backend")
+    return native.NativeBackend(weights, library)
+
+
+def _ort(device: str) -> Callable[[Weights, int], Backend]:
+    def open_ort(weights: Weights, threads: int) -> Backend:
+        from .ort import OrtBackend
+
+        return OrtBackend(weights, threads, device)
+
+    return open_ort
+
+
+def _eager(weights: Weights, threads: int) -> Backend:
+    from .eager import EagerBackend
+
+    return EagerBackend(weights)
+
+
+def _null(weights: Weights, threads: int) -> Backend:
+    return NullBackend(weights.spec, weights.name)
+
+
+def _graph(precision: str) -> Callable[[Weights, int], Backend]:
+    def open_graph(weights: Weights, threads: int) -> Backend:
+        from .graph import GraphBackend
+
+        return GraphBackend(weights, precision=precision)
+
+    return open_graph
+
+
+TABLE = (  # on the CPU in the order in which `auto` takes them
+    Kind("native", _native),
+    Kind("ort", _ort("cpu"), "onnxruntime", "cpu"),
+    Kind("eager", _eager, "torch", "train"),
+    Kind("null", _null),
+    Kind("graph", _graph("float32"), "torch", "train", gpu=True, tried=True),
+    Kind("graph-tf32", _graph("tf32"), "torch", "train", gpu=True),
+    Kind("graph-bfloat16", _graph("bfloat16"), "torch", "train", gpu=True),
+    Kind("graph-float16", _graph("float16"), "torch", "train", gpu=True),
+    Kind("ort-cuda", _ort("cuda"), "onnxruntime", "gpu", gpu=True, tried=True),
+    Kind("ort-tensorrt", _ort("tensorrt"), "onnxruntime", "gpu", gpu=True),
+)
+BACKENDS = tuple(kind.name for kind in TABLE if not kind.gpu)
+GPU_BACKENDS = tuple(kind.name for kind in TABLE if kind.gpu)
 
 
 def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads: int = 1, *, rows: int = 1) -> Backend:
@@ -33,46 +98,20 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
         on_cpu = _first_installed()
         if not has_nvidia():
             return load(name_or_path, on_cpu, threads)
-        return fastest((*WITH_A_GPU, on_cpu), lambda name: load(name_or_path, name, threads), rows)
-    if backend not in (*BACKENDS, *GPU_BACKENDS):
+        tried = [kind.name for kind in TABLE if kind.tried]
+        return fastest((*tried, on_cpu), lambda name: load(name_or_path, name, threads), rows)
+    kind = next((kind for kind in TABLE if kind.name == backend), None)
+    if kind is None:
         raise UnknownName("backend", backend, ("auto", *BACKENDS, *GPU_BACKENDS))
     weights = Weights.find(name_or_path)
-    kind, _, variant = backend.partition("-")
-    if kind == "null":
-        return NullBackend(weights.spec, weights.name)
-    if kind == "native":
-        if (library := native.library()) is None:
-            raise MissingDependency("librtsr", None, "the native backend")
-        return native.NativeBackend(weights, library)
-    if importlib.util.find_spec(PACKAGE[kind]) is None:
-        raise MissingDependency(PACKAGE[kind], EXTRA.get(backend, EXTRA[kind]), f"the {backend} backend")
-    return _open(kind, variant, weights, threads)
-
-
-def _open(kind: str, variant: str, weights: Weights, threads: int) -> Backend:
-    """Import and open one that needs a package; a variant is ort's device or graph's precision."""
-    if kind == "ort":
-        from .ort import OrtBackend
-
-        return OrtBackend(weights, threads, variant or "cpu")
-    if kind == "graph":
-        from .graph import GraphBackend
-
-        return GraphBackend(weights, precision=variant or "float32")
-    from .eager import EagerBackend
-
-    return EagerBackend(weights)
+    if kind.package is not None and not kind.is_installed:
+        raise MissingDependency(kind.package, kind.extra, f"the {backend} backend")
+    return kind.open(weights, threads)
 
 
 def installed() -> list[str]:
     """Return the CPU's backends that can be opened here."""
-    return [name for name in BACKENDS if _is_installed(name)]
-
-
-def _is_installed(name: str) -> bool:
-    if name == "native":
-        return native.library() is not None
-    return name not in PACKAGE or importlib.util.find_spec(PACKAGE[name]) is not None
+    return [kind.name for kind in TABLE if not kind.gpu and kind.is_installed]
 
 
 def _first_installed() -> str:

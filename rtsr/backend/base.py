@@ -14,7 +14,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class Backend(Protocol):
-    """An opened model: immutable, shared by any number of streams; a state belongs to whoever made it."""
+    """An opened model: immutable, shared by any number of streams; a state belongs to its maker."""
 
     name: str
     model: str

@@ -236,13 +236,13 @@ class GraphBackend:
     ) -> None:
         """Advance the active rows by one frame; the first call with a number of rows records it."""
         rows = len(spectrum)
-        told = state.active.numpy()
+        mask = state.active.numpy()
         if not state.replays.ready(rows):
-            told[:] = False
+            mask[:] = False
             state.replays.record(rows)
         state.spectrum.numpy()[:rows] = spectrum
         state.cutoff.numpy()[:rows] = cutoff
-        told[:rows] = True if active is None else active
+        mask[:rows] = True if active is None else active
         state.replays.run(rows)
         out[:] = state.envelope.numpy()[:rows]
 

@@ -21,7 +21,7 @@ from .base import BoolArray
 VARIABLE = "RTSR_LIBRARY"
 NAME = "librtsr.so"
 VERSION = "0.1."  # the library's functions may change with the second number
-PRECISIONS = ("single", "half")
+PRECISIONS = ("single", "bf16")
 
 OK, MISSING, CORRUPT, INVALID = range(4)
 KINDS = {MISSING: CorruptWeights, CORRUPT: CorruptWeights, INVALID: InvalidSetting}
@@ -56,7 +56,7 @@ def _open_library(path: Path) -> ctypes.CDLL:
 
 
 class NativeState:
-    """The memory of some voices, freed with this object."""
+    """The state of some rows, freed with this object."""
 
     def __init__(self, lib: ctypes.CDLL, handle: c_void_p, rows: int) -> None:
         self.handle, self.rows = handle, rows
@@ -66,7 +66,7 @@ class NativeState:
 class NativeBackend:
     """Runs the network of librtsr, on the calling thread and without the interpreter lock.
 
-    `precision` "half" keeps the weights in bfloat16: half the memory to read a step, and no longer the same numbers.
+    `precision` "bf16" keeps the weights in bfloat16: half the memory to read a step, and no longer the same numbers.
     """
 
     name = "native"

@@ -1,1 +1,1 @@
-"""What is timed and how: latency, throughput, comparison and start-up, on the machine of whoever asks."""
+"""What is timed and how: latency, throughput, comparison and start-up, on this machine."""

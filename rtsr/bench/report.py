@@ -1,4 +1,4 @@
-"""Benchmarks for people: a verdict in words, pictures, and a page that holds both."""
+"""Benchmarks for people: a summary in words, pictures, and a page that holds both."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>rtsr bench</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}img{{max-width:100%}}
 table{{border-collapse:collapse;font-size:14px}}td,th{{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}}
 td:first-child,th:first-child{{text-align:left}}</style>
-<h1>{title}</h1><p>{verdict}</p>{pictures}<table>{table}</table>"""
+<h1>{title}</h1><p>{summary}</p>{pictures}<table>{table}</table>"""
 
 
-def verdict(latency: list[Row], throughput: list[Row]) -> str:
+def summary(latency: list[Row], throughput: list[Row]) -> str:
     """Say what the machine can carry and what a call adds; either list may be empty."""
     words = []
     if throughput:
@@ -92,21 +92,21 @@ def histogram(times: dict[str, Times], deadline_ms: float, path: Path) -> None:
     save(figure, path)
 
 
-def climbs(rows: list[Row], path: Path) -> None:
-    """Draw p99 tick time against voices, one line a backend and number of threads, to a PNG."""
+def throughputs(rows: list[Row], path: Path) -> None:
+    """Draw p99 tick time against streams, one line a backend and number of threads, to a PNG."""
     plt = pyplot()
     figure, axis = plt.subplots(figsize=(9, 4.5))
     for row in rows:
-        voices, _, p99 = np.array(row["points"]).T
-        axis.plot(voices, p99, marker="o", label=f"{row['backend']}, {row['threads']} threads: {row['capacity']}")
+        streams, _, p99 = np.array(row["points"]).T
+        axis.plot(streams, p99, marker="o", label=f"{row['backend']}, {row['threads']} threads: {row['capacity']}")
     axis.axhline(rows[0]["deadline_ms"], color="black", linestyle=":", label="a hop lasts")
-    axis.set(xscale="log", yscale="log", xlabel="voices", ylabel="p99 of a tick, ms")
+    axis.set(xscale="log", yscale="log", xlabel="streams", ylabel="p99 of a tick, ms")
     axis.legend(fontsize=8)
     save(figure, path)
 
 
 def page(path: Path, words: str, pictures: list[Path], rows: list[Row]) -> None:
-    """Write one HTML file with the verdict, the pictures and what was watched."""
+    """Write one HTML file with the summary, the pictures and what was watched."""
     images = "".join(
         f'<p><img alt="{escape(p.stem)}" src="data:image/png;base64,{base64.b64encode(p.read_bytes()).decode()}"></p>'
         for p in pictures
@@ -117,4 +117,4 @@ def page(path: Path, words: str, pictures: list[Path], rows: list[Row]) -> None:
         for name, value in row["watch"].items()
     )
     table = f"<tr><th>what<th>figure<th>value{cells}"
-    path.write_text(PAGE.format(title="rtsr bench", verdict=escape(words), pictures=images, table=table))
+    path.write_text(PAGE.format(title="rtsr bench", summary=escape(words), pictures=images, table=table))

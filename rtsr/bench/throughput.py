@@ -1,4 +1,4 @@
-"""What many voices cost: the climb to a machine's capacity, with memory and power beside it."""
+"""What many streams cost: a capacity search, with memory and power beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 def row(model: Backend, threads: int, points: list[Point]) -> Row:
-    """Return what is stored of a climb."""
+    """Return what is stored of a capacity search."""
     hop_ms = model.spec.hop_ms
     most = carried(points, hop_ms)
     best = next((p for p in points if p.rows == most), points[0])
@@ -40,7 +40,7 @@ def row(model: Backend, threads: int, points: list[Point]) -> Row:
 
 
 def memory_per_row(model: Backend, rows: int = 256) -> int:
-    """Return the resident bytes that an open and running voice adds, from a pool of `rows`."""
+    """Return the resident bytes that an open and running stream adds, from a pool of `rows`."""
     before = _resident()
     with Pool(model, rows) as pool:
         open_rows = np.array([pool.open(RATE_IN) for _ in range(rows)], np.int64)
@@ -52,13 +52,13 @@ def memory_per_row(model: Backend, rows: int = 256) -> int:
 
 
 def _resident() -> int:
-    """Return the bytes that this process has in memory; 0 where /proc does not tell."""
+    """Return the bytes that this process has in memory; 0 without /proc."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * 4096 if path.exists() else 0
 
 
 def power(model: Backend, rows: int, threads: int) -> float | None:
-    """Return the W drawn while so many voices run flat out, by the processor or the card; None where nothing tells."""
+    """Return the W drawn while so many streams run flat out, by processor or card; None where it cannot be read."""
     began, before = time.perf_counter(), _energy_uj()
     if model.name not in GPU_BACKENDS and before is None:
         return None

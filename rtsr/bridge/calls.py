@@ -71,7 +71,7 @@ class CallOptions:
     kind: str = "call"
     speaks: bool = True
     listens: bool = True
-    narrow_hz: int | None = None  # the voice is narrowed to this rate first
+    narrow_hz: int | None = None  # the incoming stream is resampled to this rate first
     echo: bool = False  # it hears itself
     name: str = ""
 
@@ -150,7 +150,7 @@ class Calls:
         return Leg(call_id, room, speaker, None, codec, hears_itself=options.echo, name=options.name)
 
     def new_id(self) -> str:
-        """Return a name for a call that nobody guesses."""
+        """Return an id for a call that cannot be guessed."""
         return f"{next(self._numbers)}-{secrets.token_urlsafe(9)}"
 
     async def answer(self, room: str, sdp: str, options: CallOptions) -> tuple[Call, str]:

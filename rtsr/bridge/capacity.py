@@ -16,7 +16,7 @@ from .media import MediaThread
 from .mix import MIX_RATE
 
 SHARE = 0.6  # of a hop that the media thread may take: the event loop needs the interpreter too
-LADDER = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+CALL_COUNTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 PACKET_MS = 20
 TRIES = 2
 WARM_UP_S, MEASURED_S = 0.2, 1.0  # of sound
@@ -27,7 +27,7 @@ log = logging.getLogger("rtsr.bridge")
 def measure(model: Backend, packet_ms: int = PACKET_MS) -> int:
     """Return how many calls of two to a room fit: at least one, with a warning where not even that does."""
     fits = 0
-    for calls in LADDER:
+    for calls in CALL_COUNTS:
         share = min(p99_of(model, calls, packet_ms) for _ in range(TRIES))  # a passing disturbance is not the limit
         if share > SHARE:
             break

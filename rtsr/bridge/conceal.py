@@ -36,7 +36,7 @@ def period(history: FloatArray, shortest: int, longest: int, stride: int) -> int
 
 @njit(nogil=True, cache=True)
 def make_cycle(history: FloatArray, lag: int, cycle: FloatArray) -> None:
-    """Fill `cycle[:lag]` with the last `lag` samples of `history`.
+    """Fill `cycle[:lag]` with the last `lag` samples of `history`; both are (samples,).
 
     Its last quarter cross-fades to the samples before its start, so that it repeats without a step.
     """

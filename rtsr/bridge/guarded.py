@@ -24,11 +24,11 @@ class Guarded:
     def step(
         self, spectrum: FloatArray, cutoff: FloatArray, state: Any, out: FloatArray, active: BoolArray | None = None
     ) -> None:
-        """Advance every active row; where that fails, generate nothing and reset the rows."""
+        """Advance every active row; where that fails, generate nothing and let the rows begin anew."""
         try:
             self.inner.step(spectrum, cutoff, state, out, active)
         except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-            self._faults.note("network", "the network failed: streams are plain meanwhile", error)
+            self._faults.note("network", "the network failed, and voices are heard plain meanwhile", error)
             out[:] = NOTHING
             with self._faults.survived("network", "the network's memory could not be cleared"):
                 for row in range(len(out)):

@@ -1,4 +1,4 @@
-"""Which stream that reaches an RTP port is the caller: two packets in sequence, and nobody else while it lives."""
+"""Which stream that reaches an RTP port is the caller: two packets in sequence, and no other stream during its call."""
 
 from __future__ import annotations
 

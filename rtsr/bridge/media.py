@@ -30,7 +30,7 @@ from .leg import METER_DECAY, Leg, Speaker, peak
 from .mix import MIX_RATE, Delivery, Room
 
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
-NARROW_RATES = (4_000, 8_000)  # that a voice may be narrowed to on purpose
+NARROW_RATES = (4_000, 8_000)  # that a stream may be resampled to on request
 BUSY_WINDOW = 200  # ticks over which the load is the median
 MOST_FAILED = 200  # ticks of the pool in a row, before the clock stops
 
@@ -74,7 +74,7 @@ class MediaThread:
         self._failures_seen = self._failed_ticks = 0
         self._orders: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._ending = threading.Event()
-        self._ticking = False  # the clock obeys; otherwise whoever orders does
+        self._ticking = False  # the thread executes orders; otherwise the caller does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
         for rate in {
             *(codec.rate for codec in CODECS.values()),
@@ -137,10 +137,10 @@ class MediaThread:
         future: Future[Any] = Future()
         self._orders.append((do, future))
         if not self._ticking:
-            self._obey()
+            self._execute_orders()
         return future
 
-    def _obey(self) -> None:
+    def _execute_orders(self) -> None:
         while True:
             try:
                 do, future = self._orders.popleft()
@@ -149,7 +149,7 @@ class MediaThread:
             asked = future.set_running_or_notify_cancel()  # a client that went away has cancelled its order
             try:
                 result = do()
-            except Exception as error:  # whoever asked gets it, and the clock goes on
+            except Exception as error:  # the caller gets it, and the thread goes on
                 if asked:
                     future.set_exception(error)
             else:
@@ -211,15 +211,15 @@ class MediaThread:
         except BaseException as error:  # the service sees it, tells, and ends
             self.failed = error
             log.exception("the clock of the bridge stopped")
-        finally:  # in this order, so that nobody waits for an order that came in between
+        finally:  # in this order, so that no order that came in between is left
             self._ticking = False
-            self._obey()
+            self._execute_orders()
 
     def tick(self, now_s: float) -> None:
         """Process one hop of every stream; called by the thread, or by tests and benchmarks with their own time."""
         began = time.perf_counter()
         codec, network = self.work.codec_s, self.work.network_s
-        self._obey()
+        self._execute_orders()
         spent = time.thread_time()
         for leg in self.legs.copy():
             if leg.speaker and leg.speaker.row is not None:
@@ -265,7 +265,7 @@ class MediaThread:
         try:
             outputs = self.pool.tick()
         except Exception as error:
-            self.faults.note("pool", "the pool failed, and nobody is heard in this tick", error)
+            self.faults.note("pool", "the pool failed: no output in this tick", error)
             self._failed_ticks += 1
             if self._failed_ticks > MOST_FAILED:
                 raise

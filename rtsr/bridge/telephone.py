@@ -19,12 +19,12 @@ from .rtp import PayloadTypes
 from .rtp_endpoint import Place, RtpEndpoint
 from .rtp_session import RtpSession
 
-BUSY_S = 5.0  # for which nobody is let in after somebody could not be
+BUSY_S = 5.0  # for which no caller is admitted after one was refused
 AGAIN_S = 1.0  # after a caller has left, before the next call: a peer must not begin and end calls as fast as it can
 
 
 class Telephone:
-    """Lets whoever sends RTP to its port into a room, and sends back what the room says. The event loop's."""
+    """Joins the sender of RTP to its port to a room, and sends back its mix. The event loop's."""
 
     def __init__(self, settings: BridgeSettings, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
         assert settings.rtp is not None

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ..backend import BACKENDS, GPU_BACKENDS
 from ..errors import InvalidSetting, RtsrError
 
 errors = Console(stderr=True)
 
 Model = Annotated[str, typer.Option(help="A shipped model's name (`rtsr models` lists them) or a manifest's path.")]
-BackendName = Annotated[
-    str, typer.Option("--backend", help="auto, native, ort, eager, null; on a GPU graph, ort-cuda, ort-tensorrt.")
-]
+BACKEND_NAMES = f"auto, {', '.join(BACKENDS)}; on a GPU {', '.join(GPU_BACKENDS)}."
+BackendName = Annotated[str, typer.Option("--backend", help=BACKEND_NAMES)]
 CutoffText = Annotated[str, typer.Option("--cutoff", help="Where the received band ends: auto, or a number of Hz.")]
 
 app = typer.Typer(
@@ -60,7 +60,7 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        fail(f"{error.filename}: {error.strerror}")  # a full disk, no permission: what the user can mend
+        fail(f"{error.filename}: {error.strerror}")  # a full disk, no permission: what the user can repair
         sys.exit(1)
 
 

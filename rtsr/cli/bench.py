@@ -18,6 +18,7 @@ from ..backend import GPU_BACKENDS, Backend, has_nvidia, installed, load
 from ..errors import BackendFailed, InvalidSetting, MissingDependency, Regression
 from ..net.weights import Weights
 from . import Model, app, errors, make_folder
+from .options import grouped
 
 if TYPE_CHECKING:
     from ..bench.latency import Times
@@ -45,32 +46,47 @@ class Findings:
     times: dict[str, Times] = field(default_factory=dict)
 
 
-@app.command()
-def bench(
-    what: Annotated[What, typer.Argument(help="Which of these.")] = What.ALL,
-    model: Model = "voice-16k",
+@dataclass(frozen=True)
+class RunOptions:
+    """What is measured, and for how long."""
+
+    model: Model = "voice-16k"
     backend: Annotated[
         list[str] | None, typer.Option("--backend", help="Only this one; may be given several times.")
-    ] = None,
+    ] = None
     seconds: Annotated[
         float | None, typer.Option(min=0.2, help="Of audio in each latency run; 5, or 20 where only that is measured.")
-    ] = None,
-    most: Annotated[
-        int | None, typer.Option(min=1, help="Voices to try at most; 512 on a CPU, 65536 on a GPU.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="At most; as many as there are cores.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that every system is compared in turn.")] = 5,
-    save: Annotated[bool, typer.Option(help="Append the rows to the results.")] = True,
+    ] = None
+    most: Annotated[int | None, typer.Option(min=1, help="Streams to try at most; 512 on a CPU, 65536 on a GPU.")] = (
+        None
+    )
+    threads: Annotated[int | None, typer.Option(min=1, help="At most; as many as there are cores.")] = None
+    rounds: Annotated[int, typer.Option(min=1, help="Times that every system is compared in turn.")] = 5
+
+
+@dataclass(frozen=True)
+class ResultOptions:
+    """What becomes of the figures."""
+
+    save: Annotated[bool, typer.Option(help="Append the rows to the results.")] = True
     check: Annotated[
         bool, typer.Option("--check", help="Fail where a stored figure of this machine kind was better.")
-    ] = False,
-    results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS,
-    out: Annotated[Path, typer.Option(help="Folder for pictures and the page.")] = OUT,
+    ] = False
+    results: Annotated[Path, typer.Option(help="Folder of the stored rows.")] = RESULTS
+    out: Annotated[Path, typer.Option(help="Folder for pictures and the page.")] = OUT
+
+
+@app.command()
+@grouped
+def bench(
+    run: RunOptions,
+    result: ResultOptions,
+    what: Annotated[What, typer.Argument(help="Which of these.")] = What.ALL,
 ) -> None:
     """Measure this machine and say in words what it can carry: all of it takes less than two minutes.
 
     latency times one stream's hops, stage by stage: flat out, at a call's pace, and beside busy neighbours; and the
-    start. throughput adds voices until a tick takes longer than a hop, for 1 to all threads. compare times ours, the
+    start. throughput adds streams until a tick takes longer than a hop, for 1 to all threads. compare times ours, the
     AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each. all is latency, throughput
     on all cores, start-up and memory. Rows go to RESULTS, pictures and a page to OUT.
 
@@ -85,33 +101,33 @@ def bench(
     if what is not What.COMPARE:
         from ..figure import pyplot
 
-        pyplot()  # what is missing is said before anything is measured, not after
-        make_folder(out)
-    if save:
-        make_folder(results)
+        pyplot()  # a missing package is an error before anything is measured
+        make_folder(result.out)
+    if result.save:
+        make_folder(result.results)
     findings = Findings()
     if what in (What.ALL, What.LATENCY):
-        _latency(findings, model, backend, seconds or (SECONDS if what is What.ALL else SECONDS_ALONE))
+        _latency(findings, run, run.seconds or (SECONDS if what is What.ALL else SECONDS_ALONE))
     if what in (What.ALL, What.THROUGHPUT):
-        _throughput(findings, model, backend, most, threads, only_all=what is What.ALL)
+        _throughput(findings, run, only_all=what is What.ALL)
     if what in (What.ALL, What.LATENCY):
-        _start(findings, model, backend)
+        _start(findings, run)
     if what is What.COMPARE:
-        _compare(findings, model, backend, rounds)
-    _conclude(findings, save, check, results, out)
+        _compare(findings, run)
+    _conclude(findings, result)
 
 
-def _compare(findings: Findings, model: str, backend: list[str] | None, rounds: int) -> None:
+def _compare(findings: Findings, run: RunOptions) -> None:
     from ..bench import compare as comparing
 
-    weights = Weights.find(model)
-    systems = [comparing.ours(m, weights) for m in _models(model, backend) if m.name != "null"]
+    weights = Weights.find(run.model)
+    systems = [comparing.ours(m, weights) for m in _models(run) if m.name != "null"]
     if not systems:
         raise InvalidSetting("expected a backend that runs the network to compare with, got null alone")
     systems += [comparing.audio_unet(weights.spec.rate, causal=causal) for causal in (False, True)]
     systems += comparing.interpolations(weights.spec.rate)
-    with _progress("comparing", (rounds + 1) * len(systems)) as advance:
-        seconds = comparing.measure(systems, rounds, advance)
+    with _progress("comparing", (run.rounds + 1) * len(systems)) as advance:
+        seconds = comparing.measure(systems, run.rounds, advance)
     findings.rows["compare"] = rows = comparing.rows(systems, seconds)
     table = Table("system", "s per s of audio", f"× {systems[0].name}", "GMAC/s", "× ours", title="cost, one thread")
     for row in rows:
@@ -121,14 +137,14 @@ def _compare(findings: Findings, model: str, backend: list[str] | None, rounds: 
     console.print(table)
 
 
-def _models(model: str, names: list[str] | None) -> list[Backend]:
+def _models(run: RunOptions) -> list[Backend]:
     """Open the backends that were named, or all that this machine has."""
-    if names:
-        return [load(model, name) for name in names]
-    found = [load(model, name) for name in installed()]
+    if run.backend:
+        return [load(run.model, name) for name in run.backend]
+    found = [load(run.model, name) for name in installed()]
     for name in GPU_BACKENDS if has_nvidia() else ():
         try:
-            found.append(load(model, name))
+            found.append(load(run.model, name))
         except (BackendFailed, MissingDependency) as error:
             errors.print(f"without {name}: {error}", markup=False, soft_wrap=True)
     return found
@@ -143,10 +159,10 @@ def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def _latency(findings: Findings, model: str, backend: list[str] | None, seconds: float) -> None:
+def _latency(findings: Findings, run: RunOptions, seconds: float) -> None:
     from ..bench import latency as measuring
 
-    models = _models(model, backend)
+    models = _models(run)
     with _progress("one stream", len(models) * len(measuring.MODES)) as advance:
         rows, findings.times = measuring.rows(models, seconds, progress=advance)
     findings.rows["latency"] = rows
@@ -157,26 +173,26 @@ def _latency(findings: Findings, model: str, backend: list[str] | None, seconds:
     console.print(table)
 
 
-def _throughput(
-    findings: Findings, model: str, backend: list[str] | None, most: int | None, threads: int | None, *, only_all: bool
-) -> None:
+def _throughput(findings: Findings, run: RunOptions, *, only_all: bool) -> None:
     from ..bench import throughput
     from ..bench.record import cores
     from ..pool import capacity
 
-    models = [m for m in _models(model, backend) if backend or m.name not in ("null", "eager")]
-    counts = range(1, (threads or cores()) + 1)
-    runs = [(m, n, most or capacity.MOST[m.name in GPU_BACKENDS]) for m in models for n in counts]
+    models = [m for m in _models(run) if run.backend or m.name not in ("null", "eager")]
+    counts = range(1, (run.threads or cores()) + 1)
+    runs = [(m, n, run.most or capacity.MOST[m.name in GPU_BACKENDS]) for m in models for n in counts]
     if only_all:
-        runs = [run for run in runs if run[1] == counts[-1]]
+        runs = [one for one in runs if one[1] == counts[-1]]
     rows = []
-    with _progress("many voices", sum(len(capacity.ladder(top)) + 2 for _, _, top in runs)) as advance:
+    with _progress("many streams", sum(len(capacity.counts(top)) + 2 for _, _, top in runs)) as advance:
         for opened, n, top in runs:
-            points = capacity.climb(opened, n, top, progress=advance)
+            points = capacity.search(opened, n, top, progress=advance)
             rows.append(throughput.row(opened, n, points))
             rows[-1]["bytes_per_row"] = throughput.memory_per_row(opened)
     findings.rows["throughput"] = rows
-    table = Table("backend", "threads", "voices", "µs a voice", "alone", "audio s/s", "kB a voice", title="many voices")
+    table = Table(
+        "backend", "threads", "streams", "µs a stream", "alone", "audio s/s", "kB a stream", title="many streams"
+    )
     for row in rows:
         figures = (f"{row['us_per_row']:.0f}", f"{row['us_alone']:.0f}", f"{row['audio_s_per_s']:.0f}")
         kilobytes = f"{row['bytes_per_row'] / 1e3:.0f}"
@@ -184,17 +200,17 @@ def _throughput(
     console.print(table)
 
 
-def _start(findings: Findings, model: str, backend: list[str] | None) -> None:
+def _start(findings: Findings, run: RunOptions) -> None:
     from ..bench import start
 
-    names = backend or installed()
+    names = run.backend or installed()
     with _progress("starting", len(names) + 1) as advance:
         rows = []
         for name in names:
-            rows.append(start.stream(model, name))
+            rows.append(start.stream(run.model, name))
             advance()
         findings.rows["start"] = rows
-        findings.rows["memory"] = [start.enhance(model)]
+        findings.rows["memory"] = [start.enhance(run.model)]
         advance()
     table = Table("backend", "import s", "open s", "first hop s", "MB", title="a new process")
     for row in rows:
@@ -205,29 +221,32 @@ def _start(findings: Findings, model: str, backend: list[str] | None) -> None:
     console.print(f"rtsr enhance: {used['resident_mb']:.0f} MB resident at most, torch loaded: {used['torch_loaded']}")
 
 
-def _conclude(findings: Findings, save: bool, check: bool, results: Path, out: Path) -> None:
+def _conclude(findings: Findings, result: ResultOptions) -> None:
     """Say it in words, store it, draw it, and compare it with what was stored before if asked to."""
     from ..bench import record, report
 
     latency, throughput = findings.rows.get("latency", []), findings.rows.get("throughput", [])
-    words = report.verdict(latency, throughput)
+    words = report.summary(latency, throughput)
     lost: list[str] = []
     compared = 0
     for name, found in findings.rows.items():
-        if check:
-            losses, count = record.regressions(found, record.stored(results, name))
+        if result.check:
+            losses, count = record.regressions(found, record.stored(result.results, name))
             lost, compared = lost + losses, compared + count
-        if save:
-            record.store(results, name, found)
+        if result.save:
+            record.store(result.results, name, found)
     if latency or throughput:
         console.print(f"[bold]{words[0].upper()}{words[1:]}[/]", soft_wrap=True)
         report.page(
-            out / "bench.html", words, _draw(findings, out), [row for rows in findings.rows.values() for row in rows]
+            result.out / "bench.html",
+            words,
+            _draw(findings, result.out),
+            [row for rows in findings.rows.values() for row in rows],
         )
-        console.print(f"see {out / 'bench.html'}")
+        console.print(f"see {result.out / 'bench.html'}")
     if lost:
         raise Regression("slower than stored for this kind of machine: " + "; ".join(lost))
-    if check:
+    if result.check:
         console.print(f"{compared} figures compared with stored ones of this kind of machine, none is worse")
 
 
@@ -240,6 +259,6 @@ def _draw(findings: Findings, out: Path) -> list[Path]:
         report.histogram(findings.times, rows[0]["hop_ms"], out / "histogram.png")
         pictures += [out / "budget.png", out / "histogram.png"]
     if rows := findings.rows.get("throughput"):
-        report.climbs(rows, out / "throughput.png")
+        report.throughputs(rows, out / "throughput.png")
         pictures.append(out / "throughput.png")
     return pictures

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InvalidSetting, MissingDependency
-from . import app
+from . import BACKEND_NAMES, app
+from .options import grouped
 
 
-@app.command()
-def bridge(
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the API; 127.0.0.1:8443.")] = None,
+@dataclass(frozen=True)
+class BridgeOptions:
+    """What `rtsr bridge` takes; what is not given is None."""
+
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the page and of the API; 127.0.0.1:8443.")] = None
     tls: Annotated[
         tuple[Path, Path] | None, typer.Option("--tls", metavar="CERT KEY", help="Serve https with these PEM files.")
-    ] = None,
+    ] = None
     token: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,26 +28,30 @@ def bridge(
             help="A bearer token that requests have to bear; may be repeated. Other users see it in ps: better give "
             "--token-file, or the variable, which may hold several with spaces between.",
         ),
-    ] = None,
-    token_file: Annotated[Path | None, typer.Option(help="A file with such tokens, one a line.")] = None,
+    ] = None
+    token_file: Annotated[Path | None, typer.Option(help="A file with such tokens, one a line.")] = None
     allow_plain_http: Annotated[
         bool, typer.Option("--allow-plain-http", help="Take tokens from other machines without TLS.")
-    ] = False,
+    ] = False
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(help="Address or network of a reverse proxy whose X-Forwarded-Proto and -Host are believed."),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager, null; on a GPU graph.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with a [bridge] table; options override it.")] = None,
-    calls: Annotated[int | None, typer.Option(help="At most so many at once; measured if not given.")] = None,
-    rtp: Annotated[str | None, typer.Option(help="HOST:PORT: join a plain RTP stream to a room.")] = None,
+    ] = None
+    model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None
+    backend: Annotated[str | None, typer.Option(help=BACKEND_NAMES)] = None
+    config: Annotated[Path | None, typer.Option(help="A TOML file with a [bridge] table; options override it.")] = None
+    calls: Annotated[int | None, typer.Option(help="At most so many at once; measured if not given.")] = None
+    rtp: Annotated[str | None, typer.Option(help="HOST:PORT: join a plain RTP stream to a room.")] = None
     rtp_source: Annotated[
         list[str] | None, typer.Option(help="An address or network that may send RTP; may be repeated.")
-    ] = None,
-    room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None,
-    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu, pcma, g722, opus, l16 or l16-8k.")] = None,
-) -> None:
+    ] = None
+    room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None
+    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu, pcma, g722, opus, l16 or l16-8k.")] = None
+
+
+@app.command()
+@grouped
+def bridge(options: BridgeOptions) -> None:
     """Carry calls between browsers, WebRTC programs and telephones, each voice enhanced on the way.
 
     Open the page it serves, or use POST /rooms/ROOM/offer, WHIP at /whip/ROOM and WHEP at /whep/ROOM. SIGTERM lets
@@ -63,17 +71,23 @@ def bridge(
         from ..bridge.service import BridgeService
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
-    given = {
-        **{"listen": listen, "model": model, "backend": backend, "calls": calls},
-        **{"rtp": rtp, "room": room, "codec": codec, "tokens": tuple(token) if token else None},
-        "rtp_sources": tuple(rtp_source) if rtp_source else None,
-        **{"token_file": str(token_file) if token_file else None, "allow_plain_http": allow_plain_http or None},
-        **{"trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None},
-        **{"tls_cert": str(tls[0]) if tls else None, "tls_key": str(tls[1]) if tls else None},
-    }
-    settings = make_settings(config, given)
-    if settings.rtp is None and (room or codec or rtp_source):
+    settings = make_settings(options.config, _given(options))
+    if settings.rtp is None and (options.room or options.codec or options.rtp_source):
         reason = "--room, --codec and --rtp-source: expected --rtp HOST:PORT, the telephone leg that they are about"
         raise InvalidSetting(reason)
     to_stderr()
     BridgeService(settings).run()
+
+
+def _given(options: BridgeOptions) -> dict[str, Any]:
+    """Return the options under the names of the settings, None where one was not given."""
+    certificate, key = options.tls or (None, None)
+    same = ("listen", "model", "backend", "calls", "rtp", "room", "codec")
+    lists = {"tokens": options.token, "rtp_sources": options.rtp_source, "trusted_proxies": options.trusted_proxy}
+    files = {"token_file": options.token_file, "tls_cert": certificate, "tls_key": key}
+    return {
+        **{name: getattr(options, name) for name in same},
+        **{name: tuple(values) if values else None for name, values in lists.items()},
+        **{name: str(path) if path else None for name, path in files.items()},
+        "allow_plain_http": options.allow_plain_http or None,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -14,27 +15,43 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..backend import Backend, load
 from ..dsp.windows import FloatArray
-from ..enhance import Aligned, Settings, enhance_blocks, enhance_file
+from ..enhance import Aligned, EnhanceSettings, enhance_blocks, enhance_file
 from ..errors import InvalidSetting, RtsrError
 from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff, printable
+from .options import grouped
 
 PIPE = "-"
 PIPE_BLOCK_MS = 10
 FULL_SCALE = 32768
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """What the output is to be."""
+
+    rate: Annotated[int | None, typer.Option(help="Rate of the output in Hz; the model's if not given.")] = None
+    cutoff: CutoffText = "auto"
+    gain: Annotated[float, typer.Option(help="Level of the generated band in dB; -inf leaves it out.")] = 0.0
+
+
+@dataclass(frozen=True)
+class PcmOptions:
+    """What raw PCM on stdin is."""
+
+    input_rate: Annotated[int, typer.Option(help="Rate of raw PCM on stdin in Hz.")] = 8000
+    channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of raw PCM on stdin.")] = 1
+
+
 @app.command()
+@grouped
 def enhance(
     source: Annotated[str, typer.Argument(metavar="IN", help="An audio file, a folder, or - for raw PCM on stdin.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, or - for raw PCM on stdout.")],
-    rate: Annotated[int | None, typer.Option(help="Rate of the output in Hz; the model's if not given.")] = None,
-    cutoff: CutoffText = "auto",
-    gain: Annotated[float, typer.Option(help="Level of the generated band in dB; -inf leaves it out.")] = 0.0,
+    output: OutputOptions,
+    pcm: PcmOptions,
     model: Model = "voice-16k",
     backend: BackendName = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite what exists.")] = False,
-    input_rate: Annotated[int, typer.Option(help="Rate of raw PCM on stdin in Hz.")] = 8000,
-    channels: Annotated[int, typer.Option(min=1, max=32, help="Channels of raw PCM on stdin.")] = 1,
 ) -> None:
     """Restore the missing band of recordings; the output is time-aligned with the input and as long.
 
@@ -55,12 +72,12 @@ def enhance(
             _enhance_offline(model, Path(source), Path(target), force)
             return
     opened = load(model, backend)
-    settings = Settings(rate, parse_cutoff(cutoff), gain)
-    Aligned(opened, opened.spec.rate, 1, settings)  # a setting that cannot be is said once, not for every file
+    settings = EnhanceSettings(output.rate, parse_cutoff(output.cutoff), output.gain)
+    Aligned(opened, opened.spec.rate, 1, settings)  # a wrong setting is one error, not one for every file
     if PIPE in (source, target):
         if (source, target) != (PIPE, PIPE):
             raise InvalidSetting(f"expected - for both IN and OUT or for neither, got {source} and {target}")
-        _pipe(sys.stdin.buffer, sys.stdout.buffer, opened, input_rate, channels, settings)
+        _pipe(sys.stdin.buffer, sys.stdout.buffer, opened, pcm, settings)
         return
     jobs = _jobs(Path(source), Path(target))
     failed = _enhance_all(jobs, opened, settings, force)
@@ -84,7 +101,7 @@ def _enhance_offline(run: str, source: Path, target: Path, force: bool) -> None:
                     f"got {opened.samplerate} Hz"
                 )
             channels = opened.read(dtype="float32", always_2d=True).T
-            wide = np.stack([network.widen(channel) for channel in channels], axis=1)
+            wide = np.stack([network.restore_signal(channel) for channel in channels], axis=1)
             with open_to_write(out, network.rate, len(channels), opened.subtype, len(wide), force=force) as written:
                 written.write(wide)
 
@@ -100,7 +117,7 @@ def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     return [(path, target / path.relative_to(source)) for path in find_audio(source)]
 
 
-def _enhance_all(jobs: list[tuple[Path, Path]], model: Backend, settings: Settings, force: bool) -> int:
+def _enhance_all(jobs: list[tuple[Path, Path]], model: Backend, settings: EnhanceSettings, force: bool) -> int:
     """Enhance file after file; a bad one is reported and the rest goes on. Returns how many failed."""
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -126,8 +143,9 @@ def _enhance_all(jobs: list[tuple[Path, Path]], model: Backend, settings: Settin
     return failed
 
 
-def _pipe(stdin: BinaryIO, stdout: BinaryIO, model: Backend, rate: int, channels: int, settings: Settings) -> None:
+def _pipe(stdin: BinaryIO, stdout: BinaryIO, model: Backend, pcm: PcmOptions, settings: EnhanceSettings) -> None:
     """Move raw PCM through the stream as it comes; ends quietly when the reader goes away."""
+    rate, channels = pcm.input_rate, pcm.channels
     try:
         for block in enhance_blocks(_raw_blocks(stdin, rate, channels), model, rate, channels, settings):
             stdout.write(np.clip(block * FULL_SCALE, -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,46 +16,104 @@ from rich.table import Table
 
 from ..errors import InvalidSetting
 from . import BackendName, app, errors, make_folder
+from .options import grouped
 
 if TYPE_CHECKING:
     from ..eval.evaluate import Line, Row
-    from ..eval.systems import Voice
+    from ..eval.systems import RtsrSystem, System
 
 WIDTH = 220  # of the table where nothing says how wide a screen is
 
 
-@app.command()
-def evaluate(
-    speech: Annotated[Path, typer.Argument(help="Folder of wideband recordings, or of a manifest.csv with --split.")],
-    split: Annotated[str | None, typer.Option(help="Take the manifest's files of this split.")] = None,
-    corpus: Annotated[str, typer.Option(help="Of the split, only corpora whose names begin so.")] = "",
-    cutoffs: Annotated[str, typer.Option(help="Hz, separated by commas.")] = "4000,2000",
+@dataclass(frozen=True)
+class RecordingOptions:
+    """Which recordings."""
+
+    speech: Annotated[Path, typer.Argument(help="Folder of wideband recordings, or of a manifest.csv with --split.")]
+    split: Annotated[str | None, typer.Option(help="Take the manifest's files of this split.")] = None
+    corpus: Annotated[str, typer.Option(help="Of the split, only corpora whose names begin so.")] = ""
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, spread over all.")] = None
+
+
+@dataclass(frozen=True)
+class LineOptions:
+    """Through which telephone lines they come."""
+
+    cutoffs: Annotated[str, typer.Option(help="Hz, separated by commas.")] = "4000,2000"
     conditions: Annotated[
         str | None, typer.Option(help="Telephone conditions too: all, or names separated by commas.")
-    ] = None,
+    ] = None
     noise: Annotated[
         Path | None, typer.Option(help="Folder of noise for the condition noise; ../noise beside SPEECH if not given.")
-    ] = None,
-    detect: Annotated[bool, typer.Option("--detect", help="Let the stream detect the cutoff, do not tell it.")] = False,
-    perceptual: Annotated[bool, typer.Option(help="PESQ-WB and STOI too.")] = True,
-    visqol: Annotated[bool, typer.Option("--visqol", help="ViSQOL too: pip install 'rtsr[visqol]'.")] = False,
+    ] = None
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What they are scored by."""
+
+    detect: Annotated[
+        bool, typer.Option("--detect", help="Let the stream detect the cutoff; it is given otherwise.")
+    ] = False
+    perceptual: Annotated[bool, typer.Option(help="PESQ-WB and STOI too.")] = True
+    visqol: Annotated[bool, typer.Option("--visqol", help="ViSQOL too: pip install 'rtsr[visqol]'.")] = False
     mos: Annotated[
         bool, typer.Option("--mos", help="DistillMOS and DNSMOS too, and the share restored: pip install 'rtsr[mos]'.")
-    ] = False,
+    ] = False
     harm: Annotated[
         bool, typer.Option("--harm", help="Only check what has to pass as it is: tones, music, wideband.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, spread over all.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write every file's row here as well.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None,
+    ] = False
+
+    def named(self) -> list[str]:
+        """Return the names of the optional metrics that were asked for."""
+        from ..speech.scores import MOS, PERCEPTUAL, VISQOL
+
+        asked_for = {PERCEPTUAL: self.perceptual, VISQOL: self.visqol, MOS: self.mos}
+        return [name for name, asked in asked_for.items() if asked]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the results go."""
+
+    json: Annotated[Path | None, typer.Option(help="Write every file's row here as well.")] = None
+    report: Annotated[Path | None, typer.Option(help="Folder for a page to read, see and hear.")] = None
+
+    def make_folders(self) -> None:
+        """Make what is missing of them, before any work."""
+        for folder in (self.json and self.json.parent, self.report):
+            if folder is not None:
+                make_folder(folder)
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """What restores them."""
+
     models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
             help="A model's name or manifest, or a published network's run; repeat it to compare several.",
         ),
-    ] = None,
-    backend: BackendName = "auto",
+    ] = None
+    backend: BackendName = "auto"
+
+    def open(self, given: bool) -> tuple[list[System], RtsrSystem]:
+        """Return all systems, and the first of rtsr's own; `given`: they get the cutoff instead of detecting it."""
+        from ..eval.opening import open_systems
+
+        return open_systems(self.models or ["voice-16k"], self.backend, given=given)
+
+
+@app.command()
+@grouped
+def evaluate(
+    recordings: RecordingOptions,
+    lines: LineOptions,
+    scores: ScoreOptions,
+    output: OutputOptions,
+    systems: SystemOptions,
 ) -> None:
     """Narrow recordings, restore them through the stream, and score them beside sinc and cubic spline.
 
@@ -68,63 +129,62 @@ def evaluate(
             --visqol --report out/report
     """
     from ..eval import evaluate as evaluation
-    from ..eval.opening import open_systems
-    from ..speech.scores import MOS, PERCEPTUAL, VISQOL
 
-    systems, voice = open_systems(models or ["voice-16k"], backend, told=not detect)
-    rate = voice.model.spec.rate
-    corpora = evaluation.recordings(speech, split, rate, limit, corpus)
+    opened, own = systems.open(given=not scores.detect)
+    rate = own.model.spec.rate
+    corpora = evaluation.recordings(recordings.speech, recordings.split, rate, recordings.limit, recordings.corpus)
     files = list(corpora)
-    if harm:
-        _check_harm(voice, files)
+    if scores.harm:
+        _check_harm(own, files)
         return
-    lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
-    for folder in (json and json.parent, report):
-        if folder is not None:
-            make_folder(folder)
-    asked_for = {PERCEPTUAL: perceptual, VISQOL: visqol, MOS: mos}
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task("", total=len(files) * len(lines))
-        rows = list(
-            evaluation.evaluate(
-                files,
-                systems,
-                lines,
-                rate,
-                options=[name for name, asked in asked_for.items() if asked],
-                corpora=corpora,
-                progress=lambda: progress.advance(task),
-            )
-        )
+    over = lines_of(lines, recordings.speech, own)
+    output.make_folders()
+    with _progress(len(files) * len(over)) as advance:
+        options = scores.named()
+        results = evaluation.evaluate(files, opened, over, rate, options=options, corpora=corpora, progress=advance)
+        rows = list(results)
     title = f"{len(files)} recordings at {rate} Hz"
     console = Console()
     Console(width=max(console.width, WIDTH)).print(_table(rows, title))
-    about: dict[str, object] = {
-        "model": voice.model.model,
-        "backend": voice.model.name,
-        "split": f"{split} {corpus}" if corpus else split,
-        "told": not detect,
-    }
-    if json is not None:
-        evaluation.write_json(rows, json, about)
-    if report is not None:
+    if output.json is not None:
+        evaluation.write_json(rows, output.json, _about(recordings, scores, own))
+    if output.report is not None:
         from ..eval.page import example
         from ..eval.report import write_report
 
-        examples = [example(files[len(files) // 2], line, systems, rate) for line in lines]
-        console.print(f"open {write_report(report, title, rows, examples, systems, rate)} in a browser")
+        examples = [example(files[len(files) // 2], line, opened, rate) for line in over]
+        console.print(f"open {write_report(output.report, title, rows, examples, opened, rate)} in a browser")
 
 
-def lines_of(cutoffs: str, conditions: str | None, noise: Path, voice: Voice) -> list[Line]:
-    """Return the clean lines at each cutoff and the telephone's conditions."""
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on stderr; call what it yields at every step."""
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _about(recordings: RecordingOptions, scores: ScoreOptions, own: RtsrSystem) -> dict[str, object]:
+    """Return what is stored beside the scores."""
+    split, corpus = recordings.split, recordings.corpus
+    return {
+        "model": own.model.model,
+        "backend": own.model.name,
+        "split": f"{split} {corpus}" if corpus else split,
+        "cutoff_given": not scores.detect,
+    }
+
+
+def lines_of(options: LineOptions, speech: Path, own: RtsrSystem) -> list[Line]:
+    """Return the clean lines at each cutoff and the telephone's conditions; `speech` is the recordings' folder."""
     from ..eval.evaluate import Line
     from ..speech.conditions import NOISE, parse, read_noises
 
-    spec = voice.model.spec
-    lines = [Line(cutoff_hz=c) for c in _parse_cutoffs(cutoffs, spec.cutoff_min_hz, spec.cutoff_max_hz)]
-    if conditions is not None:
-        named = parse(conditions)
+    spec = own.model.spec
+    lines = [Line(cutoff_hz=c) for c in _parse_cutoffs(options.cutoffs, spec.cutoff_min_hz, spec.cutoff_max_hz)]
+    if options.conditions is not None:
+        named, noise = parse(options.conditions), options.noise or speech.parent / "noise"
         noises = read_noises(noise, spec.rate) if NOISE in named else []
         if NOISE in named and not noises:
             raise InvalidSetting(f"expected a folder of noise for the condition noise, got {noise}: see --noise")
@@ -145,7 +205,7 @@ def _table(rows: list[Row], title: str) -> Table:
     return shown
 
 
-def _check_harm(voice: Voice, files: list[Path]) -> None:
+def _check_harm(own: RtsrSystem, files: list[Path]) -> None:
     """Print what happened to each signal that nothing is missing from; ends with 1 where one was harmed."""
     from ..eval.harm import check_all
 
@@ -153,7 +213,7 @@ def _check_harm(voice: Voice, files: list[Path]) -> None:
     for heading in ("LSD ↓", "loudest partner dB ↓", "settled after s ↓", "then changed", ""):
         table.add_column(heading, justify="right")
     harmed = 0
-    for found in check_all(voice.model, files[:4]):
+    for found in check_all(own.model, files[:4]):
         harmed += not found.passed
         figures = (found.lsd, found.partner_db, found.settled_s)
         shown = ("-" if v is None else f"{v:.2f}" for v in figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,27 +11,38 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import InvalidSetting
-from . import BackendName, app, make_folder
-from .evaluate import lines_of
+from . import app, make_folder
+from .evaluate import LineOptions, SystemOptions, lines_of
+from .options import grouped
+
+
+@dataclass(frozen=True)
+class ListenLines(LineOptions):
+    """Through which telephone lines the recordings come."""
+
+    cutoffs: Annotated[str, typer.Option(help="Hz, separated by commas.")] = "4000"
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What the page is made of."""
+
+    split: Annotated[str | None, typer.Option(help="Take the manifest's files of this split.")] = None
+    limit: Annotated[int, typer.Option(min=1, help="Recordings a line.")] = 6
+    out: Annotated[Path, typer.Option(help="Folder for listen.html.")] = Path("out")
+    seed: Annotated[int, typer.Option(help="Of the order in which systems and pairs come.")] = 0
 
 
 @app.command()
+@grouped
 def listen(
+    page: PageOptions,
+    lines: ListenLines,
+    systems: SystemOptions,
     speech: Annotated[Path | None, typer.Argument(help="Folder of wideband recordings, as for rtsr evaluate.")] = None,
-    split: Annotated[str | None, typer.Option(help="Take the manifest's files of this split.")] = None,
-    cutoffs: Annotated[str, typer.Option(help="Hz, separated by commas.")] = "4000",
-    conditions: Annotated[str | None, typer.Option(help="Telephone conditions too: all, or names.")] = None,
-    noise: Annotated[Path | None, typer.Option(help="Folder of noise, as for rtsr evaluate.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Recordings a line.")] = 6,
-    out: Annotated[Path, typer.Option(help="Folder for listen.html.")] = Path("out"),
-    seed: Annotated[int, typer.Option(help="Of the order in which systems and pairs come.")] = 0,
     votes: Annotated[
         list[Path] | None, typer.Option("--votes", help="Count what pages saved, instead of making one.")
     ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="A model's name or manifest, or a published network's run.")
-    ] = None,
-    backend: BackendName = "auto",
 ) -> None:
     """Make a page for a blind comparison by ear: two systems at a time, as A and B; it saves votes.json.
 
@@ -53,13 +65,12 @@ def listen(
         raise InvalidSetting("expected a folder of recordings, or --votes with what a page saved")
     from ..eval.evaluate import recordings
     from ..eval.listen import write_page
-    from ..eval.opening import open_systems
     from ..eval.page import example
 
-    systems, voice = open_systems(models or ["voice-16k"], backend, told=True)
-    rate = voice.model.spec.rate
-    files = list(recordings(speech, split, rate, limit))
-    lines = lines_of(cutoffs, conditions, noise or speech.parent / "noise", voice)
-    make_folder(out)
-    examples = [example(path, line, systems, rate) for line in lines for path in files]
-    console.print(f"open {write_page(out, examples, rate, seed)} in a browser")
+    opened, own = systems.open(given=True)
+    rate = own.model.spec.rate
+    files = list(recordings(speech, page.split, rate, page.limit))
+    over = lines_of(lines, speech, own)
+    make_folder(page.out)
+    examples = [example(path, line, opened, rate) for line in over for path in files]
+    console.print(f"open {write_page(page.out, examples, rate, page.seed)} in a browser")

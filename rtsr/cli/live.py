@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsons
 import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..backend import BACKENDS
 from ..daemon.config import MICROPHONE, SPEAKER, make_settings
 from ..errors import InvalidSetting
 from . import app, parse_cutoff
+from .options import grouped
 
 SocketPath = Annotated[
     Path | None, typer.Option("--socket", help="The control socket; in $XDG_RUNTIME_DIR if not given.")
@@ -38,34 +41,40 @@ def as_arguments(options: dict[str, Any]) -> list[str]:
     return [f"--{name}={os.path.abspath(v) if isinstance(v, Path) else v}" for name, v in given.items()]
 
 
-@app.command()
-def live(
-    input: Annotated[str | None, typer.Option(help="Where the voice comes from: a name of `rtsr devices`.")] = None,
-    output: Annotated[str | None, typer.Option(help="Where it goes.")] = None,
+@dataclass(frozen=True)
+class LiveOptions:
+    """What `rtsr live` takes; what is not given is None."""
+
+    input: Annotated[str | None, typer.Option(help="Where the voice comes from: a name of `rtsr devices`.")] = None
+    output: Annotated[str | None, typer.Option(help="Where it goes.")] = None
     virtual_mic: Annotated[
         str | None, typer.Option("--virtual-mic", metavar="[NAME]", help="Make a microphone for call programs.")
-    ] = None,
+    ] = None
     virtual_speaker: Annotated[
         str | None, typer.Option("--virtual-speaker", metavar="[NAME]", help="Make a speaker for call programs.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, native, ort, eager or null.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="What carries the voice: auto, native (no interpreter) or python.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with a [live] table; options override it.")] = None,
-    rate: Annotated[int | None, typer.Option(help="Of both devices, in Hz.")] = None,
-    host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None,
-    cutoff: Annotated[str | None, typer.Option(help="Where the received band ends: auto, or a number of Hz.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Level of the generated band in dB.")] = None,
-    low_water: Annotated[float | None, typer.Option(help="The least that remains in the ring, in ms.")] = None,
-    metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None,
-    socket: SocketPath = None,
-    install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False,
-) -> None:
-    """Enhance a voice from a device to a device until told to stop: Ctrl-C, SIGTERM, or `rtsr ctl stop`.
+    ] = None
+    model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None
+    backend: Annotated[str | None, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = None
+    worker: Annotated[
+        str | None, typer.Option(help="What processes the sound: auto, native (librtsr) or python (any backend).")
+    ] = None
+    config: Annotated[Path | None, typer.Option(help="A TOML file with a [live] table; options override it.")] = None
+    rate: Annotated[int | None, typer.Option(help="Of both devices, in Hz.")] = None
+    host: Annotated[str | None, typer.Option(help="sounddevice, pyaudio or jack.")] = None
+    cutoff: Annotated[str | None, typer.Option(help="Where the received band ends: auto, or a number of Hz.")] = None
+    gain: Annotated[float | None, typer.Option(help="Level of the generated band in dB.")] = None
+    low_water: Annotated[float | None, typer.Option(help="The least that remains in the ring, in ms.")] = None
+    metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None
+    socket: SocketPath = None
+    install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False
 
-    Exit codes: 0 stopped as told, 1 something is missing or refused, 2 called wrongly.
+
+@app.command()
+@grouped
+def live(options: LiveOptions) -> None:
+    """Enhance a voice from a device to a device until Ctrl-C, SIGTERM, or `rtsr ctl stop`.
+
+    Exit codes: 0 stopped on request, 1 something is missing or refused, 2 called wrongly.
 
     Examples:
 
@@ -75,36 +84,54 @@ def live(
 
         rtsr live --virtual-speaker     # choose "rtsr speaker" there: what others say comes out wideband
     """
-    given: dict[str, Any] = {
-        **{"input": input, "output": output, "virtual_mic": virtual_mic, "virtual_speaker": virtual_speaker},
-        **{"model": model, "backend": backend, "engine": engine, "rate": rate, "host": host},
-        **{"gain_db": gain, "low_water_ms": low_water, "metrics": metrics},
-        "socket": None if socket is None else str(socket),
-        "cutoff": None if cutoff is None else parse_cutoff(cutoff),
-    }
-    settings = make_settings(config, given)
-    if install_unit:
-        from ..daemon.unit import install
-
-        manifest = Path(model) if model and model.endswith(".json") else model  # else one of the shipped names
-        options = {
-            **{"input": input, "output": output, "virtual-mic": virtual_mic, "virtual-speaker": virtual_speaker},
-            **{"model": manifest, "backend": backend, "engine": engine, "config": config, "rate": rate, "host": host},
-            **{"cutoff": cutoff, "gain": gain, "low-water": low_water, "metrics": metrics, "socket": socket},
-        }
-        Console().print(install(["live", *as_arguments(options)]), soft_wrap=True, markup=False)
+    settings = make_settings(options.config, _given(options))
+    if options.install_unit:
+        _install_unit(options)
         return
     from ..daemon.background import Background
     from ..daemon.service import run
-    from ..daemon.view import Lines, Terminal
+    from ..daemon.view import LogView, Terminal
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        with Background(Lines()) as show:
+        with Background(LogView()) as show:
             run(settings, show)
         return
     with Terminal(console) as terminal, Background(terminal) as show:
         run(settings, show)
+
+
+def _given(options: LiveOptions) -> dict[str, Any]:
+    """Return the options under the names of the settings, None where one was not given."""
+    same = (
+        "input",
+        "output",
+        "virtual_mic",
+        "virtual_speaker",
+        "model",
+        "backend",
+        "worker",
+        "rate",
+        "host",
+        "metrics",
+    )
+    return {
+        **{name: getattr(options, name) for name in same},
+        **{"gain_db": options.gain, "low_water_ms": options.low_water},
+        "socket": None if options.socket is None else str(options.socket),
+        "cutoff": None if options.cutoff is None else parse_cutoff(options.cutoff),
+    }
+
+
+def _install_unit(options: LiveOptions) -> None:
+    """Write a systemd user unit that runs `rtsr live` with these options."""
+    from ..daemon.unit import install
+
+    given = {field.name.replace("_", "-"): getattr(options, field.name) for field in fields(options)}
+    del given["install-unit"]
+    if options.model and options.model.endswith(".json"):  # a manifest's path, and not one of the shipped names
+        given["model"] = Path(options.model)
+    Console().print(install(["live", *as_arguments(given)]), soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -1,1 +1,1 @@
-"""A voice enhancer that people leave running: the live engine, and what starts, steers and shows it."""
+"""`rtsr live`: live paths from device to device in processes of their own, and the service that runs them."""

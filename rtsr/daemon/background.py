@@ -27,7 +27,7 @@ class Show(Protocol):
 class Background:
     """Passes on to another `Show` in a thread of its own. Its methods never raise, never wait; any thread may call.
 
-    What could not be shown is counted and told of by an event once showing works again.
+    What could not be shown is counted and reported by an event once showing works again.
     """
 
     def __init__(self, show: Show) -> None:

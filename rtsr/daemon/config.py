@@ -13,8 +13,8 @@ from ..errors import InvalidSetting
 
 HOSTS = ("sounddevice", "pyaudio", "jack")
 T = TypeVar("T")
-ENGINES = ("auto", "native", "python")
-Tell = Callable[[str, str], None]  # takes an event: its kind, and one line for people
+WORKERS = ("auto", "native", "python")
+OnEvent = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
 LOW_WATER_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stands still at once
 TABLES = ("live", "bridge")  # of a configuration file
@@ -22,7 +22,7 @@ MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LiveSettings:
     """Everything a session is made from. A name of None means the default device; see docs/operations.md."""
 
     input: str | None = None
@@ -31,7 +31,7 @@ class Settings:
     virtual_speaker: str | None = None
     model: str = "voice-16k"
     backend: str = "auto"
-    engine: str = "auto"  # what carries the voice: native without the interpreter, python with it; auto: as can be
+    worker: str = "auto"  # native: librtsr, outside the interpreter; python: any backend; auto: native if it can be
     host: str = "sounddevice"
     rate: int = 48_000
     block_ms: float | None = None  # what a device hands over at a time; None: what suits the host
@@ -53,9 +53,9 @@ class Settings:
         }
         check(self, bounds)
         self._check_choice("host", HOSTS)
-        self._check_choice("engine", ENGINES)
-        if self.engine == "native" and self.backend not in ("auto", "native"):
-            raise InvalidSetting(f"backend: expected native or auto with the native engine, got {self.backend!r}")
+        self._check_choice("worker", WORKERS)
+        if self.worker == "native" and self.backend not in ("auto", "native"):
+            raise InvalidSetting(f"backend: expected native or auto with the native worker, got {self.backend!r}")
         if isinstance(self.cutoff, str) and self.cutoff != "auto":
             raise InvalidSetting(f"cutoff: expected 'auto' or a number of Hz, got {self.cutoff!r}")
 
@@ -78,7 +78,7 @@ class Settings:
         ms = LOW_WATER_MS[self.host] if self.low_water_ms is None else self.low_water_ms
         return round(ms * self.rate / 1000)
 
-    def paths(self) -> dict[str, Settings]:
+    def paths(self) -> dict[str, LiveSettings]:
         """Return one set of settings for each path that sound takes, by its name."""
         roles = {
             "microphone": replace(self, virtual_speaker=None, output=None) if self.virtual_mic else None,
@@ -93,7 +93,7 @@ class Launch:
 
     mark: str  # what its virtual device bears
     again: bool = False  # one ran before: where its devices are absent, this one waits for them
-    commands: dict[str, Any] = field(default_factory=dict)  # what the one before was told, to be done first
+    commands: dict[str, Any] = field(default_factory=dict)  # commands that the previous process got, to be done first
 
 
 def check(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:
@@ -145,9 +145,9 @@ def _refuse_unknown(path: Path, given: dict[str, Any], known: list[str], what: s
             raise InvalidSetting(f"{path}: no {what} named {name!r}; {hint}")
 
 
-def make_settings(path: Path | None, given: dict[str, Any]) -> Settings:
+def make_settings(path: Path | None, given: dict[str, Any]) -> LiveSettings:
     """Return the settings of a file, overridden by those of `given` that are not None."""
-    return settings_of(Settings, "live", path, given)
+    return settings_of(LiveSettings, "live", path, given)
 
 
 def settings_of(kind: type[T], name: str, path: Path | None, given: dict[str, Any]) -> T:
@@ -157,5 +157,5 @@ def settings_of(kind: type[T], name: str, path: Path | None, given: dict[str, An
         return kind(**{**table, **{n: v for n, v in given.items() if v is not None}})
     except InvalidSetting as error:
         raise InvalidSetting(f"{path}: {error}" if path else str(error)) from None
-    except ValueError as error:  # what Python raises for a number that is too long to be told
+    except ValueError as error:  # what Python raises for a number that is too long to be printed
         raise InvalidSetting(f"{path}: expected shorter numbers: {error}") from error

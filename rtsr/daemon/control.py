@@ -58,7 +58,7 @@ class _Handler(socketserver.StreamRequestHandler):
     """Answers the lines of one connection."""
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # whoever asked did not wait
+        with contextlib.suppress(ConnectionError):  # the client did not wait
             while line := self.rfile.readline(LONGEST):
                 reply = json.dumps(answer(line, self.server.do))  # type: ignore[attr-defined]  # set by `Control`
                 self.wfile.write(reply.encode() + b"\n")
@@ -89,7 +89,7 @@ def answer(line: bytes, do: Do) -> dict[str, Any]:
         return {"ok": True, "value": do(request["do"], request.get("value"))}
     except RtsrError as error:
         return {"ok": False, "error": str(error)}
-    except Exception as error:  # a fault of ours must not leave whoever asked without an answer
+    except Exception as error:  # a fault of ours must still be answered
         return {"ok": False, "error": f"a fault in rtsr itself: {error!r}"}
 
 
@@ -153,7 +153,7 @@ def _clear(path: Path) -> None:
 
 
 def request(path: Path, do: str, value: Any = None) -> Any:
-    """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its words, or where none runs."""
+    """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its error, or where none runs."""
     if not SUPPORTED:
         raise ControlFailed(UNSUPPORTED)
     with socket.socket(socket.AF_UNIX) as connection:
@@ -171,9 +171,9 @@ def request(path: Path, do: str, value: Any = None) -> Any:
         raise ControlFailed(f"the rtsr on {path} ended before it answered")
     try:
         reply = json.loads(line)
-        done, told = reply["ok"], reply["value" if reply["ok"] else "error"]
+        done, value = reply["ok"], reply["value" if reply["ok"] else "error"]
     except (ValueError, TypeError, KeyError):
         raise ControlFailed(f"what listens on {path} is no rtsr live: name another --socket") from None
     if not done:
-        raise ControlFailed(told)
-    return told
+        raise ControlFailed(value)
+    return value

@@ -27,7 +27,10 @@ def _branches() -> FloatArray:
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _stretch(cells: FloatArray, branches: FloatArray, place: float, ratio: float, out: FloatArray) -> tuple[int, float]:
-    """Read `cells` at `place`, `place + ratio` and so on while they reach; returns count and next place."""
+    """Interpolate `cells`, (samples,), at `place`, `place + ratio` and so on into `out`, at most (out,) samples.
+
+    branches (phases + 1, taps): the interpolating filter at each phase. Returns how many, and the next place.
+    """
     phases, taps = len(branches) - 1, branches.shape[1]
     count = 0
     while place + taps <= len(cells) and count < len(out):

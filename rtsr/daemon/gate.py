@@ -1,4 +1,4 @@
-"""A backend that may sleep: in silence, when told to, and when the machine is too slow."""
+"""A backend that may be suspended: in silence, by bypass, and when the machine is too slow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ QUIET_S = 0.2  # silence for so long before the network sleeps
 
 @njit(nogil=True, cache=True)
 def _power(spectrum: FloatArray) -> float:
+    """Return the sum of squares of `spectrum`, (rows, bins, 2)."""
     total = 0.0
     for x in spectrum.flat:
         total += float(x) * float(x)
@@ -24,8 +25,8 @@ def _power(spectrum: FloatArray) -> float:
 class Gate:
     """One stream's way to a shared backend. While shut or in silence the network rests and generates nothing.
 
-    A frame is judged before it is skipped, so the first one of an onset is already generated. The overlap-add turns
-    the change into a fade of one window. One row; used by the stream's thread, `shut` is written by the same.
+    A frame's level is measured before it is skipped, so the first frame of an onset is already generated. The
+    overlap-add turns the change into a fade of one window. One row; used by the stream's thread, which writes `shut`.
     """
 
     def __init__(self, backend: Backend, sleep_db: float) -> None:
@@ -33,7 +34,7 @@ class Gate:
         self.spec, self.model, self.name = backend.spec, backend.model, backend.name
         full_scale = self.spec.history**2 / 16
         self.threshold = float(full_scale * 10 ** (sleep_db / 10))
-        self.patience = round(QUIET_S * self.spec.frames_per_s)
+        self.hold_frames = round(QUIET_S * self.spec.frames_per_s)
         self.quiet = 0
         self.shut = False
         self.rested = 0  # frames that cost nothing
@@ -41,7 +42,7 @@ class Gate:
     @property
     def asleep(self) -> bool:
         """Whether the silence has lasted long enough."""
-        return self.quiet > self.patience
+        return self.quiet > self.hold_frames
 
     def new_state(self, rows: int = 1) -> Any:
         """Return the backend's state."""

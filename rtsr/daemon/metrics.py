@@ -14,11 +14,11 @@ GAUGES = {
     "rtsr_output_level_db": ("output_db", "Peak level of what goes out, dB of full scale"),
     "rtsr_cutoff_hz": ("cutoff_hz", "Where the received band ends"),
     "rtsr_drift_ppm": ("drift_ppm", "By how much the input's clock is faster"),
-    "rtsr_uptime_seconds": ("uptime_s", "Since the start of the engine"),
+    "rtsr_uptime_seconds": ("uptime_s", "Since the start of the path"),
     "rtsr_bypass": ("bypass", "1 while the generated band is left out"),
     "rtsr_asleep": ("asleep", "1 while the network sleeps in silence"),
     "rtsr_delivers": ("delivers", "1 while devices and worker keep up, which /healthz asks of every path"),
-    "rtsr_plain": ("plain", "1 while the plain voice is heard for want of time or input"),
+    "rtsr_plain": ("plain", "1 while the output is the received band alone, for lack of time or input"),
 }
 COUNTERS = {
     "rtsr_hops": ("hops", "Hops processed"),
@@ -28,7 +28,7 @@ COUNTERS = {
     "rtsr_device_xruns": ("device_xruns", "Over- and underruns that the devices reported"),
     "rtsr_overloads": ("overloads", "Times the network was left out because the machine was too slow"),
     "rtsr_reconnects": ("reconnects", "Times the devices were opened anew"),
-    "rtsr_cpu_seconds": ("cpu_s", "Processor time of the engine"),
+    "rtsr_cpu_seconds": ("cpu_s", "Processor time of the path"),
 }
 
 Stats = dict[str, dict[str, Any]]

@@ -54,7 +54,7 @@ class Numbers(ctypes.Structure):
 
 
 def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
-    """Tell ctypes what rtsr_worker.h says."""
+    """Declare the types of rtsr_worker.h to ctypes."""
     handle = c_void_p
     takes = {
         "new": [handle, c_int32, c_double, c_double, POINTER(c_void_p)],
@@ -85,9 +85,9 @@ def _native(model: Backend) -> NativeBackend:
 
 
 class NativeWorker:
-    """Promises what `Worker` promises; `run` is spent outside the interpreter from its first moment to its last."""
+    """The same interface as `Worker`; `run` executes outside the interpreter from its start to its end."""
 
-    engine = "native"
+    kind = "native"
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class NativeWorker:
             self._lib = _declare(self._model.lib)
         except AttributeError as error:
             raise BackendFailed(f"librtsr has no worker: {error}: build native/ again") from error
-        self._handle, told = c_void_p(), fixed_cutoff(model.spec, cutoff) or 0.0
-        made = self._lib.rtsr_worker_new(self._model.handle, rate, told, sleep_db, byref(self._handle))
+        self._handle, given_hz = c_void_p(), fixed_cutoff(model.spec, cutoff) or 0.0
+        made = self._lib.rtsr_worker_new(self._model.handle, rate, given_hz, sleep_db, byref(self._handle))
         self._model.refuse(made)
         self.hop, self.latency = self._lib.rtsr_worker_hop(self._handle), self._lib.rtsr_worker_latency(self._handle)
         self.shared = SharedBlock(rate, self.hop, low_water, self.latency - self.hop, burst)

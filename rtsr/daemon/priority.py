@@ -1,4 +1,4 @@
-"""Asking for real-time scheduling, politely: directly where that is allowed, else through rtkit, else not at all.
+"""Real-time scheduling: asked for directly where that is allowed, else through rtkit, else not at all.
 
 Only the worker asks for good. PortAudio's threads may spin on a sound server's, and what spins must not have priority.
 Where a host runs its callbacks in real time, as JACK does, the worker gets just their priority. With less, the blocks

@@ -1,6 +1,6 @@
 """Where the latency of a live path goes: a probe played through the real devices, measured beside what is computed.
 
-The probe is a short burst of noise, told from anything else by its cross-correlation; it is played into what the path
+The probe is a short burst of noise, found by its cross-correlation; it is played into what the path
 captures and looked for in what the path plays.
 """
 

@@ -1,4 +1,4 @@
-"""A running path as its parent sees it: a child process that is asked and that tells."""
+"""A live path as its parent sees it: a child process that answers commands and sends events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import ControlFailed, DeviceFailed
 from ..io import virtual
-from .config import Launch, Settings, Tell
+from .config import Launch, LiveSettings, OnEvent
 
 ANSWER_S = 10.0
 STOP_S = 0.5  # of the second in which `rtsr live` is to end
@@ -25,18 +25,18 @@ READY_S = 60.0  # the very first start compiles
 LOOK_S = 1.0  # for an answer to `look`
 SILENT_S = 5.0  # of unanswered looks: it hangs
 REMOVED_S = 0.2  # for a server to remove what a process has left there
-REMEMBERED = ("bypass", "mute", "gain", "model")  # commands that the next process is told first
+REMEMBERED = ("bypass", "mute", "gain", "model")  # commands that the next process gets first
 
 
 class NoAnswer(ControlFailed):
-    """An engine that did not answer in time."""
+    """A path that did not answer in time."""
 
 
-class EngineProcess:
-    """One engine in a process of its own. `ask` may be called by any thread; events go to `tell(kind, line)`."""
+class PathProcess:
+    """One live path in a process of its own. `ask` is any thread's; events go to `on_event(kind, line)`."""
 
-    def __init__(self, settings: Settings, tell: Tell) -> None:
-        self.settings, self.tell = settings, tell
+    def __init__(self, settings: LiveSettings, on_event: OnEvent) -> None:
+        self.settings, self.on_event = settings, on_event
         self.process: subprocess.Popen[str] | None = None
         self.answers: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
         self.asked = 0
@@ -46,19 +46,19 @@ class EngineProcess:
         self.answering, self.ready = threading.Event(), threading.Event()
         self.began_s = self.silent_s = 0.0
         self.failure: str | None = None
-        self.noise: deque[str] = deque(maxlen=20)  # what native libraries print
+        self.printed: deque[str] = deque(maxlen=20)  # what native libraries print
 
     def start(self, again: bool = False) -> None:
-        """Start the process; `wait_until_ready` tells whether it got anywhere.
+        """Start the process; `wait_until_ready` waits for its devices.
 
-        `again`: in the place of one that ran before; it does what that one was told, and waits for absent devices.
+        `again`: in the place of one that ran before; it gets the same commands, and waits for absent devices.
         """
         wrapped = ["pw-jack"] if self.settings.host == "jack" and shutil.which("pw-jack") else []
         latency = f"{self.settings.block}/{self.settings.rate}"
         env = {**os.environ, "PIPEWIRE_LATENCY": latency}  # heard by PipeWire's JACK alone
         launch = Launch(self.mark, again, self.remembered)
-        told = [json.dumps(asdict(about)) for about in (self.settings, launch)]
-        command, pipe = [*wrapped, sys.executable, "-m", "rtsr.daemon.child", *told], subprocess.PIPE
+        arguments = [json.dumps(asdict(about)) for about in (self.settings, launch)]
+        command, pipe = [*wrapped, sys.executable, "-m", "rtsr.daemon.child", *arguments], subprocess.PIPE
         self.answering.clear()
         self.ready.clear()
         self.began_s, self.silent_s, self.failure = time.monotonic(), 0.0, None
@@ -66,17 +66,17 @@ class EngineProcess:
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True, **text
         )
-        for job in (self._read, self._read_noise):
+        for job in (self._read, self._read_printed):
             threading.Thread(target=job, args=(self.process,), daemon=True).start()
 
     def wait_until_ready(self) -> None:
-        """Wait until audio flows; raises `DeviceFailed` with the engine's own words where it does not."""
+        """Wait until audio flows; raises `DeviceFailed` with the reason of the process where it does not."""
         self.ready.wait(READY_S)
         if self.failure is not None:
             raise DeviceFailed(self.failure)
         if not self.ready.is_set():
             self.stop()
-            raise DeviceFailed(f"no audio within {READY_S:.0f} s; {' | '.join(self.noise) or 'no reason was given'}")
+            raise DeviceFailed(f"no audio within {READY_S:.0f} s; {' | '.join(self.printed) or 'no reason was given'}")
 
     @property
     def alive(self) -> bool:
@@ -124,7 +124,7 @@ class EngineProcess:
         return got["value"]
 
     def give_up(self) -> None:
-        """Let whoever waits for readiness or for an answer go on without; any thread."""
+        """End all waits for readiness or for an answer; any thread."""
         for waiting in list(self.answers.values()):
             waiting.put({"ok": False, "error": "rtsr live is ending"})
         self.ready.set()
@@ -135,7 +135,7 @@ class EngineProcess:
         try:
             self.process.stdin.write(json.dumps(message) + "\n")
         except (OSError, ValueError):  # ValueError: closed by `stop`
-            raise ControlFailed("the engine is being started anew: try again in a second") from None
+            raise ControlFailed("the path is being restarted: try again in a second") from None
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -148,8 +148,8 @@ class EngineProcess:
                 else:
                     self._take(message)
         if process.wait() and failure is None:
-            last = " | ".join(list(self.noise)[-3:])
-            failure = f"the engine ended with code {process.returncode}" + (f": {last}" if last else "")
+            last = " | ".join(list(self.printed)[-3:])
+            failure = f"the process ended with code {process.returncode}" + (f": {last}" if last else "")
         if process is self.process:  # it may have been replaced meanwhile
             self.failure = failure
             self.ready.set()
@@ -162,14 +162,14 @@ class EngineProcess:
         elif "answering" in message:
             self.answering.set()
         else:
-            self.tell(message["event"], message["line"])
+            self.on_event(message["event"], message["line"])
             if message["event"] == "ready":
                 self.ready.set()
 
-    def _read_noise(self, process: subprocess.Popen[str]) -> None:
+    def _read_printed(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         with process.stderr as lines:
-            self.noise.extend(line.strip() for line in lines)
+            self.printed.extend(line.strip() for line in lines)
 
     def stop(self) -> None:
         """End the process and remove its virtual device: asked first, killed after half a second.
@@ -182,7 +182,7 @@ class EngineProcess:
             try:
                 self.process.stdin.close()
             except OSError:
-                self.tell("stop", "the engine was gone already")
+                self.on_event("stop", "the process had ended already")
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -205,4 +205,4 @@ class EngineProcess:
         removing.start()
         removing.join(REMOVED_S)
         if removing.is_alive():
-            self.tell("stop", "the sound server does not answer: the next start removes the virtual device")
+            self.on_event("stop", "the sound server does not answer: the next start removes the virtual device")

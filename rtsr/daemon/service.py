@@ -1,4 +1,4 @@
-"""`rtsr live` itself: starts the paths, keeps them running, answers on the socket, shows, and ends when told to."""
+"""`rtsr live` itself: starts the paths, keeps them running, answers on the socket, shows its state, ends on request."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from ..errors import ControlFailed, DeviceFailed
 from .background import Show, Stats
-from .config import Settings
+from .config import LiveSettings
 from .control import SUPPORTED, Control, default_socket
 from .metrics import MetricsServer
-from .process import EngineProcess
+from .process import PathProcess
 
 LOOK_S = 0.25
 RESTART_S = 0.5
@@ -23,33 +23,33 @@ TRIES = 5
 FRESH_S = 2.0  # stats that are older say nothing of now
 
 
-class Service:
+class LiveService:
     """One running `rtsr live`. `run` is the main thread's and ends within a second of `stop`."""
 
-    def __init__(self, settings: Settings, show: Show) -> None:
+    def __init__(self, settings: LiveSettings, show: Show) -> None:
         self.settings, self.show = settings, show
         self.ending = threading.Event()
-        self.engines = {
-            name: EngineProcess(path, lambda kind, line, name=name: show.event(name, kind, line))  # type: ignore[misc]
+        self.processes = {
+            name: PathProcess(path, lambda kind, line, name=name: show.event(name, kind, line))  # type: ignore[misc]
             for name, path in settings.paths().items()
         }
         self.started: dict[str, float] = {}
-        self.tries = dict.fromkeys(self.engines, 0)
+        self.tries = dict.fromkeys(self.processes, 0)
         self.latest: Stats = {}
-        self.answered = dict.fromkeys(self.engines, -FRESH_S)  # when each path's latest stats came
+        self.answered = dict.fromkeys(self.processes, -FRESH_S)  # when each path's latest stats came
 
     def run(self) -> None:
-        """Run until told to stop; raises what starting raises, and `DeviceFailed` for a path that keeps dying."""
+        """Run until `stop`; raises what starting raises, and `DeviceFailed` for a path that keeps dying."""
         control = self._open_control()
         metrics: MetricsServer | None = None
         try:
             if self.settings.metrics is not None:
                 metrics = MetricsServer(self.settings.metrics, lambda: self.latest, self.failing)
                 self.show.event("rtsr", "metrics", f"http://127.0.0.1:{metrics.port}/metrics and /healthz")
-            for name in self.engines:
+            for name in self.processes:
                 self._start(name)
-            for engine in self.engines.values():
-                engine.wait_until_ready()
+            for process in self.processes.values():
+                process.wait_until_ready()
             while not self.ending.wait(LOOK_S):
                 self._look_after()
                 self._look()
@@ -65,7 +65,7 @@ class Service:
         return Control(Path(self.settings.socket) if self.settings.socket else default_socket(), self.command)
 
     def _end(self, control: Control | None, metrics: MetricsServer | None) -> None:
-        stopping = [threading.Thread(target=e.stop) for e in self.engines.values()]
+        stopping = [threading.Thread(target=e.stop) for e in self.processes.values()]
         for thread in stopping:
             thread.start()
         for thread in stopping:
@@ -79,23 +79,23 @@ class Service:
     def stop(self) -> None:
         """Ask `run` to end; any thread, but no signal's handler: it takes locks."""
         self.ending.set()
-        for engine in self.engines.values():
-            engine.give_up()
+        for process in self.processes.values():
+            process.give_up()
 
     def _start(self, name: str, again: bool = False) -> None:
-        self.engines[name].start(again)
+        self.processes[name].start(again)
         self.started[name] = time.monotonic()
 
     def _look_after(self) -> None:
         """Start a path again that died or hangs; raises `DeviceFailed` for one that keeps doing so."""
-        for name, engine in self.engines.items():
-            if engine.hangs:
-                engine.kill()
-                reason = "the engine did not answer"
-            elif engine.alive:
+        for name, process in self.processes.items():
+            if process.hangs:
+                process.kill()
+                reason = "the process did not answer"
+            elif process.alive:
                 continue
             else:
-                reason = engine.failure or "the engine ended"
+                reason = process.failure or "the process ended"
             self.tries[name] = 0 if time.monotonic() - self.started[name] > STEADY_S else self.tries[name] + 1
             if self.tries[name] >= TRIES:
                 raise DeviceFailed(f"{name}: {reason}; given up after {TRIES} tries")
@@ -107,8 +107,8 @@ class Service:
     def _look(self) -> None:
         """Take the stats of every path that answers."""
         latest: Stats = {}
-        for name, engine in self.engines.items():
-            stats = engine.look()
+        for name, process in self.processes.items():
+            stats = process.look()
             if stats is not None:
                 latest[name], self.answered[name] = stats, time.monotonic()
         self.latest = latest
@@ -116,8 +116,8 @@ class Service:
     def failing(self) -> dict[str, str]:
         """Return, for each path that delivers no enhanced voice now, why; any thread."""
         now, latest, found = time.monotonic(), self.latest, {}
-        for name, engine in self.engines.items():
-            if not engine.alive or not engine.ready.is_set():
+        for name, process in self.processes.items():
+            if not process.alive or not process.ready.is_set():
                 found[name] = "not started, or waiting for its devices"
             elif name not in latest or now - self.answered[name] > FRESH_S:
                 found[name] = "no answer"
@@ -128,10 +128,10 @@ class Service:
     def _ask_all(self, do: str, value: Any) -> Stats:
         """Ask every path that answers already and return their answers."""
         answers: Stats = {}
-        for name, engine in self.engines.items():
-            if engine.alive and engine.answering.is_set():
+        for name, process in self.processes.items():
+            if process.alive and process.answering.is_set():
                 try:
-                    answers[name] = engine.ask(do, value)
+                    answers[name] = process.ask(do, value)
                 except ControlFailed:
                     if do != "stats":
                         raise
@@ -145,9 +145,9 @@ class Service:
         return self._ask_all(do, value)
 
 
-def run(settings: Settings, show: Show) -> None:
+def run(settings: LiveSettings, show: Show) -> None:
     """Run a service in the main thread until SIGTERM or SIGINT."""
-    service = Service(settings, show)
+    service = LiveService(settings, show)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         threading.Thread(target=service.stop).start()  # the main thread may hold the very lock that `stop` needs

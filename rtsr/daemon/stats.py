@@ -1,4 +1,4 @@
-"""What a running engine can tell of itself, in plain numbers and names: for `rtsr ctl stats`, the view and metrics."""
+"""The state and counters of a live path as plain numbers and names: for `rtsr ctl stats`, the view and metrics."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gather(
     return {
         "model": report.model,
         "backend": report.backend,
-        "engine": worker.engine,
+        "worker": worker.kind,
         "host": host.name,
         "rate_hz": rate,
         "input": plan.source.name if plan else None,

@@ -1,10 +1,10 @@
-"""What helps where a voice is interrupted again and again, as its machine is held up for longer than is kept ready."""
+"""A tuning hint where underruns are frequent: which setting to raise."""
 
 from __future__ import annotations
 
 WINDOW_S = 60.0
 OFTEN = 5  # in a window
-QUIET_S = 3600.0  # said once, it is not said again for so long
+QUIET_S = 3600.0  # between two hints
 
 
 class TuningHint:
@@ -15,7 +15,7 @@ class TuningHint:
         self._since_s, self._quiet_until_s, self._ring, self._device = 0.0, 0.0, 0, 0
 
     def look(self, now_s: float, ring: int, device: int) -> str | None:
-        """Take how often the ring and the devices ran dry until now; returns one line where that was often of late."""
+        """Take how often the ring and the devices ran dry until now; returns one line where that was frequent."""
         if now_s < self._since_s + WINDOW_S:
             return None
         by_ring, by_device = ring - self._ring, device - self._device
@@ -23,7 +23,7 @@ class TuningHint:
         if by_ring + by_device < OFTEN or now_s < self._quiet_until_s:
             return None
         self._quiet_until_s = now_s + QUIET_S
-        cures = [f"--low-water {2 * self.low_water_ms:g}"] if by_ring else []
-        cures += [f"block_ms = {2 * self.block_ms:g} in the settings"] if by_device else []
+        hints = [f"--low-water {2 * self.low_water_ms:g}"] if by_ring else []
+        hints += [f"block_ms = {2 * self.block_ms:g} in the settings"] if by_device else []
         times = by_ring + by_device
-        return f"interrupted {times} times in a minute: {' and '.join(cures)} would bear more, and be that much later"
+        return f"{times} underruns in a minute: {' and '.join(hints)} would prevent most, at more latency"

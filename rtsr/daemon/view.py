@@ -24,7 +24,7 @@ REPORT_S = 60.0
 EVENTS = 5
 
 
-class Lines:
+class LogView:
     """One line an event, `key=value`, and one a minute with the state: for a journal."""
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -55,8 +55,8 @@ class Lines:
                 "reconnects",
                 "drift_ppm",
             )
-            told = " ".join(f"{k}={s[k]}" for k in keys)
-            self.event(path, "stats", f"{told} compute_p99_ms={s['compute_ms']['p99']}")
+            fields = " ".join(f"{k}={s[k]}" for k in keys)
+            self.event(path, "stats", f"{fields} compute_p99_ms={s['compute_ms']['p99']}")
 
 
 def _unbuffered_stderr() -> TextIO | None:

@@ -1,4 +1,4 @@
-"""Between the input ring and the output ring: takes hop after hop, enhances it, and keeps up whatever it takes."""
+"""The worker: takes hops from the input ring, enhances them, and writes them to the output ring in real time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from ..stream import Stream, linear_gain
 from .drift import Drift
 from .gate import Gate
 
-FADE_HOPS = 2  # bypass, gain, mute and a change of model slide over 10 ms
+BYPASS_FADE_HOPS = 2  # of bypass and gain: 10 ms
+MUTE_FADE_HOPS = 2
+SWITCH_FADE_HOPS = 2  # from a model to the next
 BEHIND_HOPS = 3  # waiting beyond a device's block, for so long: the network is too slow for this machine now
 BEHIND_S = 0.1  # a stall that ends is caught up sooner
 RETRY_S, RETRY_MOST_S = 1.0, 30.0
-WARM_UP_S = 0.8  # of the past that a new model hears before it speaks
+WARM_UP_S = 0.8  # of past input that a new model processes before it is heard
 CATCH_UP = 4  # hops a new model takes while the old one takes one
 PERCENTILES = (50, 95, 99)
 
@@ -64,13 +66,13 @@ class Report:
 
 
 def events(before: Report, now: Report) -> list[tuple[str, str]]:
-    """Return what is to be told of the time between two reports: kinds, and lines for people."""
-    told = []
+    """Return the events between two reports: kinds, and lines for people."""
+    found = []
     if now.overloads > before.overloads:
-        told.append(("overload", f"too slow for this machine: plain for {now.rest_s:.0f} s"))
+        found.append(("overload", f"too slow for this machine: plain for {now.rest_s:.0f} s"))
     if now.switches > before.switches:
-        told.append(("model", f"{now.model} speaks now"))
-    return told
+        found.append(("model", f"{now.model} runs now"))
+    return found
 
 
 def check_rate(spec: Spec, rate: int) -> None:
@@ -82,33 +84,33 @@ def check_rate(spec: Spec, rate: int) -> None:
         )
 
 
-class Voice:
-    """One model's path at one rate: each hop of the input ring gives exactly one hop."""
+class GatedStream:
+    """One model's stream behind a gate, at one rate: each hop of the input ring gives exactly one hop."""
 
     def __init__(self, model: Backend, rate: int, sleep_db: float, cutoff: float | str) -> None:
         self.gate = Gate(model, sleep_db)
-        self.path = Stream(self.gate, rate, rate, cutoff=cutoff)
+        self.stream = Stream(self.gate, rate, rate, cutoff=cutoff)
         self.hop = rate // model.spec.frames_per_s
         self.place = 0  # on the input ring, while it is warming up
         self.level = self.wanted = 1.0  # of the generated band, a factor
         self.slope = 0.0
 
     def follow(self, wanted: float) -> None:
-        """Let the generated band slide towards a level; it is there after FADE_HOPS hops."""
+        """Move the gain of the generated band a hop nearer to `wanted`; it arrives after `BYPASS_FADE_HOPS` hops."""
         if wanted != self.wanted:
-            self.wanted, self.slope = wanted, abs(wanted - self.level) / FADE_HOPS
+            self.wanted, self.slope = wanted, abs(wanted - self.level) / BYPASS_FADE_HOPS
         if self.level != wanted:
             self.level += min(max(wanted - self.level, -self.slope), self.slope)
-            self.path.set_gain(20 * np.log10(self.level) if self.level > 0 else -np.inf)
+            self.stream.set_gain(20 * np.log10(self.level) if self.level > 0 else -np.inf)
 
 
 class Worker:
-    """Runs a voice between the two ends of a shared block, hop by hop, with one latency from the first to the last.
+    """Processes a shared block's input ring into its output ring, hop by hop, with a constant latency.
 
-    `step` and `run` are one thread's, the rest is anybody's. `NativeWorker` is its twin without the interpreter.
+    `step` and `run` are one thread's, the rest is any thread's. `NativeWorker` does the same outside the interpreter.
     """
 
-    engine = "python"
+    kind = "python"
 
     def __init__(
         self,
@@ -123,15 +125,15 @@ class Worker:
     ) -> None:
         check_rate(model.spec, rate)
         self.rate, self.sleep_db, self.cutoff, self.clock = rate, sleep_db, cutoff, clock
-        self.voice = Voice(model, rate, sleep_db, cutoff)
-        self.hop = self.voice.hop
+        self.current = GatedStream(model, rate, sleep_db, cutoff)
+        self.hop = self.current.hop
         self.drift = Drift(rate, self.hop)
-        self.latency = self.voice.path.latency + self.drift.delay
+        self.latency = self.current.stream.latency + self.drift.delay
         self.shared = SharedBlock(rate, self.hop, low_water, self.latency - self.hop, burst)
         self.most_waiting = BEHIND_HOPS * self.hop + burst
         self.wishes, self.counters = Wishes(), Counters()
-        self.asked: deque[Voice] = deque(maxlen=1)  # the last one that `switch` was given, until `step` takes it
-        self.next: Voice | None = None
+        self.asked: deque[GatedStream] = deque(maxlen=1)  # the last one that `switch` was given, until `step` takes it
+        self.next: GatedStream | None = None
         self.fade = 0  # hops left in which `next` takes over
         self.lost = self.overloads = self.switches = 0
         self.rest_s = self.rest_until = 0.0
@@ -139,15 +141,16 @@ class Worker:
         self._stopping = False
         self._heard = np.zeros(self.hop, np.float32)
         self._loudness = 1.0
-        self._slopes = np.linspace(0, 1, FADE_HOPS * self.hop + 1, dtype=np.float32)[1:].reshape(FADE_HOPS, -1)
+        slope = np.linspace(0, 1, SWITCH_FADE_HOPS * self.hop + 1, dtype=np.float32)[1:]
+        self._slopes = slope.reshape(SWITCH_FADE_HOPS, -1)
 
     def warm_up(self) -> None:
         """Compile and touch everything once, so that the first hop is no slower than the others."""
         silence = np.zeros(self.hop, np.float32)
         for _ in range(4):
-            self.voice.path.process(silence + np.float32(0.01))
+            self.current.stream.process(silence + np.float32(0.01))
             self.drift.process(silence)
-        self.voice.path.reset()
+        self.current.stream.reset()
         self.drift.reset()
 
     def wish(self, **changes: float | bool) -> None:
@@ -171,7 +174,7 @@ class Worker:
 
     def report(self) -> Report:
         """Return what is going on."""
-        gate, drift, counters = self.voice.gate, self.drift, self.counters
+        gate, drift, counters = self.current.gate, self.drift, self.counters
         return Report(
             model=gate.model,
             backend=gate.name,
@@ -182,8 +185,8 @@ class Worker:
             rested=gate.rested,
             switches=self.switches,
             rest_s=self.rest_s,
-            cutoff_hz=self.voice.path.cutoff_hz,
-            level=self.voice.level,
+            cutoff_hz=self.current.stream.cutoff_hz,
+            level=self.current.level,
             ratio=drift.ratio,
             drift_ppm=drift.ppm,
             asleep=gate.asleep,
@@ -199,9 +202,9 @@ class Worker:
         began = time.perf_counter()
         self._keep_up()
         self.shared.peek(self._heard)
-        out = self._follow(self.voice).path.process(self._heard)
+        out = self._follow(self.current).stream.process(self._heard)
         if self.next is None and self.asked:
-            self.next, self.fade = self.asked.popleft(), FADE_HOPS
+            self.next, self.fade = self.asked.popleft(), SWITCH_FADE_HOPS
         if self.next is not None:
             out = self._take_over(self.next, out)
         out = self._mute(out)
@@ -211,15 +214,15 @@ class Worker:
         self.counters.count(time.perf_counter() - began, self.hop / self.rate)
         return True
 
-    def _follow(self, voice: Voice) -> Voice:
-        """Bring a voice a step nearer to what is wished."""
+    def _follow(self, stream: GatedStream) -> GatedStream:
+        """Apply the wishes to a stream, one hop of its fade."""
         wanted = 0.0 if self.wishes.bypass else linear_gain(self.wishes.gain_db)
-        voice.follow(wanted)
-        voice.gate.shut = self.rest_until > 0 or voice.level == 0
-        return voice
+        stream.follow(wanted)
+        stream.gate.shut = self.rest_until > 0 or stream.level == 0
+        return stream
 
     def _keep_up(self) -> None:
-        """Leave the network out for a while where hops pile up; after a long stall, leave out what is too old."""
+        """Suspend the network for a while where hops pile up; after a long stall, drop what is too old."""
         waiting, now = self.shared.waiting, self.clock()
         if waiting > len(self.shared.input_ring) // 2:
             skipped = (waiting // self.hop - BEHIND_HOPS) * self.hop
@@ -233,16 +236,16 @@ class Worker:
             self.retry_s = min(2 * self.retry_s, RETRY_MOST_S)
         if self.rest_until and now >= self.rest_until and waiting < 2 * self.hop:
             self.rest_until = 0.0
-        elif not self.rest_until and self.retry_s > RETRY_S:  # forgiven in about half a minute
+        elif not self.rest_until and self.retry_s > RETRY_S:  # back to the start in about half a minute
             self.retry_s = max(RETRY_S, self.retry_s * (1 - self.hop / self.rate / RETRY_MOST_S))
 
     def _mute(self, out: FloatArray) -> FloatArray:
-        """Slide to silence and back."""
+        """Fade to silence and back."""
         wanted = 0.0 if self.wishes.mute else 1.0
         self.shared.head[at.MUTED] = self.wishes.mute or self._loudness == 0
         if self._loudness == wanted == 1.0:
             return out
-        reached = self._loudness + min(max(wanted - self._loudness, -1 / FADE_HOPS), 1 / FADE_HOPS)
+        reached = self._loudness + min(max(wanted - self._loudness, -1 / MUTE_FADE_HOPS), 1 / MUTE_FADE_HOPS)
         out = out * np.linspace(self._loudness, reached, len(out) + 1, dtype=np.float32)[1:]
         self._loudness = reached
         return out
@@ -253,36 +256,36 @@ class Worker:
         It hears the last second first. Raises `InvalidSetting` where its latency or its hop is not the one that
         this session has promised.
         """
-        voice = Voice(model, self.rate, self.sleep_db, self.cutoff)
-        if (voice.hop, voice.path.latency) != (self.hop, self.voice.path.latency):
+        stream = GatedStream(model, self.rate, self.sleep_db, self.cutoff)
+        if (stream.hop, stream.stream.latency) != (self.hop, self.current.stream.latency):
             raise InvalidSetting(
-                f"{model.model} has a latency of {voice.path.latency_ms:.1f} ms, this session runs with "
-                f"{self.voice.path.latency_ms:.1f} ms: start rtsr live with --model {model.model} instead"
+                f"{model.model} has a latency of {stream.stream.latency_ms:.1f} ms, this session runs with "
+                f"{self.current.stream.latency_ms:.1f} ms: start rtsr live with --model {model.model} instead"
             )
         block, taken = np.zeros(self.hop, np.float32), int(self.shared.head[at.TAKEN])
-        voice.place = max(0, taken - int(WARM_UP_S * self.rate) // self.hop * self.hop)
-        while voice.place < taken:
-            self._warm(voice, block)
-        self.asked.append(voice)
+        stream.place = max(0, taken - int(WARM_UP_S * self.rate) // self.hop * self.hop)
+        while stream.place < taken:
+            self._warm(stream, block)
+        self.asked.append(stream)
 
-    def _warm(self, voice: Voice, block: FloatArray) -> None:
-        self.shared.peek(block, int(self.shared.head[at.TAKEN]) - voice.place)
-        self._follow(voice).path.process(block)
-        voice.place += self.hop
+    def _warm(self, stream: GatedStream, block: FloatArray) -> None:
+        self.shared.peek(block, int(self.shared.head[at.TAKEN]) - stream.place)
+        self._follow(stream).stream.process(block)
+        stream.place += self.hop
 
-    def _take_over(self, voice: Voice, out: FloatArray) -> FloatArray:
-        """Bring the next voice up to date and blend it in; the plain part of both is the same to the bit."""
+    def _take_over(self, stream: GatedStream, out: FloatArray) -> FloatArray:
+        """Bring the next stream up to date and cross-fade to it; the received band of both is the same to the bit."""
         block, now = np.zeros(self.hop, np.float32), int(self.shared.head[at.TAKEN])
         for _ in range(CATCH_UP):
-            if voice.place < now:
-                self._warm(voice, block)
-        if voice.place < now:
+            if stream.place < now:
+                self._warm(stream, block)
+        if stream.place < now:
             return out
-        new = self._follow(voice).path.process(self._heard)
-        voice.place += self.hop
-        slope = self._slopes[FADE_HOPS - self.fade]
+        new = self._follow(stream).stream.process(self._heard)
+        stream.place += self.hop
+        slope = self._slopes[SWITCH_FADE_HOPS - self.fade]
         self.fade -= 1
         if self.fade == 0:
-            self.voice, self.next = voice, None
+            self.current, self.next = stream, None
             self.switches += 1
         return out + slope * (new - out)

@@ -81,10 +81,11 @@ def first_state(spec: Spec, rate: int) -> tuple[float, ...]:
 
 @njit(nogil=True, cache=True)
 def _find_edge(held: DoubleArray, bands: int, floor: float) -> int:
-    """Return how many bands were received, or minus the highest one where the held spectrum ends in no cliff.
+    """Return how many bands were received, or minus the highest one where the held spectrum has no steep end.
 
-    The highest band above the floor says about where; the steepest drop over two bands just below it says exactly
-    where, whatever the level, since a loud voice leaks further over the edge.
+    held (bands,): peak-held power of each band; floor: in the same power. The highest band above the floor gives a
+    first estimate; the steepest drop over two bands just below it gives the edge at any level, since the leakage of a
+    loud voice reaches further over it.
     """
     top = bands
     while top > 0 and held[top - 1] <= floor:
@@ -101,7 +102,7 @@ def _find_edge(held: DoubleArray, bands: int, floor: float) -> int:
 
 @njit(nogil=True, cache=True)
 def _is_full(held: DoubleArray, edge: int, floor: float) -> bool:
-    """Whether a band looks like a voice's, which fills it; a tone does not."""
+    """Whether most bands below `edge` are above the floor, as a voice's are; a tone's are not. held (bands,)."""
     occupied = 0
     for b in range(edge):
         occupied += held[b] > floor
@@ -110,7 +111,7 @@ def _is_full(held: DoubleArray, edge: int, floor: float) -> bool:
 
 @njit(nogil=True, cache=True)
 def _is_tone(smoothed: DoubleArray) -> bool:
-    """Whether three neighbouring bands hold nearly all power of late, as those around a tone do, a swept one too."""
+    """Whether three neighbouring bands hold nearly all of `smoothed`, (bands,) power: a tone, a swept one too."""
     total, most = 0.0, 0.0
     for b in range(len(smoothed)):
         total += smoothed[b]
@@ -121,7 +122,11 @@ def _is_tone(smoothed: DoubleArray) -> bool:
 
 @njit(nogil=True, cache=True)
 def _forget_clicks(full: bool, lasts: float, memory: BandMemory) -> None:
-    """Count the frames in which most bands sound, and take back what they left where they were too few for a hiss."""
+    """Count the frames in a row in which most bands sound; restore `held` where they were too few.
+
+    full: whether most bands sound in this frame; lasts: frames that noise of a voice lasts at least;
+    memory: of one row.
+    """
     smoothed, before, held, state = memory
     if full:
         if state[CLICK] == 0:
@@ -137,7 +142,10 @@ def _forget_clicks(full: bool, lasts: float, memory: BandMemory) -> None:
 
 @njit(nogil=True, cache=True)
 def _measure(spectrum: FloatArray, settings: BandSettings, memory: BandMemory) -> float:
-    """Smooth the power of every band with that of one frame, forget clicks, and return the power of all bands."""
+    """Smooth the power of every band with that of one frame, drop clicks, and return the frame's power.
+
+    spectrum (bins_in, 2).
+    """
     smoothed, state = memory.smoothed, memory.state
     total, sounding = 0.0, 0
     level = state[FLOOR] * (CLICK_END if state[CLICK] > 0 else 1.0)
@@ -155,15 +163,18 @@ def _measure(spectrum: FloatArray, settings: BandSettings, memory: BandMemory) -
 
 @njit(nogil=True, cache=True)
 def _consider(found: float, frames_per_s: float, state: DoubleArray) -> None:
-    """Count how long the same cutoff was found, and believe it once it stood long enough."""
+    """Count for how many frames the same cutoff, in Hz, was found, and take it once it lasted long enough.
+
+    state (places,): see CUTOFF, CANDIDATE and STANDING.
+    """
     if abs(found - state[CANDIDATE]) > SAME_HZ:
         state[CANDIDATE] = found
         state[STANDING] = 0
     state[STANDING] += 1
-    patience = WIDEN_S if state[CANDIDATE] > state[CUTOFF] else NARROW_S
+    hold_s = WIDEN_S if state[CANDIDATE] > state[CUTOFF] else NARROW_S
     if not state[SETTLED]:
-        patience = SETTLE_S
-    if state[STANDING] < patience * frames_per_s:
+        hold_s = SETTLE_S
+    if state[STANDING] < hold_s * frames_per_s:
         return
     state[SETTLED] = 1
     if abs(state[CANDIDATE] - state[CUTOFF]) > SAME_HZ:
@@ -172,7 +183,7 @@ def _consider(found: float, frames_per_s: float, state: DoubleArray) -> None:
 
 @njit(nogil=True, cache=True)
 def _track(spectrum: FloatArray, settings: BandSettings, memory: BandMemory) -> None:
-    """Update one row's memory with one frame (bins_in, 2), and move its cutoff when another has stood long enough."""
+    """Update one row's memory with one `spectrum`, (bins_in, 2), and its cutoff once another one lasted long enough."""
     bands, held, state = settings.bands, memory.held, memory.state
     forget = 10 ** (-RELEASE_DB_PER_S / settings.frames_per_s / 10)
     total = _measure(spectrum, settings, memory)

@@ -12,7 +12,7 @@ from .windows import FloatArray
 
 @njit(nogil=True, cache=True)
 def clean(hops: FloatArray, active: BoolArray) -> None:
-    """Clip each active row of `hops`, (rows, hop), to [-1, 1] in place, and set what is no number to 0."""
+    """Clip each active row of `hops`, (rows, hop), to [-1, 1] in place, and set NaN to 0."""
     for r in range(len(active)):
         if active[r]:
             for i in range(hops.shape[1]):

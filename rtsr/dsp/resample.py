@@ -86,8 +86,8 @@ def polyphase(heard: FloatArray, block: FloatArray, fir: PolyphaseFilter, start:
     """Write the outputs that a block completes and return how many; `start` is the first one's place on the fine grid.
 
     block (samples,) at the input's rate, out (outputs,) at the output's. `heard`, at least (fir.past + samples,),
-    begins with the last fir.past inputs and has room for the block after them: in one array a sum is taken in the same
-    order, and to the same bits, wherever a block begins. Moves these inputs on.
+    begins with the last fir.past inputs and has room for the block after them: in one array the sums have the same
+    order, and so the same bits, wherever a block begins. Moves these inputs on.
     """
     branches, up, down = fir
     taps, new = branches.shape[1], len(block)

@@ -122,7 +122,10 @@ def _generate(
 
 @njit(nogil=True, cache=True)
 def _window_newest(history: FloatArray, active: BoolArray, window: FloatArray, frames: FloatArray) -> None:
-    """Write the newest samples of each active row's history times the window to `frames`, (rows, window)."""
+    """Write the newest samples of each active row's `history`, (rows, samples), times `window` to `frames`.
+
+    window (window,); frames (rows, window).
+    """
     older = history.shape[1] - len(window)
     for r in range(len(active)):
         if active[r]:
@@ -141,7 +144,11 @@ def _generate_rows(
     gains: FloatArray,
     generated: FloatArray,
 ) -> None:
-    """Call `_generate` for each active row and count its frame; the arrays are those of `_generate` by row."""
+    """Call `_generate` for each active row and count its frame.
+
+    spectra (rows, bins, 2), envelopes (rows, bands), cutoffs_hz (rows,), counter (rows,) frames before this one,
+    generated (rows, bins_out, 2); gains (bands,) is room for one row.
+    """
     for r in range(len(active)):
         if active[r]:
             _generate(spectra[r], envelopes[r], cutoffs_hz[r], counter[r], sizes, gains, generated[r])

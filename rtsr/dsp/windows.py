@@ -1,13 +1,19 @@
-"""The two windows of the path: long and lopsided to look back, short and symmetric to write."""
+"""The two windows of the path: a long asymmetric one for analysis, a short symmetric one for synthesis."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UnknownName
 from ..spec import Spec
 
 FloatArray = NDArray[np.float32]
+
+# kinds of synthesis window by the name in a manifest; each takes angles that run from 0 to pi over the window
+SYNTHESIS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {"sqrt-hann": np.sin}
 
 
 def analysis_window(spec: Spec, rate: int) -> FloatArray:
@@ -24,10 +30,13 @@ def analysis_window(spec: Spec, rate: int) -> FloatArray:
 
 
 def synthesis_window(spec: Spec, rate: int | None = None) -> FloatArray:
-    """Return the square-root Hann synthesis window sampled at `rate`, the model's if it is None.
+    """Return the synthesis window of the model's kind sampled at `rate`, the model's if it is None.
 
-    Shape (2 * spec.hop_at(rate),), float32; one function of time like the analysis window.
+    Shape (2 * spec.hop_at(rate),), float32; one function of time like the analysis window. Raises `UnknownName` for a
+    kind that is not in `SYNTHESIS`.
     """
+    if spec.window not in SYNTHESIS:
+        raise UnknownName("synthesis window", spec.window, SYNTHESIS)
     rate = spec.rate if rate is None else rate
     seconds = np.arange(2 * spec.hop_at(rate)) / rate + 0.5 / spec.rate
-    return np.sin(np.pi * seconds * spec.rate / spec.synthesis).astype(np.float32)
+    return SYNTHESIS[spec.window](np.pi * seconds * spec.rate / spec.synthesis).astype(np.float32)

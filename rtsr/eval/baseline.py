@@ -29,19 +29,19 @@ class Offline:
         """Open a run; raises `InvalidSetting` where there is none, `CorruptWeights` where it does not fit."""
         if not is_baseline(Path(folder)):
             raise InvalidSetting(f"expected the folder of a baseline's run with {RECORD}, got {folder}")
-        told, state = read_record(Path(folder))["baseline"], read_checkpoint(Path(folder))
+        recorded, state = read_record(Path(folder))["baseline"], read_checkpoint(Path(folder))
         try:
-            name, factor, rate = told["name"], told["factor"], told["rate"]
+            name, factor, rate = recorded["name"], recorded["factor"], recorded["rate"]
             net = network(name, factor)
             net.load_state_dict(state["net"])
         except (RuntimeError, KeyError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise CorruptWeights(
-                f"{folder}: {CHECKPOINT} is not that of the network in {RECORD}, {told}: {reason}"
+                f"{folder}: {CHECKPOINT} is not that of the network in {RECORD}, {recorded}: {reason}"
             ) from error
         return cls(f"{name} x{factor}", net, rate)
 
-    def widen(self, low: FloatArray) -> FloatArray:
+    def restore_signal(self, low: FloatArray) -> FloatArray:
         """Return (samples * factor,), aligned with what was received."""
         start = interpolated(low, self.net.starts_from, self.factor, self.rate)
         wide = self.net.restore(torch.from_numpy(start.astype(np.float32)).unsqueeze(0))[0].numpy()
@@ -50,7 +50,7 @@ class Offline:
     def restore(self, heard: Heard, rate: int) -> FloatArray | None:
         """Return the recording at `rate`, or None for another factor than it was trained for."""
         low = heard.low(rate)
-        return self.widen(low[0]) if low and rate == self.rate and low[1] == self.factor else None
+        return self.restore_signal(low[0]) if low and rate == self.rate and low[1] == self.factor else None
 
     def facts(self, heard: Heard, rate: int) -> Facts:
         """Count its numbers and operations, and how far it and its interpolation look ahead."""
@@ -73,13 +73,13 @@ class Live:
             raise InvalidSetting("expected a causal AudioUNet to stream, got one that waits for what comes")
         self.net, self.delay = net.eval().requires_grad_(False), SHORT_SINC
         self.hop = math.lcm(net.multiple, net.factor) // net.factor
-        self.lift, self.state = short_sinc(net.factor), net.new_state()
+        self.interpolator, self.state = short_sinc(net.factor), net.new_state()
 
     @torch.inference_mode()
     def process(self, block: FloatArray) -> FloatArray:
         """Take a whole number of hops, (samples,) float32, and return (samples * factor,)."""
         if block.ndim != 1 or len(block) % self.hop:
             raise InvalidAudio(f"expected a multiple of {self.hop} samples, got the shape {block.shape}")
-        raised = torch.from_numpy(self.lift.process(block)).unsqueeze(0)
+        raised = torch.from_numpy(self.interpolator.process(block)).unsqueeze(0)
         wide, self.state = self.net.advance(raised, self.state)
         return wide[0].numpy()

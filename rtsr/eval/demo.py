@@ -46,7 +46,7 @@ def run(model: Backend, out: Path, *, paced: bool, progress: Callable[[float], N
     The prompt is what a telephone gave; its 16 kHz sibling was processed differently and is only shown. The
     scores come from the sibling narrowed by ourselves. `progress` hears the part that is done, from 0 to 1.
     """
-    pyplot()  # what is missing is said before the prompt is played, not after
+    pyplot()  # a missing package is an error before the prompt is played
     received, rate = read_mono(RECEIVED)
     truth, rate_out = read_mono(SIBLING)
     if model.spec.rate != rate_out:
@@ -74,7 +74,7 @@ def run(model: Backend, out: Path, *, paced: bool, progress: Callable[[float], N
 
 def _scores(truth: FloatArray, model: Backend) -> dict[str, Scores]:
     even = truth[: len(truth) // 2 * 2]
-    restored = restore_all(even, model, CUTOFF_HZ, told=True)
+    restored = restore_all(even, model, CUTOFF_HZ, given=True)
     return {
         name: score(even, restored[name], model.spec.rate, CUTOFF_HZ, options=()) for name in (SINC, model_name(model))
     }

@@ -17,7 +17,7 @@ from ..io.file import find_audio, open_to_read
 from ..speech.conditions import CLEAN, Heard, clean, hear
 from ..speech.corpus import read_manifest
 from ..speech.scores import PERCEPTUAL, TRUTH, Scores, mean_scores, score, score_truth
-from .systems import Facts, Sinc, Spline, System, Voice
+from .systems import Facts, RtsrSystem, Sinc, Spline, System
 
 SHORTEST_S = 0.01  # a spline wants two samples of the narrowest band
 
@@ -56,10 +56,10 @@ class Row:
         return self.condition, self.cutoff_hz, self.corpus
 
 
-def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, told: bool) -> dict[str, FloatArray]:
+def restore_all(truth: FloatArray, model: Backend, cutoff_hz: float, given: bool) -> dict[str, FloatArray]:
     """Narrow a recording at the model's rate and restore it by sinc, spline and model; all as long as `truth`."""
     heard = clean(truth, model.spec.rate, cutoff_hz)
-    return {s.name: y for s, y, _ in restored(heard, (Sinc(), Spline(), Voice(model, told)), model.spec.rate)}
+    return {s.name: y for s, y, _ in restored(heard, (Sinc(), Spline(), RtsrSystem(model, given)), model.spec.rate)}
 
 
 def restored(heard: Heard, systems: Sequence[System], rate: int) -> Iterator[tuple[System, FloatArray, float]]:
@@ -93,14 +93,14 @@ def recordings(where: Path, split: str | None, rate: int, limit: int | None, cor
 def read_truth(path: Path, rate: int) -> FloatArray:
     """Read one recording as mono at the model's rate.
 
-    Raises `InvalidSetting` for another rate, `InvalidAudio` where there is less than a hop or what is no number.
+    Raises `InvalidSetting` for another rate, `InvalidAudio` for less than a hop or samples that are not finite.
     """
     with open_to_read(path) as opened:
         if opened.samplerate != rate:
             raise InvalidSetting(f"{path}: expected wideband recordings at {rate} Hz, got {opened.samplerate} Hz")
         truth: FloatArray = opened.read(dtype="float32", always_2d=True).mean(axis=1)
     if len(truth) < SHORTEST_S * rate or not np.isfinite(truth).all():
-        raise InvalidAudio(f"{path}: expected {1000 * SHORTEST_S:.0f} ms or more of finite samples to judge by")
+        raise InvalidAudio(f"{path}: expected {1000 * SHORTEST_S:.0f} ms or more of finite samples to score")
     return truth
 
 

@@ -123,7 +123,7 @@ def settling(cutoffs: FloatArray, frames_per_s: int) -> tuple[float, int]:
 
 
 def _cutoffs(model: Backend, x: FloatArray, rate: int) -> tuple[FloatArray, int | None]:
-    """Return the detected cutoff after each hop, and the first hop that is loud enough to tell anything."""
+    """Return the detected cutoff after each hop, and the first hop that is loud enough to be decided by."""
     stream = Stream(model, rate, max(rate, model.spec.rate))
     hops = x[: len(x) // stream.hop * stream.hop].reshape(-1, stream.hop)
     found = []

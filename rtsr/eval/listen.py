@@ -94,8 +94,8 @@ def write_page(folder: Path, examples: Sequence[Example], rate: int, seed: int =
         raise InvalidSetting("expected at least two systems and one recording to compare, got fewer")
     order = [trials[i] for i in rng.permutation(len(trials))]
     hidden = "".join(f'<script type="text/plain" id="{key}">{uri}</script>\n' for key, uri in sounds.items())
-    told = json.dumps(order).replace("</", "<\\/")
-    body = f'{ASK}{hidden}<script type="application/json" id="trials">{told}</script><script>{SCRIPT}</script>'
+    encoded = json.dumps(order).replace("</", "<\\/")
+    body = f'{ASK}{hidden}<script type="application/json" id="trials">{encoded}</script><script>{SCRIPT}</script>'
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "listen.html"
     path.write_text(document("A or B", body).replace("<body>", f'<body data-name="{escape(folder.name)}-{seed}">'))

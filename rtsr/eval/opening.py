@@ -9,24 +9,24 @@ from ..backend import load
 from ..errors import MissingDependency
 from ..net.weights import Weights
 from ..runs import is_baseline
-from .systems import Sinc, Spline, System, Voice
+from .systems import RtsrSystem, Sinc, Spline, System
 
 if TYPE_CHECKING:
     from .baseline import Offline
 
 
-def open_systems(names: list[str], backend: str, told: bool) -> tuple[list[System], Voice]:
+def open_systems(names: list[str], backend: str, given: bool) -> tuple[list[System], RtsrSystem]:
     """Open everything that was named, behind the two interpolations; the first of our models sets the rate."""
-    opened = [open_baseline(n) if is_baseline(Path(n)) else open_voice(n, backend, told) for n in names]
+    opened = [open_baseline(n) if is_baseline(Path(n)) else open_rtsr(n, backend, given) for n in names]
     known = [system.name for system in opened]
     for number, system in enumerate(opened, 1):
         if known.count(system.name) > 1:  # as several trainings of one model are called
             system.name += f" #{number}"
-    voices = [system for system in opened if isinstance(system, Voice)]
-    if not voices:
-        voices = [open_voice("voice-16k", backend, told)]
-        opened.insert(0, voices[0])
-    return [Sinc(), Spline(), *opened], voices[0]
+    own = [system for system in opened if isinstance(system, RtsrSystem)]
+    if not own:
+        own = [open_rtsr("voice-16k", backend, given)]
+        opened.insert(0, own[0])
+    return [Sinc(), Spline(), *opened], own[0]
 
 
 def open_baseline(folder: str | Path) -> Offline:
@@ -38,6 +38,6 @@ def open_baseline(folder: str | Path) -> Offline:
     return Offline.open(folder)
 
 
-def open_voice(name_or_path: str, backend: str, told: bool) -> Voice:
+def open_rtsr(name_or_path: str, backend: str, given: bool) -> RtsrSystem:
     """Open one of our models on a backend."""
-    return Voice(load(name_or_path, backend), told, Weights.find(name_or_path).manifest)
+    return RtsrSystem(load(name_or_path, backend), given, Weights.find(name_or_path).manifest)

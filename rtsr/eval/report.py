@@ -9,7 +9,7 @@ from pathlib import Path
 from ..speech.scores import METRICS, SINC, Metric
 from .evaluate import Row
 from .page import RECEIVED, TRUE, Example, document, player, title_of, triptych
-from .systems import System, Voice
+from .systems import RtsrSystem, System
 from .table import table
 
 
@@ -18,7 +18,7 @@ def write_report(
 ) -> Path:
     """Write `folder`/index.html from an evaluation's rows and an example of each line; returns its path."""
     means = [r for r in rows if r.file is None]
-    ours = [s.name for s in systems if isinstance(s, Voice)]
+    ours = [s.name for s in systems if isinstance(s, RtsrSystem)]
     parts = [
         "<p>Recordings over each line, restored by each system. "
         "What the figures mean is defined in rtsr/speech/scores.py.</p>",

@@ -65,11 +65,11 @@ class Spline:
         return spline_upsample(*low) if low and low[1] > 1 else None
 
 
-class Voice:
-    """Our stream, told the cutoff or not."""
+class RtsrSystem:
+    """Our stream, with the cutoff given or detected."""
 
-    def __init__(self, model: Backend, told: bool = True, manifest: dict[str, Any] | None = None) -> None:
-        self.model, self.told, self.manifest, self.name = model, told, manifest or {}, model_name(model)
+    def __init__(self, model: Backend, given: bool = True, manifest: dict[str, Any] | None = None) -> None:
+        self.model, self.given, self.manifest, self.name = model, given, manifest or {}, model_name(model)
 
     def facts(self, heard: Heard, rate: int) -> Facts:
         """What the manifest says, and the algorithmic latency."""
@@ -78,7 +78,7 @@ class Voice:
 
     def restore(self, heard: Heard, rate: int) -> FloatArray | None:
         """Return the stream's output with its latency taken off."""
-        cutoff = heard.cutoff_hz if self.told else "auto"
+        cutoff = heard.cutoff_hz if self.given else "auto"
         return enhance(heard.received, heard.rate, rate, model=self.model, cutoff=cutoff)
 
 

@@ -1,12 +1,11 @@
 """What the two audio threads of a live session do, compiled: from a device to the input ring, from a ring to a device.
 
-                   ┌───────────── the plain voice ─────────────┐
+                   ┌───────────── received band ───────────────┐
     capture ─► input ring ─► worker ─► output ring ─► play ◄────┘
 
-The input ring keeps the last seconds as they were heard; nobody empties it, each reader knows its place. The output
-ring holds what the worker made of it. `play` takes from the output ring; where that has run dry it goes on with the
-plain voice from the input ring, delayed alike, and comes back when the output ring is filled to its low-water mark
-again: at the same latency, without a step.
+The input ring keeps the last seconds of input; each reader keeps its own place. The output ring holds the worker's
+output. `play` reads the output ring; at an underrun it goes on with the input ring, at the same delay,
+and returns when the output ring is filled to its low-water mark again: at the same latency, without a step.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from .layout import (
     INPUT_SIZE,
     INPUT_UNDERRUNS,
     LAST,
+    LATE,
     LEARNING,
     LEVELS,
     LOW_WATER,
@@ -46,7 +46,6 @@ from .layout import (
     MUTED,
     NONE,
     OUTPUT_SIZE,
-    PATIENCE,
     PEAK_IN,
     PEAK_OUT,
     PLACE,
@@ -59,13 +58,13 @@ from .layout import (
     SEMAPHORE,
     SHIFT,
     SLACK,
+    SOURCE,
     SPARE,
     START,
     TAIL,
     TAKEN,
     TRIMMED,
     UNSETTLED,
-    VOICE,
     WAITED,
     WORKER_UNDERRUNS,
 )
@@ -86,18 +85,22 @@ if HAS_SEMAPHORE:
 
     @njit(nogil=True, cache=True)
     def _post_hop(head: IntArray) -> None:
+        """Post the semaphore in `head`."""
         _post(head[SEMAPHORE:].ctypes.data)
 
 else:
 
     @njit(nogil=True, cache=True)
     def _post_hop(head: IntArray) -> None:
-        pass
+        """Do nothing: `head` has no semaphore here."""
 
 
 @njit(nogil=True, cache=True)
 def capture(head: IntArray, levels: FloatArray, input_ring: FloatArray, block: FloatArray) -> None:
-    """Append a block (samples, channels), mixed to one, to the input ring. The capturing thread's."""
+    """Append `block`, (samples, channels), averaged to one channel, to `input_ring`, (input_size,).
+
+    NaN becomes 0, the rest is clipped to [-1, 1]. `head` and `levels` as in `layout`. The capturing thread's.
+    """
     heard, size = head[HEARD], head[INPUT_SIZE]
     channels = block.shape[1]
     peak = levels[PEAK_IN] * np.float32(1 - len(block) / (METER_S * head[RATE] + len(block)))
@@ -118,10 +121,13 @@ def capture(head: IntArray, levels: FloatArray, input_ring: FloatArray, block: F
 
 @njit(nogil=True, cache=True)
 def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
-    """Decide whether this block comes from the output ring; returns the place in it, or -1 for the plain voice."""
+    """Decide whether this block of `n` samples comes from the output ring; returns the place in it, or -1 if not.
+
+    made: samples that the worker has ever written to it. `head` and `levels` as in `layout`.
+    """
     at = head[PLAYED]
     if not head[FLOWING]:
-        at = max(at, head[PLACE] - head[SHIFT])  # what the plain voice has said already is not said again
+        at = max(at, head[PLACE] - head[SHIFT])  # what was played from the input ring is not played again
         head[UNSETTLED] = max(0, head[UNSETTLED] - n)
         if head[UNSETTLED] or made - at - n < (head[START] if head[HELD] else head[LOW_WATER]):
             return -1
@@ -150,21 +156,26 @@ def _begin(head: IntArray, levels: FloatArray, made: int, n: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _worker_is_late(head: IntArray, heard: int, n: int) -> bool:
-    """Whether the worker owes a hop: surely where it owes several, and else for as long as patience lasts."""
+    """Whether the worker is late with a hop; `heard`: samples ever captured, `n`: samples of this block.
+
+    It is late where it has taken several hops too few. Where it is behind by one hop alone, it counts as late for at
+    most `LATE_MS`: after that, the input is what is late. `head` as in `layout`.
+    """
     owed = heard - head[TAKEN]
     if owed >= head[HOP] + head[START] - head[LOW_WATER]:
         head[WAITED] = 0
         return True
     head[WAITED] += n
-    return owed >= head[HOP] and head[WAITED] <= head[PATIENCE]
+    return owed >= head[HOP] and head[WAITED] <= head[LATE]
 
 
 @njit(nogil=True, cache=True)
 def play(head: IntArray, levels: FloatArray, input_ring: FloatArray, output_ring: FloatArray, out: FloatArray) -> None:
-    """Fill a block (samples, channels) with what is due. The playing thread's; never waits.
+    """Fill `out`, (samples, channels), with the samples that are due. The playing thread's; never waits.
 
-    The plain voice goes on only where the worker is late; where the input is, its place is kept, so that what comes
-    later is said later and the output ring fills to its low-water mark again.
+    They come from `output_ring`, (output_size,), or where the worker is late, from `input_ring`, (input_size,). Where
+    the input itself is late, the place in the input ring stays, so that the same samples come later and the output
+    ring fills to its low-water mark again. `head` and `levels` as in `layout`.
     """
     n = len(out)
     heard, made = load_acquire(head, HEARD), load_acquire(head, MADE)
@@ -177,25 +188,25 @@ def play(head: IntArray, levels: FloatArray, input_ring: FloatArray, output_ring
     slope = np.float32(1 / head[FADE])
     peak = levels[PEAK_OUT] * np.float32(1 - n / (METER_S * head[RATE] + n))
     for i in range(n):
-        voice = ENHANCED if i < count else PLAIN if late else NONE
-        if voice != head[VOICE]:
-            head[VOICE] = voice
+        source = ENHANCED if i < count else PLAIN if late else NONE
+        if source != head[SOURCE]:
+            head[SOURCE] = source
             tail = np.nan
         plain = before = np.float32(0)
         if oldest < place < heard and not head[MUTED]:
             plain, before = input_ring[place % head[INPUT_SIZE]], input_ring[(place - 1) % head[INPUT_SIZE]]
-        if voice == ENHANCED:
+        if source == ENHANCED:
             before += mix * (output_ring[(at + i - 1) % head[OUTPUT_SIZE]] - before)
             mix = min(np.float32(1), mix + slope)
             wet = output_ring[(at + i) % head[OUTPUT_SIZE]]
             x = plain + mix * (wet - plain) if mix < 1 else wet
             place += 1
         else:
-            x = plain if voice == PLAIN else np.float32(0)
-            place += voice == PLAIN
-            head[HELD] |= voice == NONE
-        if tail != tail:  # another voice, or a leap: go on from the last sample as this voice went from its last
-            tail = last - (before if voice != NONE else np.float32(0))
+            x = plain if source == PLAIN else np.float32(0)
+            place += source == PLAIN
+            head[HELD] |= source == NONE
+        if tail != tail:  # another source, or a step: go on from the last sample as this source went from its last
+            tail = last - (before if source != NONE else np.float32(0))
         x += tail
         tail -= tail * slope
         last = min(max(x, np.float32(-1)), np.float32(1))

@@ -43,7 +43,7 @@ class Host(Protocol):
 
 
 class SoundDeviceHost:
-    """PortAudio with native callbacks: one stream a direction, since a duplex one starts less surely."""
+    """PortAudio with native callbacks: one stream a direction, since a duplex one fails to start more often."""
 
     name = "sounddevice"
 
@@ -60,9 +60,9 @@ class SoundDeviceHost:
         except DeviceFailed:
             self.close()
             raise
-        told = (float(self.streams[0].latency), float(self.streams[1].latency))
+        reported = (float(self.streams[0].latency), float(self.streams[1].latency))
         guess = plan.block / plan.rate  # PortAudio's JACK sometimes tells nonsense
-        self.latency_s = (told[0] if told[0] < 1 else guess, told[1] if told[1] < 1 else guess)
+        self.latency_s = (reported[0] if reported[0] < 1 else guess, reported[1] if reported[1] < 1 else guess)
 
     def _start(self, sd: Any, device: Device, plan: Plan, shared: SharedBlock) -> Any:
         point_server_at(device)
@@ -94,7 +94,7 @@ class SoundDeviceHost:
 
 
 def point_server_at(device: Device) -> None:
-    """Tell libpulse, by the environment that it reads at each new stream, which endpoint is meant."""
+    """Point libpulse, by the environment that it reads at each new stream, which endpoint is meant."""
     if device.host == PULSE:
         os.environ[ENDPOINT[device.kind]] = device.name
     else:

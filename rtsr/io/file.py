@@ -29,7 +29,7 @@ def open_to_read(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         with soundfile.SoundFile(os.fsencode(path)) as opened:
             if opened.format in ("WAV", "WAVEX") and path.stat().st_size > 2**32 + 8:
-                raise InvalidAudio(f"{path}: expected RF64 for more than 4 GiB, got a RIFF that cannot tell its length")
+                raise InvalidAudio(f"{path}: expected RF64 for over 4 GiB, got a RIFF that cannot state its length")
             if opened.frames == 0:
                 raise InvalidAudio(f"{path}: holds no samples")
             if opened.channels > MOST_CHANNELS:

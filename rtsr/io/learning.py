@@ -1,4 +1,4 @@
-"""How much of the output ring is never needed: learnt in the first second of flow, from what devices leave in it."""
+"""The fill of the output ring that is never needed, learnt in the first second of flow."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from .ring import IntArray
 
 drop_stale(__file__, layout.__file__)
 
-LEARNT_PARTS = 4  # of the second in which the output ring learns how little it needs
+LEARNT_PARTS = 4  # of the second of learning
 
 
 @njit(nogil=True, cache=True)
 def learn(head: IntArray, spare: int, n: int) -> int:
-    """Note what a block leaves in the output ring; returns, when the second is over, how much of that is never needed.
+    """Note that a block of `n` samples leaves `spare` samples in the output ring; `head` as in `layout`.
 
-    The least of each part of the second counts, and of those the second most: a device has its habits in every part,
-    while a machine that stood still did so in one or two and would be paid for as long as the session lasts.
+    Returns 0 until the second is over, then how many samples are never needed. The least of each part of the second
+    counts, and of those the second most: how a device takes blocks shows in every part, while a stall of the machine
+    shows in one or two and must not add latency for the rest of the session.
     """
     part = head[RATE] // LEARNT_PARTS
     before = (head[LEARNING] - 1) // part

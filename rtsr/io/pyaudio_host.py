@@ -80,7 +80,7 @@ class PyAudioHost:
 
     @staticmethod
     def _capture(stream: Any, block: int, shared: SharedBlock, stopping: threading.Event) -> None:
-        """Device to input ring until told to stop; ends quietly with the device, which the watchdog notices."""
+        """Device to input ring until `close`; ends quietly with the device, which the watchdog notices."""
         while not stopping.is_set():
             try:
                 raw = stream.read(block, exception_on_overflow=False)
@@ -90,7 +90,7 @@ class PyAudioHost:
 
     @staticmethod
     def _play(stream: Any, block: int, shared: SharedBlock, stopping: threading.Event) -> None:
-        """Output ring, or input ring, to device until told to stop."""
+        """Output ring, or input ring, to device until `close`."""
         out = np.zeros((block, 1), np.float32)
         while not stopping.is_set():
             shared.play(out)

@@ -50,10 +50,10 @@ class Reblock:
                 raise InvalidSetting(f"expected a rate from {LEAST_RATE} to {MOST_RATE} Hz, got {given} Hz")
         rates = inner_rate(self.rate, model), inner_rate(self.rate_out, model)
         self.stream = Stream(model, *rates, cutoff=cutoff, gain_db=gain_db)
-        self._enter = self._make_enter()
-        self._leave, self._path = self._make_leave()
+        self._input_resampler = self._make_input_resampler()
+        self._output_resampler, self._path = self._make_output_resampler()
         waiting = self.stream.hop_out + (
-            2 if self._enter or self._leave else 0
+            2 if self._input_resampler or self._output_resampler else 0
         )  # odd rates come a sample early or late
         self._silence = -(-waiting * self.rate_out // self.stream.rate_out)
         self.latency = self._path + self._silence
@@ -67,7 +67,7 @@ class Reblock:
         self.process(np.zeros(2 * self.stream.hop, np.float32))  # compiles what the first block would have to wait for
         self.reset()
 
-    def _make_enter(self) -> Resampler | None:
+    def _make_input_resampler(self) -> Resampler | None:
         """Return the resampler from an odd input rate, its delay a whole number of samples on both sides."""
         stream = self.stream
         if self.rate == stream.rate:
@@ -76,11 +76,11 @@ class Reblock:
         least = OUTER_DELAY_MS * stream.rate // 1000
         return Resampler(self.rate, stream.rate, -(-least // shared) * shared)
 
-    def _make_leave(self) -> tuple[Resampler | None, int]:
+    def _make_output_resampler(self) -> tuple[Resampler | None, int]:
         """Return the resampler to an odd output rate, and the delay of the whole path in whole output samples."""
         stream = self.stream
-        entered = int(self._enter.delay) * stream.rate_out // stream.rate if self._enter else 0
-        inner = stream.delay + entered
+        input_delay = int(self._input_resampler.delay) * stream.rate_out // stream.rate if self._input_resampler else 0
+        inner = stream.delay + input_delay
         if self.rate_out == stream.rate_out:
             return None, inner
         delay = Fraction(inner * self.rate_out, stream.rate_out)
@@ -118,16 +118,16 @@ class Reblock:
 
     def _push(self, piece: FloatArray) -> None:
         """Move at most about a hop of input through the stream to the output."""
-        if self._enter:
+        if self._input_resampler:
             cleaned = self._cleaned[:, : len(piece)]
             cleaned[0] = piece
-            clean(cleaned, ONE)  # a filter would spread what is no number over all of its taps
-            piece = self._enter.process(cleaned[0])
+            clean(cleaned, ONE)  # a filter would spread a NaN over all of its taps
+            piece = self._input_resampler.process(cleaned[0])
         self._pending.write(piece)
         while len(self._pending) >= self.stream.hop:
             self._pending.read(self._hop)
             hop = self.stream.process(self._hop, self._hop_out)
-            self._ready.write(self._leave.process(hop) if self._leave else hop)
+            self._ready.write(self._output_resampler.process(hop) if self._output_resampler else hop)
 
     def flush(self) -> FloatArray:
         """Return the last `latency` samples, those that belong to the end of the input, and reset."""
@@ -139,7 +139,7 @@ class Reblock:
     def reset(self) -> None:
         """Forget everything heard."""
         self.stream.reset()
-        for resampler in (self._enter, self._leave):
+        for resampler in (self._input_resampler, self._output_resampler):
             if resampler is not None:
                 resampler.reset()
         self._pending.clear()

@@ -51,7 +51,10 @@ def store_release(typing_context: Any, marks: Any, index: Any, value: Any) -> An
 
 @njit(nogil=True, cache=True)
 def write(samples: FloatArray, marks: IntArray, block: FloatArray) -> int:
-    """Append as much of the block as fits; returns how much. The writing thread's."""
+    """Append as much of `block`, (n,), to `samples`, (capacity,), as fits; returns how much. The writing thread's.
+
+    marks (MARKS,): the counts of samples ever written and ever read.
+    """
     size = len(samples)
     written = marks[WRITTEN]
     count = min(len(block), size - (written - load_acquire(marks, READ)))
@@ -65,7 +68,10 @@ def write(samples: FloatArray, marks: IntArray, block: FloatArray) -> int:
 
 @njit(nogil=True, cache=True)
 def read(samples: FloatArray, marks: IntArray, out: FloatArray) -> int:
-    """Take as much as there is and `out` holds; returns how much. The reading thread's."""
+    """Take as much as there is in `samples`, (capacity,), and `out`, (n,), holds; returns how much.
+
+    marks (MARKS,): the counts of samples ever written and ever read. The reading thread's.
+    """
     size = len(samples)
     taken = marks[READ]
     count = min(len(out), load_acquire(marks, WRITTEN) - taken)

@@ -22,11 +22,11 @@ from .layout import (
     HELD,
     HOP,
     INPUT_SIZE,
+    LATE,
     LEVELS,
     LOW_WATER,
     MADE,
     OUTPUT_SIZE,
-    PATIENCE,
     PLACE,
     PLAYED,
     RATE,
@@ -46,12 +46,13 @@ OUTPUT_S = 0.5
 SLACK_MS = 20  # by how much the output ring may be over what it started with before it is trimmed
 UNSETTLED_MS = 200  # after its start a device takes blocks as it likes
 FADE_MS = 5  # the generated band comes back over this time, and a step is spread over it
-PATIENCE_MS = 30  # of plain voice while a worker that seems late may only have been seen at a bad moment
+LATE_MS = 30  # for which a worker that is behind by one hop counts as late
 NAP_S, NAP_SHARE = 0.0005, 0.3  # without a semaphore: at least, and of the time until a hop is there
 
 
 @njit(nogil=True, cache=True)
 def _copy(input_ring: FloatArray, size: int, place: int, out: FloatArray) -> None:
+    """Copy len(out) samples of `input_ring`, (size,), from `place` on to `out`, (samples,)."""
     for i in range(len(out)):
         out[i] = input_ring[(place + i) % size]
 
@@ -93,7 +94,7 @@ class SharedBlock:
             RATE: rate,
             SHIFT: -latency,
             PLACE: -latency,
-            PATIENCE: PATIENCE_MS * rate // 1000,
+            LATE: LATE_MS * rate // 1000,
             START: low_water + hop + burst,
             UNSETTLED: UNSETTLED_MS * rate // 1000,
             HELD: 1,
@@ -135,7 +136,7 @@ class SharedBlock:
         play(self.head, self.levels, self.input_ring, self.output_ring, out)
 
     def settle(self) -> None:
-        """Let freshly opened devices settle before the voice flows, and learn their habits anew."""
+        """Wait for freshly opened devices to settle before the output ring is used, and learn its fill anew."""
         self.head[UNSETTLED] = UNSETTLED_MS * self.rate // 1000
         self.head[HELD], self.head[FLOWING] = 1, 0
 
@@ -163,5 +164,5 @@ class SharedBlock:
 
 @njit(nogil=True, cache=True)
 def store(head: IntArray, place: int, value: int) -> None:
-    """Publish one number of the head."""
+    """Publish one number of the head; `head` as in `layout`."""
     store_release(head, place, value)

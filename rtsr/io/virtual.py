@@ -42,8 +42,8 @@ class Virtual:
     @property
     def shown(self) -> str:
         """What the null sink is called for people."""
-        told = re.sub(r"[\"'\\]", "", self.description)
-        return f"{told} feed" if self.kind == "microphone" else told
+        quoted = re.sub(r"[\"'\\]", "", self.description)
+        return f"{quoted} feed" if self.kind == "microphone" else quoted
 
     def ends(self, jack: bool) -> tuple[str, str, str]:
         """Return the names of what can be played into, of what can be captured, and of the microphone made of it."""
@@ -60,8 +60,8 @@ class Virtual:
         made = [("module-null-sink", feed)]
         if self.kind == "microphone":
             source = f"source_name={self.name} master={self.sink}.monitor channels=1 remix=yes"
-            told = properties(self.shown.removesuffix(" feed"))
-            made.append(("module-remap-source", f"{source} source_properties={told}"))
+            quoted = properties(self.shown.removesuffix(" feed"))
+            made.append(("module-remap-source", f"{source} source_properties={quoted}"))
         return made
 
 

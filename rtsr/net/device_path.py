@@ -48,7 +48,7 @@ class CutoffTracker:
         self.forget = 10 ** (-band.RELEASE_DB_PER_S / one.frames_per_s / 10)
         seconds = torch.tensor((band.SETTLE_S, band.WIDEN_S, band.NARROW_S), dtype=torch.float64, device=device)
         self.hiss = band.CLICK_S * one.frames_per_s
-        self.patience = seconds * one.frames_per_s
+        self.hold_frames = seconds * one.frames_per_s
         self.least_hz, self.most_hz = one.least_hz, one.most_hz
         self.smoothed = torch.zeros(rows, self.bands, dtype=torch.float64, device=device)
         self.before = torch.zeros_like(self.smoothed)
@@ -95,7 +95,7 @@ class CutoffTracker:
         other = (found - known[:, band.CANDIDATE]).abs() > band.SAME_HZ
         candidate = torch.where(other, found, known[:, band.CANDIDATE])
         standing = torch.where(other, 0, known[:, band.STANDING]) + 1
-        settle, widen, narrow = self.patience
+        settle, widen, narrow = self.hold_frames
         later = torch.where(candidate > known[:, band.CUTOFF], widen, narrow)
         believed = standing >= torch.where(known[:, band.SETTLED] > 0, later, settle)
         moves = believed & ((candidate - known[:, band.CUTOFF]).abs() > band.SAME_HZ)

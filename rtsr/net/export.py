@@ -77,6 +77,6 @@ def export(net: BandNet, name: str, folder: Path, card: dict[str, Any]) -> Path:
 
 
 def macs_per_s(net: BandNet) -> int:
-    """Multiplications and additions of the network in one second of one voice: one a weight a frame."""
+    """Multiplications and additions of the network in one second of one stream: one a weight a frame."""
     applied = sum(p.numel() for n, p in net.named_parameters() if p.dim() > 1)
     return applied * net.config.spec.frames_per_s

@@ -38,7 +38,7 @@ class CausalDepthwise(nn.Module):
 
 
 class Block(nn.Module):
-    """A causal ConvNeXt block (Liu et al. 2022, arXiv 2201.03545): depthwise, norm, widen, GELU, narrow, add."""
+    """A causal ConvNeXt block (Liu et al. 2022, arXiv 2201.03545): depthwise, norm, expand, GELU, project, add."""
 
     def __init__(self, channels: int, kernel: int, dilation: int, expansion: float) -> None:
         super().__init__()
@@ -59,8 +59,8 @@ class Block(nn.Module):
         return x + self.scale * y, state
 
 
-class Memory(nn.Module):
-    """A residual minimal GRU (Feng et al. 2024, arXiv 2410.01201): what voice and line sounded like of late.
+class MinGru(nn.Module):
+    """A residual minimal GRU (Feng et al. 2024, arXiv 2410.01201): what the voice and the line sounded like before.
 
     Gate and candidate depend on the input alone, so only the blend of old and new runs frame after frame.
     """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..dsp.structure import POWER_FLOOR
 from ..spec import Spec
-from .layers import Block, Memory
+from .layers import Block, MinGru
 
 State = dict[str, Tensor]
 
@@ -67,7 +67,7 @@ class BandNet(nn.Module):
             Block(widths[-1], config.kernel, config.dilations[-1] * 2**i, config.expansion)
             for i in range(config.bottleneck_blocks)
         )
-        self.memory = Memory(widths[-1], config.memory)
+        self.memory = MinGru(widths[-1], config.memory)
         self.up = nn.ModuleList(nn.Linear(a + b, b) for a, b in zip(widths[1:], widths[:-1], strict=True))
         self.decoder = nn.ModuleList(Block(w, config.kernel, d, config.expansion) for w, d in outer)
         self.norm = nn.LayerNorm(widths[0])
@@ -75,13 +75,13 @@ class BandNet(nn.Module):
         with torch.no_grad():
             self.leave.bias.fill_(QUIET)
 
-    def stateful(self) -> dict[str, Block | Memory]:
+    def stateful(self) -> dict[str, Block | MinGru]:
         """Return the layers that carry state, by the state's name, in the order of the path."""
         layers = {f"encoder{i}": b for i, b in enumerate(self.encoder)}
         layers |= {f"bottleneck{i}": b for i, b in enumerate(self.bottleneck)}
         layers["memory"] = self.memory
         layers |= {f"decoder{i}": b for i, b in enumerate(self.decoder)}
-        return cast(dict[str, Block | Memory], layers)
+        return cast(dict[str, Block | MinGru], layers)
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of one row of every state."""

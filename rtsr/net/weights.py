@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dsp.windows import synthesis_window
 from ..errors import CorruptWeights, InvalidSetting, UnknownName
 from ..spec import Spec
 
@@ -55,7 +56,7 @@ class Weights:
                 raise CorruptWeights(f"{path}: expected format {FORMAT}, got {manifest['format']}")
             weights = cls(manifest["name"], path.parent, manifest, path)
             weights._check()
-        except (ValueError, KeyError, TypeError, AttributeError, InvalidSetting) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidSetting, UnknownName) as error:
             raise CorruptWeights(f"{path} is no manifest of a model: {error!r}") from error
         return weights
 
@@ -63,6 +64,7 @@ class Weights:
         """Touch everything that will be needed, so that a damaged manifest is found when it is opened."""
         if not (self.spec.rate and self.state_shapes and isinstance(self.name, str)):
             raise ValueError("no rate, no states or no name")
+        synthesis_window(self.spec)
         for entry in self.manifest["files"].values():
             if not (isinstance(entry["file"], str) and len(entry["sha256"]) == hashlib.sha256().digest_size * 2):
                 raise ValueError(f"no file and hash in {entry}")

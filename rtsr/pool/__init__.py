@@ -1,4 +1,4 @@
-"""Many voices as rows of one batch; `pool.py` is the one to open first."""
+"""Many streams as rows of one batch; `pool.py` is the one to open first."""
 
 from .pool import Outputs, Pool, Ticks
 

@@ -1,4 +1,4 @@
-"""Many voices of one pair of rates through one model: `Stream`, with a row for each voice."""
+"""Many streams of one pair of rates through one model: `Stream`, with a row for each."""
 
 from __future__ import annotations
 

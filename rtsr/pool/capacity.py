@@ -1,4 +1,4 @@
-"""How many voices a machine carries: pools that grow until a tick takes longer than a hop."""
+"""How many streams a machine carries: pools that grow until a tick takes longer than a hop."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ RATE_IN = 8_000
 WARM_UP_TICKS = 20
 LEAST_TICKS = 60
 SKIPPED = (2, 4)  # batch sizes that say little
-MOST = {False: 512, True: 65_536}  # voices that are tried: on a CPU, on a GPU
+MOST = {False: 512, True: 65_536}  # streams that are tried: on a CPU, on a GPU
 SHARE = 0.8  # of what was carried flat out: calls come with a platform around them
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One number of voices: percentiles in ms of pushing a hop of all of them and ticking."""
+    """One number of streams: percentiles in ms of pushing a hop of all of them and ticking."""
 
     rows: int
     p50_ms: float
     p99_ms: float
 
 
-def ladder(most: int) -> list[int]:
-    """Return the numbers of voices to try: those that a pool runs, without the smallest."""
+def counts(most: int) -> list[int]:
+    """Return the numbers of streams to try: those that a pool runs, without the smallest."""
     return [size for size in buckets(most) if size not in SKIPPED or size == most]
 
 
@@ -51,7 +51,7 @@ def measure(model: Backend, rows: int, threads: int = 1, seconds: float = 0.5) -
     return Point(rows, float(p50), float(p99))
 
 
-def climb(
+def search(
     model: Backend,
     threads: int = 1,
     most: int | None = None,
@@ -70,7 +70,7 @@ def climb(
         progress()
         return point.p99_ms < model.spec.hop_ms
 
-    for rows in ladder(most or MOST[model.name in GPU_BACKENDS]):
+    for rows in counts(most or MOST[model.name in GPU_BACKENDS]):
         if not carries(rows):
             bad = rows
             break
@@ -93,15 +93,15 @@ def carried(points: list[Point], deadline_ms: float) -> int:
 
 
 def admission_limit(model: Backend, threads: int = 1, most: int | None = None) -> int:
-    """Measure for a few seconds how many voices to admit to a `Pool` of this model and as many threads: its `limit`.
+    """Measure for a few seconds how many streams to admit to a `Pool` of this model and as many threads: its `limit`.
 
     It is four fifths of what was carried flat out, at least one. Raises `BackendFailed` where not one was.
     """
-    points = climb(model, threads, most, seconds=0.1)
+    points = search(model, threads, most, seconds=0.1)
     most_carried = carried(points, model.spec.hop_ms)
     if not most_carried:
         raise BackendFailed(
-            f"{model.name} takes {points[0].p99_ms:.1f} ms (p99) for one voice's hop of {model.spec.hop_ms:.0f} ms: "
+            f"{model.name} takes {points[0].p99_ms:.1f} ms (p99) for one stream's hop of {model.spec.hop_ms:.0f} ms: "
             "use a faster backend or machine, or fewer other programs on it"
         )
     return max(1, int(SHARE * most_carried))

@@ -40,7 +40,7 @@ class Ticks(Timed):
 
 
 @dataclass(slots=True)
-class Voice:
+class OpenStream:
     """An open stream: its slot, and what it was set to."""
 
     slots: Slots
@@ -53,33 +53,33 @@ class Voice:
 class Outputs:
     """The hops of the last tick by handle; a stream that stalled is not in it. Valid until the next tick."""
 
-    def __init__(self, voices: dict[int, Voice]) -> None:
-        self._voices = voices
+    def __init__(self, streams: dict[int, OpenStream]) -> None:
+        self._streams = streams
 
     def __contains__(self, handle: int) -> bool:
-        voice = self._voices.get(handle)
-        return voice is not None and voice.slots.moved(voice.slot)
+        stream = self._streams.get(handle)
+        return stream is not None and stream.slots.moved(stream.slot)
 
     def __getitem__(self, handle: int) -> FloatArray:
         """Return a stream's hop (hop_out,), float32; raises KeyError where it stalled or is not open."""
-        voice = self._moved(handle)
-        return voice.slots.hop_of(voice.slot)
+        stream = self._moved(handle)
+        return stream.slots.hop_of(stream.slot)
 
     def plain(self, handle: int) -> FloatArray:
         """Return that hop without the generated band, as `bypass` would give it, beside the other; raises KeyError.
 
         Made with every hop; on a device it is fetched when asked for.
         """
-        voice = self._moved(handle)
-        return voice.slots.plain_hop_of(voice.slot)
+        stream = self._moved(handle)
+        return stream.slots.plain_hop_of(stream.slot)
 
-    def _moved(self, handle: int) -> Voice:
+    def _moved(self, handle: int) -> OpenStream:
         if handle not in self:
             raise KeyError(handle)
-        return self._voices[handle]
+        return self._streams[handle]
 
     def __iter__(self) -> Iterator[int]:
-        return (handle for handle in self._voices if handle in self)
+        return (handle for handle in self._streams if handle in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -105,15 +105,15 @@ class Pool:
         self.counters = Ticks()
         self._shards: list[dict[tuple[int, int], Slots]] = [{} for _ in range(min(threads, limit))]
         self._per_shard = -(-limit // len(self._shards))
-        self._voices: dict[int, Voice] = {}
+        self._streams: dict[int, OpenStream] = {}
         self._free = list(range(limit - 1, -1, -1))
         self._batches: list[Slots] = []
         self._places = np.full((limit, 2), -1, np.int64)  # by handle: the number of its batch, and its slot there
-        self._outputs = Outputs(self._voices)
+        self._outputs = Outputs(self._streams)
         self._workers = ThreadPoolExecutor(len(self._shards) - 1, "rtsr shard") if len(self._shards) > 1 else None
 
     def __len__(self) -> int:
-        return len(self._voices)
+        return len(self._streams)
 
     def __enter__(self) -> Pool:
         return self
@@ -139,18 +139,18 @@ class Pool:
 
         Raises `PoolFull` at the limit and `InvalidSetting` for a rate or a setting that cannot be.
         """
-        if len(self._voices) >= self.limit:
-            raise PoolFull(f"expected at most {self.limit} voices at once, this would be one more")
+        if len(self._streams) >= self.limit:
+            raise PoolFull(f"expected at most {self.limit} streams at once, this would be one more")
         rates = (rate or self.spec.rate, rate_out or self.spec.rate)
         shard = min(self._shards, key=lambda batches: sum(len(slots) for slots in batches.values()))
         if rates not in shard:
             shard[rates] = self._slots(*rates)
             self._batches.append(shard[rates])
-        voice = Voice(shard[rates], -1, cutoff, gain_db, bypass)
-        voice.slot = voice.slots.take(*self._heard_as(voice))
+        stream = OpenStream(shard[rates], -1, cutoff, gain_db, bypass)
+        stream.slot = stream.slots.take(*self._heard_as(stream))
         handle = self._free.pop()
-        self._voices[handle] = voice
-        self._places[handle] = self._batches.index(voice.slots), voice.slot
+        self._streams[handle] = stream
+        self._places[handle] = self._batches.index(stream.slots), stream.slot
         return handle
 
     def _slots(self, rate: int, rate_out: int) -> Slots:
@@ -163,17 +163,17 @@ class Pool:
         batch = DeviceBatch(cast("GraphBackend", self.model), rate, rate_out, rows)
         return Slots(batch, rows, (lambda: HostBatch(spare, rate, rate_out, rows)) if spare else None)
 
-    def _heard_as(self, voice: Voice) -> tuple[float, float]:
-        """Return a voice's cutoff in Hz, NaN to detect it, and its linear gain; raises `InvalidSetting`."""
-        fixed = fixed_cutoff(self.spec, voice.cutoff)
-        gain = linear_gain(voice.gain_db)
-        return math.nan if fixed is None else fixed, 0.0 if voice.bypass else gain
+    def _heard_as(self, stream: OpenStream) -> tuple[float, float]:
+        """Return a stream's cutoff in Hz, NaN to detect it, and its linear gain; raises `InvalidSetting`."""
+        fixed = fixed_cutoff(self.spec, stream.cutoff)
+        gain = linear_gain(stream.gain_db)
+        return math.nan if fixed is None else fixed, 0.0 if stream.bypass else gain
 
-    def _voice(self, handle: int) -> Voice:
-        voice = self._voices.get(handle)
-        if voice is None:
+    def _stream(self, handle: int) -> OpenStream:
+        stream = self._streams.get(handle)
+        if stream is None:
             raise InvalidSetting(f"expected the handle of an open stream, got {handle}; {len(self)} are open")
-        return voice
+        return stream
 
     def set(
         self,
@@ -184,8 +184,8 @@ class Pool:
         bypass: bool | None = None,
     ) -> None:
         """Change what is given; a new gain or bypass slides over the next hop. Raises `InvalidSetting`."""
-        old = self._voice(handle)
-        new = Voice(
+        old = self._stream(handle)
+        new = OpenStream(
             old.slots,
             old.slot,
             old.cutoff if cutoff is None else cutoff,
@@ -193,17 +193,17 @@ class Pool:
             old.bypass if bypass is None else bypass,
         )
         new.slots.set(new.slot, *self._heard_as(new))
-        self._voices[handle] = new
+        self._streams[handle] = new
 
     def push(self, handle: int, block: FloatArray) -> int:
         """Append a block (samples,) of any length to a stream's ring and return how much fitted; the rest is counted.
 
         Raises `InvalidAudio` for another shape and `InvalidSetting` for a stream that is not open.
         """
-        voice = self._voice(handle)
+        stream = self._stream(handle)
         if block.ndim != 1:
             raise InvalidAudio(f"expected one channel, shape (samples,), got shape {block.shape}")
-        count = voice.slots.write(voice.slot, np.ascontiguousarray(block, np.float32))
+        count = stream.slots.write(stream.slot, np.ascontiguousarray(block, np.float32))
         self.counters.overruns += len(block) - count
         return count
 
@@ -259,14 +259,14 @@ class Pool:
 
     def reset(self, handle: int) -> None:
         """Forget everything a stream heard and what waits in its ring."""
-        voice = self._voice(handle)
-        voice.slots.reset(voice.slot)
+        stream = self._stream(handle)
+        stream.slots.reset(stream.slot)
 
     def close(self, handle: int) -> None:
         """Let a stream go; its handle may be given to the next one."""
-        voice = self._voice(handle)
-        voice.slots.leave(voice.slot)
-        del self._voices[handle]
+        stream = self._stream(handle)
+        stream.slots.leave(stream.slot)
+        del self._streams[handle]
         self._places[handle] = -1
         self._free.append(handle)
 
@@ -277,5 +277,5 @@ class Pool:
 
     @property
     def running_on(self) -> list[str]:
-        """The names of the backends that carry voices now."""
+        """The names of the backends that carry streams now."""
         return sorted({slots.batch.name for slots in self._batches})

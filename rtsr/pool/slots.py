@@ -15,7 +15,7 @@ from ..errors import BackendFailed
 from ..io.ring import MARKS, READ, WRITTEN, IntArray, read, write
 from .batch import Batch, HostBatch
 
-ROOM_HOPS = 16  # a ring's room; a voice that is in time uses one or two, the rest is its past
+ROOM_HOPS = 16  # a ring's room; a stream that is in time uses one or two, the rest is its past
 BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
 REPEATED_HOPS = 7  # of the past: what the analysis window and the filters reach back, and the hop that overlaps
 
@@ -41,7 +41,11 @@ def _gather(
     blocks: FloatArray,
     active: BoolArray,
 ) -> int:
-    """Read a hop of every taken row that has one; says which did in `active`, and returns how many."""
+    """Read a hop of each of the first `taken` of `rows` rows that has one to `blocks`, (rows, hop); returns how many.
+
+    samples (slots, capacity) and marks (slots, MARKS): the rings; slot_at (rows,): each row's slot; active (rows,):
+    set where a row has a hop.
+    """
     hops = 0
     for row in range(rows):
         active[row] = False
@@ -64,7 +68,11 @@ def _rewind(
     blocks: FloatArray,
     active: BoolArray,
 ) -> None:
-    """Copy the hop that every row heard so long ago, where its ring still has it; `unheard` ones have read one more."""
+    """Copy the hop that each row read `hops_ago` hops ago to `blocks`, (rows, hop), where its ring still has it.
+
+    samples (slots, capacity) and marks (slots, MARKS): the rings; slot_at (rows,): each row's slot; unheard (rows,):
+    rows that have read one hop more than was processed; active (rows,): set where the hop was there.
+    """
     hop, room = blocks.shape[1], samples.shape[1]
     active[:] = False
     for row in range(len(slot_at)):
@@ -85,7 +93,11 @@ def _deposit(
     handles: IntArray,
     hops: FloatArray,
 ) -> int:
-    """Write the hops (n, hop) of those of n streams that are in this batch to their rings; returns what fitted."""
+    """Write those of `hops`, (n, hop), whose stream is in this batch to their rings; returns how many samples fitted.
+
+    samples (slots, capacity) and marks (slots, MARKS): the rings; places (handles, 2): batch and slot of a handle;
+    handles (n,).
+    """
     fitted = 0
     for i in range(len(handles)):
         if places[handles[i], BATCH] == batch:
@@ -105,7 +117,11 @@ def _collect(
     out: FloatArray,
     moved: BoolArray,
 ) -> None:
-    """Copy the hops, to `out` (n, hop_out), of those of n streams that are in this batch and moved."""
+    """Copy the last hops of those of n streams that are in this batch and had one to `out`, (n, hop_out).
+
+    batch_out (rows, hop_out) and active (rows,): of the batch; row_of (slots,): a slot's row; places (handles, 2):
+    batch and slot of a handle; handles (n,); moved (n,): set where a stream had a hop.
+    """
     for i in range(len(handles)):
         if places[handles[i], BATCH] == batch:
             row = row_of[places[handles[i], SLOT]]
@@ -171,16 +187,16 @@ class Slots:
         self.batch.out[target] = self.batch.out[source]
 
     def reset(self, slot: int) -> None:
-        """Forget what a voice said, heard or waiting."""
+        """Clear a stream's ring and state."""
         self._marks[slot] = 0
         self.batch.clear(int(self._row_of[slot]))
 
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
-        """Set a voice's cutoff in Hz, NaN to detect it, and its linear gain."""
+        """Set a stream's cutoff in Hz, NaN to detect it, and its linear gain."""
         self.batch.set(int(self._row_of[slot]), cutoff_hz, gain)
 
     def write(self, slot: int, block: FloatArray) -> int:
-        """Append as much of a block as a voice's ring has room for; returns how much."""
+        """Append as much of a block as a stream's ring has room for; returns how much."""
         return write(self._samples[slot], self._marks[slot], block)
 
     def deposit(self, batch: int, places: IntArray, handles: IntArray, hops: FloatArray) -> int:
@@ -195,7 +211,7 @@ class Slots:
         _collect(self.batch.out, self.batch.active, self._row_of, batch, places, handles, out, moved)
 
     def tick(self) -> None:
-        """Move every voice that has a hop by one hop."""
+        """Process one hop of every stream that has one."""
         self.hops = 0
         if self._taken:
             rows = self.buckets[bisect_left(self.buckets, self._taken)]
@@ -236,11 +252,11 @@ class Slots:
         batch.fade_in()
 
     def moved(self, slot: int) -> bool:
-        """Whether the last tick moved this voice."""
+        """Whether the last tick had a hop of this stream."""
         return bool(self.batch.active[self._row_of[slot]])
 
     def hop_of(self, slot: int) -> FloatArray:
-        """Return the hop that the last tick gave this voice."""
+        """Return the hop that the last tick gave for this stream."""
         return self.batch.out[self._row_of[slot]]
 
     def plain_hop_of(self, slot: int) -> FloatArray:

@@ -25,7 +25,7 @@ VISQOL_SHORTEST_S = 1.0  # less holds no whole patch of speech
 def pesq_wb(truth: ArrayLike, estimate: ArrayLike) -> float | None:
     """Return the wideband PESQ opinion score of 16 kHz audio, 1.04 (bad) to 4.64 (identical).
 
-    Audio over 19 s is judged in equal pieces and the mean returned. None where PESQ finds no speech to judge
+    Audio over 19 s is scored in equal pieces and the mean returned. None where PESQ finds no speech to score
     (one of the two is silent, or under a quarter of a second); such a piece is left out of the mean.
     Raises `MissingDependency` without the package pesq. Source: ITU-T P.862.2.
     """
@@ -59,7 +59,7 @@ def visqol(truth: ArrayLike, estimate: ArrayLike, rate: int) -> float | None:
     """Return the ViSQOL opinion score of speech at 16 kHz or of audio at 48 kHz, 1 (bad) to about 5 (identical).
 
     Speech through the deep lattice network, as the original has it. None at any other rate and where there is nothing
-    to judge. Raises `MissingDependency` without visqol-python and its lattice. Source: Chinen et al. 2020 (arXiv
+    to score. Raises `MissingDependency` without visqol-python and its lattice. Source: Chinen et al. 2020 (arXiv
     2004.09584).
     """
     true, guess = pair(truth, estimate)

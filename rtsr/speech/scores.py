@@ -21,7 +21,7 @@ SINC, TRUTH = "sinc", "truth"  # the systems between which a share is restored: 
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Compared:
     """What a metric is given: signals (samples,) at `rate`, and where the received band ended."""
 
     truth: ArrayLike
@@ -41,7 +41,7 @@ class Metric:
     name: str  # in rows of JSON
     heading: str
     better: str  # lower, higher or near 0
-    of: Callable[[Judged], float | None]
+    of: Callable[[Compared], float | None]
     option: str | None = None  # taken only where this is asked for
     rates: Collection[int] = ()  # that it is defined at; any where there are none
     needs_truth: bool = True
@@ -58,7 +58,7 @@ class Metric:
         return (not self.rates or rate in self.rates) and (self.option is None or self.option in options)
 
 
-def _opinion(name: str, heading: str, of: Callable[[Judged], float | None], share: bool = False) -> Metric:
+def _opinion(name: str, heading: str, of: Callable[[Compared], float | None], share: bool = False) -> Metric:
     """Return the row of a predictor of human opinion."""
     return Metric(
         name, heading, "higher", of, option=MOS, rates=(MOS_RATE,), needs_truth=False, share=share, in_bars=share
@@ -108,15 +108,15 @@ def score(
 
     LSD-LF covers the bins below the cutoff, LSD-HF the rest up to and with half the rate. Raises what the metrics do.
     """
-    judged = Judged(truth, estimate, rate, cutoff_hz)
-    return {m.name: m.of(judged) if m.taken(rate, options) else None for m in METRICS}
+    compared = Compared(truth, estimate, rate, cutoff_hz)
+    return {m.name: m.of(compared) if m.taken(rate, options) else None for m in METRICS}
 
 
 def score_truth(truth: ArrayLike, rate: int, options: Collection[str]) -> Scores | None:
     """Return the truth's own scores by the metrics that do not need it, or None where none of those is taken."""
-    judged = Judged(truth, truth, rate, rate / 2)
+    compared = Compared(truth, truth, rate, rate / 2)
     taken = {m.name for m in METRICS if not m.needs_truth and m.taken(rate, options)}
-    return {m.name: m.of(judged) if m.name in taken else None for m in METRICS} if taken else None
+    return {m.name: m.of(compared) if m.name in taken else None for m in METRICS} if taken else None
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:

@@ -21,7 +21,7 @@ from ..runs import CHECKPOINT, RECORD, read_checkpoint
 from ..speech.corpus import Corpus, describe, read_manifest, select
 from ..speech.metrics import lsd, snr
 from ..speech.narrow import decimate, interpolated
-from .pairs import windowed_sinc
+from .filters import windowed_sinc
 
 PATCH = 8192  # output samples to learn from in a row, as in Kuleshov et al.
 SAVE_S = 60.0
@@ -142,7 +142,7 @@ def train(
             scores = run.validate(stretches)
             for name, value in scores.items():
                 log.add_scalar(f"valid/{name}", value, run.step)
-            told = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            console.print(f"step {run.step}  {run.seconds / 60:.1f} minutes  {told}")
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            console.print(f"step {run.step}  {run.seconds / 60:.1f} minutes  {shown}")
     log.close()
     return run

@@ -1,4 +1,4 @@
-"""Networks that learn to tell generated envelopes from true ones, and what the generator is to learn from them.
+"""Discriminators of generated and true envelopes, and the adversarial loss of the generator.
 
 They see how loud each band is over time, the received bands included. They do not see the fine structure inside a band,
 which the network does not choose. Least squares as in Mao et al. 2017 (arXiv 1611.04076), features matched as in Kumar
@@ -22,11 +22,11 @@ SLOPE = 0.1
 class Adversarial:
     """How much the discriminators count, how wide they are, and how fast they learn."""
 
-    realism: float = 1.0  # of how true they take the envelope for
-    features: float = 2.0  # of how alike their layers see both
+    realism: float = 1.0  # weight of the adversarial loss
+    features: float = 2.0  # weight of the feature matching loss
     channels: int = 32
     rate: float = 5e-4
-    ramp: int = 300  # steps over which they come to count in full
+    ramp: int = 300  # steps over which both weights rise from 0
 
 
 class ScaleDiscriminator(nn.Module):
@@ -77,7 +77,7 @@ class Discriminators:
             return [layer.float() for layer in net(envelope, missing)]
 
     def learn(self, generated: Tensor, true: Tensor, missing: Tensor) -> float:
-        """Take one step of the discriminators; returns their error, 0.5 for those that cannot tell.
+        """Take one step of the discriminators; returns their error, 0.5 where they find no difference.
 
         generated and true (rows, frames, bands), missing (rows, 1, bands).
         """
@@ -90,7 +90,7 @@ class Discriminators:
         return wrong.item()
 
     def compare(self, generated: Tensor, true: Tensor, missing: Tensor) -> Tensor:
-        """Return what gives the generated envelope away, for the generator to lower; shapes as in `learn`."""
+        """Return the adversarial and feature matching loss of the generator; shapes as in `learn`."""
         self.nets.requires_grad_(False)
         unreal, unlike = [], []
         for net in self.nets:

@@ -9,73 +9,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting, UnknownName
 from ..net.model import BandNet
-from ..net.signal import analyse, synthesise
-from ..net.structure import Structure
 from ..net.weights import Weights
 from ..runs import CHECKPOINT, RECORD, read_checkpoint
 from ..speech.conditions import read_noises
 from ..speech.corpus import Corpus, Recording, describe, read_manifest, select
-from ..speech.narrow import narrow
+from .augmentation import Augmentation, Lower
 from .discriminators import Discriminators
-from .lines import Lines
+from .line_augmentation import LineAugmentation
 from .loss import EnvelopeLoss
-from .pairs import Lower, PairMaker, Pairs
+from .optimisers import Optimisers
+from .pairs import PairMaker, Pairs
 from .recipes import Recipe, learning_rate
-from .widen import widen
-
-VALID_S = 2
-DB = 10 / np.log(10)  # a natural logarithm of power in dB
-
-
-class Optimisers:
-    """Muon (Jordan et al. 2024) for the matrices between hidden channels, AdamW for all else, on one schedule.
-
-    Muon's rate is scaled to AdamW's usual step size (Liu et al. 2025, arXiv 2502.16982).
-    """
-
-    def __init__(self, net: BandNet, recipe: Recipe) -> None:
-        hidden: list[torch.nn.Parameter] = []
-        rest: list[torch.nn.Parameter] = []
-        for module in net.modules():
-            inner = isinstance(module, torch.nn.Linear) and module not in (net.enter, net.leave)
-            for name, parameter in module.named_parameters(recurse=False):
-                (hidden if inner and name == "weight" else rest).append(parameter)
-        self.rates = (recipe.matrix_rate, recipe.rate)
-        self.both: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(
-                hidden, recipe.matrix_rate, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-            ),
-            torch.optim.AdamW(rest, recipe.rate, betas=(0.8, 0.99), weight_decay=0.01),
-        )
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for optimiser in self.both:
-            optimiser.zero_grad()
-
-    def step(self, share: float) -> None:
-        """Take a step at a share of the full rates."""
-        for optimiser, rate in zip(self.both, self.rates, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = share * rate
-            optimiser.step()
-
-    def state_dict(self) -> list[dict[str, Any]]:
-        """Return what `load_state_dict` takes."""
-        return [optimiser.state_dict() for optimiser in self.both]
-
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Go on from a checkpoint."""
-        for optimiser, state in zip(self.both, states, strict=True):
-            optimiser.load_state_dict(state)
+from .transfer import transfer_weights
+from .validation import envelopes, validate, validation_set
 
 
 class Run:
@@ -86,9 +38,9 @@ class Run:
         self.recipe, self.folder, self.device = recipe, folder, device
         self.net = BandNet(recipe.net).to(device)
         self.began_with: str | None = None  # a file of weights or another run's folder
-        if recipe.widens:
-            weights = Weights.find(recipe.widens)
-            widen(self.net, weights.network().to(device))
+        if recipe.transfers_from:
+            weights = Weights.find(recipe.transfers_from)
+            transfer_weights(self.net, weights.network().to(device))
             self.began_with = weights.manifest["files"]["safetensors"]["file"]
         self.average = BandNet(recipe.net).to(device).requires_grad_(False)
         self.average.load_state_dict(self.net.state_dict())
@@ -162,13 +114,13 @@ class Run:
         generated = self.loss.seen(self.loss.over_floor(envelope, target), target)
         true, where = self.loss.seen(target.envelope, target), self.loss.where(target)
         error = self.discriminators.learn(generated, true, where)
-        giveaway = self.discriminators.compare(generated, true, where)
+        adversarial = self.discriminators.compare(generated, true, where)
         ramp = min(1.0, self.step / max(self.recipe.adversarial.ramp, 1))
         self.optimisers.zero_grad()
-        (self.recipe.weights.level * level + ramp * giveaway).backward()
+        (self.recipe.weights.level * level + ramp * adversarial).backward()
         gradient = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimisers.step(learning_rate(self.recipe, self.step))
-        parts = {"level": level, "giveaway": giveaway, "discriminators": error, "gradient": gradient}
+        parts = {"level": level, "adversarial": adversarial, "discriminators": error, "gradient": gradient}
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
@@ -188,18 +140,11 @@ def pair_maker(run: Run, recordings: list[Recording], packed: Path, noise: Path)
         lower = Lower(Corpus.packed(narrower, recipe.lower_rate, packed), recipe.lower_rate, recipe.lower)
         data += describe(narrower, lower.corpus, recipe.lower_rate)
     write_record(run, data)
-    lines = Lines(recipe.lines, rate, read_noises(noise, rate) if recipe.lines else [])
-    return PairMaker(
-        corpus,
-        recipe.net.spec,
-        recipe.frames,
-        recipe.seed,
-        tones=recipe.tones,
-        voices=recipe.voices,
-        lines=lines,
-        cutoffs=recipe.cutoffs,
-        lower=lower,
+    lines = LineAugmentation(recipe.lines, rate, read_noises(noise, rate) if recipe.lines else [])
+    augmentation = Augmentation(
+        tones=recipe.tones, voices=recipe.voices, lines=lines, cutoffs=recipe.cutoffs, lower=lower
     )
+    return PairMaker(corpus, recipe.net.spec, recipe.frames, recipe.seed, augmentation)
 
 
 def write_record(run: Run, data: list[dict[str, object]]) -> None:
@@ -212,68 +157,6 @@ def write_record(run: Run, data: list[dict[str, object]]) -> None:
     }
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-
-
-def envelopes(net: BandNet, received: Tensor, cutoff: Tensor) -> Tensor:
-    """Run the network over whole signals under bf16 autocast; (rows, samples) to (rows, frames, bands)."""
-    spectrum = analyse(received, net.config.spec)
-    given = cutoff.unsqueeze(1).expand(-1, spectrum.shape[1])
-    with torch.autocast(received.device.type, torch.bfloat16):
-        envelope, _ = net(spectrum, given, net.new_state(len(received)))
-    return envelope.float()
-
-
-def generate(structure: Structure, envelope: Tensor, received: Tensor, cutoff: Tensor) -> Tensor:
-    """Return the generated band of whole signals, (rows, samples), from their envelopes."""
-    rows, frames = envelope.shape[:2]
-    short = torch.view_as_real(structure.short_spectra(received)).flatten(0, 1)
-    counter = torch.arange(frames, device=received.device).repeat(rows)
-    made = structure.generate(short, envelope.flatten(0, 1), cutoff.repeat_interleave(frames), counter)
-    return synthesise(made.unflatten(0, (rows, frames)), structure.spec)
-
-
-def validation_set(corpus: Corpus, cutoffs: tuple[float, ...], rows: int, rate: int) -> Pairs:
-    """Return fixed stretches of the valid split at each cutoff, narrowed as the evaluation does."""
-    truth = corpus.crops(np.random.default_rng(0), rows, VALID_S * rate)
-    received = [narrow(t, rate, c) for c in cutoffs for t in truth]
-    cutoff = torch.tensor([c for c in cutoffs for _ in truth])
-    target = torch.from_numpy(np.tile(truth, (len(cutoffs), 1)))
-    return Pairs(torch.from_numpy(np.stack(received)), target, cutoff)
-
-
-@torch.no_grad()
-def validate(run: Run, pairs: Pairs, log: SummaryWriter) -> dict[str, float]:
-    """Score the averaged weights on the validation set, and leave a snapshot to hear and see.
-
-    By cutoff: the mean absolute error of the band levels over what is missing, and how much too loud (positive) the
-    loudest quarter of frames is, both in dB; and the signal-to-noise ratio of the output.
-    """
-    run.average.eval()
-    scores = {}
-    for cutoff in run.recipe.cutoffs.named:
-        some = pairs.cutoff == cutoff
-        part = Pairs(pairs.received[some], pairs.target[some], pairs.cutoff[some])
-        target, envelope = run.loss.target(part), envelopes(run.average, part.received, part.cutoff)
-        louder = (run.loss.over_floor(envelope, target) - target.envelope) * DB
-        scores[f"valid/error_{cutoff:.0f}"] = weighted(louder.abs(), target.missing)
-        loudness = (target.envelope.exp() * target.missing).sum(-1, keepdim=True)
-        loud = loudness >= loudness.quantile(0.75, dim=1, keepdim=True)
-        scores[f"valid/bias_{cutoff:.0f}"] = weighted(louder, target.missing * loud)
-        output = part.received + generate(run.loss.structure, envelope, part.received, part.cutoff)
-        error = output - part.target
-        scores[f"valid/snr_{cutoff:.0f}"] = 10 * torch.log10(part.target.square().sum() / error.square().sum()).item()
-        log.add_audio(f"restored_{cutoff:.0f}", output[0], run.step, run.recipe.net.spec.rate)
-        picture = torch.cat([envelope[0].T, target.envelope[0].T], dim=1).flip(0)
-        log.add_image(f"envelope_true_{cutoff:.0f}", ((picture + 20) / 30).clamp(0, 1).unsqueeze(0), run.step)
-    for name, value in scores.items():
-        log.add_scalar(name, value, run.step)
-    return scores
-
-
-def weighted(values: Tensor, weights: Tensor) -> float:
-    """Return a weighted mean."""
-    weights = weights.expand_as(values)
-    return ((values * weights).sum() / weights.sum().clamp(min=1e-6)).item()
 
 
 def train(
@@ -320,7 +203,7 @@ def train(
                     log.add_scalar(f"train/{name}", value, run.step)
             if run.step % every == 0 or run.step == recipe.steps:
                 run.save()
-                scores = validate(run, held_out, log)
+                scores = validate(run.average, run.loss, held_out, log, run.step)
                 speed = (run.step - first) / (time.monotonic() - began)
                 shown = "  ".join(f"{k.removeprefix('valid/')} {v:.3f}" for k, v in scores.items())
                 progress.console.print(f"step {run.step}  {speed:.2f} steps/s  {shown}")

@@ -1,24 +1,22 @@
-"""Training pairs made on the fly: wideband speech, and what a narrow line would have let through."""
+"""Training pairs made on the fly: wideband speech, and what a narrowband channel would have let through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import signal
 from torch import Tensor
 
-from ..dsp.band import BAND_HZ
 from ..dsp.windows import FloatArray
 from ..spec import Spec
 from ..speech.codecs import RATE as TELEPHONE_RATE
 from ..speech.corpus import Corpus
 from ..speech.g711 import g711
-from .lines import Lines
-
-Response = tuple[FloatArray, float]  # magnitude over the frequency grid, and the cutoff that it leaves in Hz
+from .augmentation import Augmentation, perturb
+from .filters import draw_response
+from .line_augmentation import LineAugmentation
+from .tones import draw_tones
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,173 +32,11 @@ class Pairs:
     band: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lower:
-    """Recordings made at a lower `rate`, for a `share` of the rows; nothing is known of the band they do not have."""
-
-    corpus: Corpus
-    rate: int
-    share: float
-    edge: float = 0.97  # of half their rate; above it, resamplers and codecs leave nothing to learn from
-
-    def crop(self, rng: np.random.Generator, length: int, rate: int) -> tuple[FloatArray, float]:
-        """Return a stretch of `length` samples at `rate`, with nothing above, and the known share of half of that."""
-        samples = -(-length * self.rate // rate)
-        fade = np.minimum(1, np.arange(samples) / (0.005 * self.rate))  # so that the spectrum can be lengthened
-        spectrum = np.fft.rfft(self.corpus.crops(rng, 1, samples)[0] * fade * fade[::-1])
-        stretch = np.fft.irfft(spectrum, n=samples * rate // self.rate) * (rate / self.rate)
-        return stretch[:length].astype(np.float32), self.edge * self.rate / rate
-
-
-@dataclass(frozen=True, slots=True)
-class Cutoffs:
-    """What is drawn from: the `named` cutoffs and their shares, and the range of those in between, in Hz."""
-
-    named: tuple[float, ...] = (4000.0, 2000.0, 16000 / 12)  # x2, x4 and x6 of 16 kHz
-    shares: tuple[float, ...] = (0.48, 0.36, 0.16)
-    lowest: float = 1200.0
-    highest: float = 6500.0
-
-    def draw(self, rng: np.random.Generator, varied: bool) -> float:
-        """Return a named one; half of the varied ones lie anywhere in the range, low ones more often."""
-        if varied and rng.random() < 0.5:
-            return float(np.exp(rng.uniform(np.log(self.lowest), np.log(self.highest))))
-        return float(rng.choice(self.named, p=self.shares))
-
-
-def windowed_sinc(hz: FloatArray, cutoff: float, rng: np.random.Generator) -> FloatArray:
-    """A linear-phase low-pass as a resampler has it; 40 to 400 Hz from pass to stop, which is at the cutoff."""
-    width = 40 * 10 ** rng.uniform(0, 1)
-    return 0.5 * (1 + np.cos(np.pi * np.clip((hz - cutoff + width) / width, 0, 1)))
-
-
-def _iir(design: Callable[[float], np.ndarray]) -> Callable[..., FloatArray]:
-    def response(hz: FloatArray, cutoff: float, rng: np.random.Generator) -> FloatArray:
-        nyquist = hz[-1]
-        edge = cutoff * rng.uniform(0.8, 0.97) / nyquist
-        sos = design(float(edge))
-        magnitude = np.abs(signal.sosfreqz(sos, np.pi * hz / nyquist)[1])
-        return magnitude ** rng.choice([1, 2])  # once, or forwards and backwards as filtfilt does
-
-    return response
-
-
-chebyshev = _iir(lambda edge: signal.cheby1(8, 0.05, edge, output="sos"))  # scipy's decimate
-butterworth = _iir(lambda edge: signal.butter(10, edge, output="sos"))
-elliptic = _iir(lambda edge: signal.ellip(8, 0.1, 60, edge, output="sos"))
-
-
-def telephone(hz: FloatArray, cutoff: float, rng: np.random.Generator) -> FloatArray:
-    """A 300-3400 Hz telephone band (ITU-T G.712 in outline), scaled down with the cutoff."""
-    low = signal.butter(int(rng.integers(1, 4)), rng.uniform(150, 320) / hz[-1], "high", output="sos")
-    high = elliptic(hz, cutoff, rng)
-    return high * np.abs(signal.sosfreqz(low, np.pi * hz / hz[-1])[1])
-
-
-FAMILY: tuple[tuple[Callable[..., FloatArray], float], ...] = (
-    (windowed_sinc, 0.6),
-    (chebyshev, 0.1),
-    (butterworth, 0.1),
-    (elliptic, 0.1),
-    (telephone, 0.1),
-)
-
-
-def _sines(time: np.ndarray, hz: Iterable[float], rng: np.random.Generator) -> np.ndarray:
-    return np.sum([np.sin(2 * np.pi * (f * time + rng.random())) for f in hz], axis=0)
-
-
-def _cadence(time: np.ndarray, on_s: float, off_s: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a gate of 0 and 1 with slopes of 2 to 10 ms, at a random place of its first stretch of 1."""
-    phase = (time + rng.uniform(0, 0.8 * on_s)) % (on_s + off_s)
-    slope = rng.uniform(0.002, 0.01)
-    return np.clip(np.minimum(phase, on_s - phase) / slope, 0, 1)
-
-
-def single_tone(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray:
-    """A test tone, steady or on and off."""
-    steady = _sines(time, [float(np.exp(rng.uniform(np.log(150), np.log(top))))], rng)
-    return steady if rng.random() < 0.6 else steady * _cadence(time, rng.uniform(0.1, 0.6), rng.uniform(0.1, 0.6), rng)
-
-
-def call_progress(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray:
-    """Dial, ringback and busy tones of North America and Europe (ITU-T E.180, supplement 2)."""
-    hz = CALL_PROGRESS[rng.integers(len(CALL_PROGRESS))]
-    return _sines(time, hz, rng) * _cadence(time, rng.choice([0.25, 0.5, 1.0, 4.0]), rng.choice([0.25, 0.5, 3.0]), rng)
-
-
-def keys(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray:
-    """Keys of a telephone (ITU-T Q.23), pressed one after another or one of them held."""
-    on_s, off_s = rng.uniform(0.04, 0.25), rng.uniform(0.04, 0.2)
-    if rng.random() < 0.3:
-        on_s = 2.0
-    pressed = (time // (on_s + off_s)).astype(int)
-    low, high = rng.choice(KEY_ROWS, pressed[-1] + 1)[pressed], rng.choice(KEY_COLUMNS, pressed[-1] + 1)[pressed]
-    phase = time % (on_s + off_s)
-    pair = np.sin(2 * np.pi * low * phase) + 10 ** (rng.uniform(-4, 4) / 20) * np.sin(2 * np.pi * high * phase)
-    return pair * np.clip(np.minimum(phase, on_s - phase) / 0.003, 0, 1)
-
-
-def sweep(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray:
-    """A tone that moves from anywhere to anywhere, in octaves."""
-    first, last = rng.uniform(np.log(100), np.log(top), 2)
-    hz = np.exp(first + (last - first) * time / time[-1])
-    return np.sin(2 * np.pi * np.cumsum(hz) * time[1])
-
-
-def chords(time: np.ndarray, top: float, rng: np.random.Generator) -> np.ndarray:
-    """Notes with their partials, struck together and fading or held, as music on hold."""
-    out, period = np.zeros_like(time), rng.uniform(0.2, 1.2)
-    struck = time % period
-    for strike in range(int(time[-1] / period) + 1):
-        for note in 110 * 2 ** (rng.integers(0, 37, rng.integers(1, 5)) / 12):
-            partials = [n * note for n in range(1, rng.integers(2, 8)) if n * note < top]
-            tone = sum((f / note) ** -1.5 * _sines(time, [f], rng) for f in partials)
-            out += tone * ((time // period).astype(int) == strike)
-    attack = np.clip(np.minimum(struck, period - struck) / 0.01, 0, 1)
-    return out * attack * np.exp(-rng.uniform(0, 4) * struck)
-
-
-CALL_PROGRESS = ((350, 440), (440, 480), (480, 620), (425,), (400, 450), (950,), (1400,), (1800,))
-KEY_ROWS, KEY_COLUMNS = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0, 1633.0)
-TONES = (single_tone, call_progress, keys, sweep, chords)
-
-
-def draw_tones(samples: int, rate: int, cutoff: float, rng: np.random.Generator) -> np.ndarray:
-    """Return one kind of tones with a peak between -45 and -3 dBFS; the top ones lie just below the cutoff."""
-    time = np.arange(samples) / rate
-    drawn = TONES[rng.integers(len(TONES))](time, 0.97 * cutoff, rng)
-    return drawn * 10 ** (rng.uniform(-45, -3) / 20) / (np.abs(drawn).max() + 1e-9)
-
-
-FASTEST = 1.12  # of another voice
-FADE = 80  # samples at both ends of its stretch, so that the spectrum can be shortened
-TILT_DB, BEND_DB = 1.5, 3.0  # of its microphone: an octave, and at most
-
-
-def another_voice(corpus: Corpus, rng: np.random.Generator, hz: np.ndarray) -> FloatArray:
-    """Return a stretch of a voice played up to an eighth faster, which raises it, through another microphone's slopes.
-
-    Speed perturbation as in Ko et al. 2015 (Interspeech), upwards only: played slower, a voice has no top octave.
-    """
-    length = 2 * (len(hz) - 1)
-    taken = round(length * rng.uniform(1, FASTEST) / FADE) * FADE
-    fade = np.minimum(1, np.arange(taken) / FADE)
-    spectrum = np.fft.rfft(corpus.crops(rng, 1, taken)[0] * fade * fade[::-1])[: len(hz)] * (length / taken)
-    octaves = np.log2(np.maximum(hz, 100) / 1000)
-    tilt, bend = rng.uniform(-TILT_DB, TILT_DB), rng.uniform(-BEND_DB, BEND_DB)
-    gain_db = tilt * octaves + bend * np.sin(octaves * rng.uniform(1, 3) + rng.uniform(0, 2 * np.pi))
-    return np.fft.irfft(spectrum * 10 ** (gain_db / 20), n=length).astype(np.float32)
-
-
 class PairMaker:
     """Draws batches of pairs from a corpus; what it draws depends only on the seed and the step.
 
-    `variety` is the share of rows that come over a line of any kind: odd filters and cutoffs, levels, noise, G.711.
-    The others are narrowed cleanly by a whole factor: a network that hears too few of these learns slowly. `tones` is
-    the share of rows in which tones sound before, after or instead of the voice. A line takes nothing away from them,
-    so such a row's target is what was received, plus what the voice lost. `lines`, if given, sends some rows over
-    telephones. `voices` is the share of rows whose speaker is made another one, by another pace and microphone.
+    A channel takes nothing away from tones, so the target of a row with tones is what was received, plus what the voice
+    lost.
     """
 
     def __init__(
@@ -209,41 +45,27 @@ class PairMaker:
         spec: Spec,
         frames: int,
         seed: int,
+        augmentation: Augmentation | None = None,
         bank: int = 384,
-        *,
-        variety: float = 0.2,
-        tones: float = 0.04,
-        voices: float = 0.0,
-        lines: Lines | None = None,
-        cutoffs: Cutoffs | None = None,
-        lower: Lower | None = None,
     ) -> None:
+        """`bank`: how many clean responses are drawn, and how many varied ones."""
         self.corpus, self.spec, self.seed = corpus, spec, seed
-        self.drawn_from, self.lower = cutoffs or Cutoffs(), lower
-        self.variety, self.tones, self.voices = variety, tones, voices
-        self.lines = lines or Lines(0, spec.rate)
+        self.augmentation = augmentation or Augmentation()
+        self.lower = self.augmentation.lower
+        self.lines = self.augmentation.lines or LineAugmentation(0, spec.rate)
         self.length = frames * spec.hop
         self.hz = np.linspace(0, spec.rate / 2, self.length // 2 + 1)
         rng = np.random.default_rng([seed, 0])
-        drawn = [self._draw_response(rng, varied) for varied in (False, True) for _ in range(bank)]
+        cutoffs = self.augmentation.cutoffs
+        drawn = [draw_response(self.hz, cutoffs, varied, rng) for varied in (False, True) for _ in range(bank)]
         self.bank = bank  # plain responses; as many varied ones come after them
         self.responses = torch.from_numpy(np.stack([d[0] for d in drawn]).astype(np.float32))
         self.cutoffs = np.array([d[1] for d in drawn], np.float32)
 
-    def _draw_response(self, rng: np.random.Generator, varied: bool) -> Response:
-        cutoff = self.drawn_from.draw(rng, varied)
-        kinds, weights = zip(*FAMILY, strict=True)
-        kind: Callable[..., FloatArray] = kinds[rng.choice(len(kinds), p=weights)] if varied else windowed_sinc
-        response = kind(self.hz, cutoff, rng)
-        if kind is windowed_sinc or rng.random() < 0.4:
-            return response, cutoff  # the caller tells the nominal cutoff
-        heard = self.hz[np.flatnonzero(response > 0.1)[-1]]  # a detector tells where the band really ends
-        return response, float(np.clip(heard + rng.uniform(-50, 100), self.drawn_from.lowest - BAND_HZ, cutoff))
-
     def batch(self, step: int, rows: int, device: torch.device) -> Pairs:
         """Return the batch of a step, on `device`; the same step gives the same batch."""
         rng = np.random.default_rng([self.seed, 1, step])
-        varied = rng.random(rows) < self.variety
+        varied = rng.random(rows) < self.augmentation.variety
         truth, band = self._crops(rng, rows, step)
         truth = self._levelled(truth, varied, rng)
         on_line = np.random.default_rng([self.seed, 3, step])
@@ -271,10 +93,10 @@ class PairMaker:
             own = np.random.default_rng([self.seed, 4, step])
             for row in np.flatnonzero(own.random(rows) < self.lower.share):
                 truth[row], band[row] = self.lower.crop(own, self.length, self.spec.rate)
-        if self.voices:
+        if self.augmentation.voices:
             own = np.random.default_rng([self.seed, 5, step])
-            for row in np.flatnonzero((own.random(rows) < self.voices) & (band == 1)):
-                truth[row] = another_voice(self.corpus, own, self.hz)
+            for row in np.flatnonzero((own.random(rows) < self.augmentation.voices) & (band == 1)):
+                truth[row] = perturb(self.corpus, own, self.hz)
         return truth, band
 
     def _pick(self, varied: np.ndarray, band: FloatArray, rng: np.random.Generator) -> np.ndarray:
@@ -299,7 +121,7 @@ class PairMaker:
         tones = np.zeros((len(cutoffs), self.length), np.float32)
         spoken = np.ones_like(tones)
         place, slope = np.arange(self.length), 0.01 * self.spec.rate
-        for row in np.flatnonzero(rng.random(len(cutoffs)) < self.tones):
+        for row in np.flatnonzero(rng.random(len(cutoffs)) < self.augmentation.tones):
             begins = rng.choice([rng.uniform(0.2, 0.8), 1.1]) * self.length
             order = rng.choice([1, 1, -1])  # the voice after the tones, or before them
             spoken[row] = np.clip((place - begins) / slope, 0, 1)[::order]

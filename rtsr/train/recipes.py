@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from ..net.model import NetConfig
 from ..spec import Spec
 from .discriminators import Adversarial
+from .filters import Cutoffs
 from .loss import LossWeights
-from .pairs import Cutoffs
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Recipe:
     margin_db: float = 7.5  # by which what ships is quieter than what was learnt: too loud costs more than too quiet
     seed: int = 1
     tones: float = 0.04  # share of rows with tones, from which nothing is missing
-    voices: float = 0.0  # share of rows whose voice is made another one: faster, through another microphone
-    lines: float = 0.0  # share of rows that come over a telephone's codec, losses, clipping or noise
-    widens: str | None = None  # a model of a lower rate whose knowledge the network starts with
+    voices: float = 0.0  # share of rows with speed and equaliser perturbation
+    lines: float = 0.0  # share of rows with line augmentation: codecs, losses, clipping, noise
+    transfers_from: str | None = None  # a model of a lower rate whose weights the network starts with
     lower: float = 0.0  # share of rows from recordings made at `lower_rate`, of whose band alone the loss knows
     lower_rate: int = 16_000
     net: NetConfig = field(default_factory=NetConfig)
@@ -57,7 +57,7 @@ def _to_48k(model: str, lower: Recipe) -> Recipe:
         matrix_rate=2e-3,
         warm_up=50,
         average=0.99,
-        widens=lower.model,
+        transfers_from=lower.model,
         lower=0.2,
         net=replace(lower.net, spec=spec),
         cutoffs=Cutoffs((4000.0, 8000.0, 6000.0, 12000.0), (0.4, 0.35, 0.12, 0.13), lowest=3_200.0, highest=13_000.0),

@@ -46,8 +46,8 @@ def _means(scores: Path | None) -> list[dict[str, Any]]:
     if scores is None:
         return []
     try:
-        told = json.loads(scores.read_text())
-        return [{"split": told["split"], **row} for row in told["rows"] if row["file"] is None]
+        scored = json.loads(scores.read_text())
+        return [{"split": scored["split"], **row} for row in scored["rows"] if row["file"] is None]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidSetting(f"--scores: expected what rtsr evaluate --json wrote, got {scores} ({error})") from error
 

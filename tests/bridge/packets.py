@@ -20,7 +20,7 @@ SETTLED_S = 5.0
 
 @dataclass
 class Script:
-    """What happens to packets on their way. `late_s` is told a packet's number and when it left."""
+    """What happens to packets on their way. `late_s` takes a packet's number and when it left."""
 
     loss: float = 0.0
     late_s: Callable[[int, float], float] = lambda number, left_s: 0.0

@@ -169,7 +169,7 @@ def with_connection(test) -> None:
 
 
 def test_candidates_are_bounded_however_they_come():
-    """Told one by one, or found as checks come from port after port."""
+    """Signalled one by one, or found as checks come from port after port."""
 
     async def test(connection: Connection, limits: ConnectionLimits) -> None:
         for number in range(MOST_CANDIDATES - 10):

@@ -18,7 +18,7 @@ from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.listener import Listener, _counted_as
 
 LIMIT_S = 1.0
-PATIENCE_S = 10.0  # on a busy machine
+TIMEOUT_S = 10.0  # on a busy machine
 HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 LARGE = 32 << 20  # more than the kernel's buffers hold
 
@@ -59,11 +59,11 @@ async def serving(tls: ssl.SSLContext | None = None, **limits: object) -> AsyncI
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(round(PATIENCE_S / 0.02)):
+    for _ in range(round(TIMEOUT_S / 0.02)):
         if condition():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError(f"not within {PATIENCE_S} s")
+    raise AssertionError(f"not within {TIMEOUT_S} s")
 
 
 async def connect(port: int, source: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -75,7 +75,7 @@ async def is_served(port: int, source: str = "127.0.0.1") -> bool:
     try:
         reader, writer = await connect(port, source)
         writer.write(HEAD + b"Connection: close\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        answer = await asyncio.wait_for(reader.read(), TIMEOUT_S)
         writer.close()
     except ConnectionError:
         return False
@@ -88,7 +88,7 @@ def test_who_sends_nothing_more_is_closed(first):
         async with serving() as (listener, port):
             reader, writer = await connect(port)
             writer.write(first)
-            await asyncio.wait_for(reader.read(), PATIENCE_S)
+            await asyncio.wait_for(reader.read(), TIMEOUT_S)
             writer.close()
             await until(lambda: listener.count == 0)
 
@@ -101,7 +101,7 @@ def test_who_sends_a_head_byte_by_byte_is_closed():
             reader, writer = await connect(port)
             writer.write(HEAD + b"X: ")
             await until(lambda: listener.count == 1)
-            for _ in range(round(PATIENCE_S / 0.05)):
+            for _ in range(round(TIMEOUT_S / 0.05)):
                 if listener.count == 0:
                     break
                 with contextlib.suppress(ConnectionError):
@@ -172,7 +172,7 @@ def test_a_handshake_that_never_comes_is_closed(certificate: tuple[Path, Path]):
                 reader, writer = await connect(port)
                 writer.write(first)
                 with contextlib.suppress(ConnectionError):
-                    await asyncio.wait_for(reader.read(), PATIENCE_S)
+                    await asyncio.wait_for(reader.read(), TIMEOUT_S)
                 writer.close()
             await until(lambda: listener.count == 0)
             trusting = ssl.create_default_context(cafile=str(certificate[0]))

@@ -1,4 +1,4 @@
-"""What `rtsr bridge` may be told, and what it says where it was told wrongly."""
+"""The settings of `rtsr bridge`: what is taken, and the errors where one is wrong."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def test_the_command_line_explains_itself_and_fails_in_one_line():
         command = [sys.executable, "-m", "rtsr", "bridge", *arguments]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
-    told = rtsr("--help").stdout
-    assert "rtsr bridge --rtp 127.0.0.1:4000 --room desk" in " ".join(told.split())
+    shown = rtsr("--help").stdout
+    assert "rtsr bridge --rtp 127.0.0.1:4000 --room desk" in " ".join(shown.split())
     refused = rtsr("--listen", "0.0.0.0:8443")
     assert refused.returncode == 1
     assert "--token" in refused.stderr

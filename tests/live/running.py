@@ -47,7 +47,7 @@ class Running:
         return self.log.read_text()
 
     @property
-    def engines(self) -> list[int]:
+    def children(self) -> list[int]:
         """The processes in which its sound flows."""
         return children(self.process.pid)
 

@@ -40,14 +40,14 @@ def test_a_path_that_hangs_is_unhealthy_and_started_again(pulse, live):
     assert health(running)[0] == 503  # nothing has started
     running.wait_for_event("ready", times=2)
     wait_for(lambda: health(running) == (200, "ok\n"), NOTICED_S, "both paths deliver")
-    hanging = running.engines[0]
+    hanging = running.children[0]
     os.kill(hanging, signal.SIGSTOP)
     wait_for(lambda: health(running)[0] == 503, NOTICED_S, "one path does not")
     assert "no answer" in health(running)[1]
     assert health(running)[1].count("\n") == 1
     running.wait_for_event("restart", seconds=AGAIN_S)
     running.wait_for_event("ready", times=3, seconds=AGAIN_S)
-    assert hanging not in running.engines
+    assert hanging not in running.children
     wait_for(lambda: health(running) == (200, "ok\n"), NOTICED_S, "both paths deliver again")
 
 
@@ -57,7 +57,7 @@ def test_a_path_that_died_is_unhealthy_and_comes_back_as_it_was(pulse, live):
     assert running.ask("mute", "on") is True
     assert running.ask("gain", -6) == -6.0
     wait_for(lambda: health(running)[0] == 200, NOTICED_S)
-    os.kill(running.engines[0], signal.SIGKILL)
+    os.kill(running.children[0], signal.SIGKILL)
     wait_for(lambda: health(running)[0] == 503, NOTICED_S, "one path is gone")
     running.wait_for_event("ready", times=3, seconds=AGAIN_S)
     for stats in request(running.socket, "stats").values():
@@ -69,7 +69,7 @@ def test_a_device_that_is_absent_when_a_path_died_is_waited_for(pulse, live):
     number = pulse.load(*make)
     running = live(pulse, "--input", "A.monitor", "--output", "C")
     pulse.pactl("unload-module", number)
-    os.kill(running.engines[0], signal.SIGKILL)
+    os.kill(running.children[0], signal.SIGKILL)
     running.wait_for_event("waiting", seconds=AGAIN_S)
     number = pulse.load(*make)
     running.wait_for_event("ready", times=2, seconds=AGAIN_S)
@@ -124,7 +124,7 @@ def test_a_server_that_dies_while_a_virtual_device_is_made_is_a_lost_server(dyin
 def test_a_stop_in_the_midst_of_a_slow_start_leaves_no_virtual_device(server, live):
     running = live(server, "--virtual-mic", wait=False)
     wait_for(lambda: "rtsr_microphone_feed" in server.names("sinks"), AGAIN_S, "the device is made")
-    for process in running.engines:
+    for process in running.children:
         os.kill(process, signal.SIGSTOP)  # what hangs in a device's open does nothing else either
     running.stop(ANY_S)
     assert not [n for n in server.names("sinks") + server.names("sources") if "rtsr" in n]
@@ -163,9 +163,9 @@ def test_devices_of_a_path_whose_process_cannot_be_seen_stay(pulse, live, tmp_pa
     wait_for(lambda: "hidden" not in pulse.names("sources"), why="its end")
 
 
-def test_an_engine_ends_with_whoever_started_it_also_while_it_answers(pulse, live):
+def test_a_path_ends_with_whoever_started_it_also_while_it_answers(pulse, live):
     running = live(pulse, *THROUGH)
-    engines = running.engines
+    children = running.children
     running.process.kill()
     running.process.wait()
-    wait_for(lambda: not any(Path(f"/proc/{p}").exists() for p in engines), AGAIN_S, "the engine's end")
+    wait_for(lambda: not any(Path(f"/proc/{p}").exists() for p in children), AGAIN_S, "the end of its process")

@@ -1,4 +1,4 @@
-"""What happens to `rtsr live` over a day: it is told to end, servers die, devices go, others are busy."""
+"""What happens to `rtsr live` over a day: it is stopped, servers die, devices go, others are busy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from rtsr.daemon.config import Settings
-from rtsr.daemon.process import EngineProcess
+from rtsr.daemon.config import LiveSettings
+from rtsr.daemon.process import PathProcess
 from tests.live.running import SETTLED_S, THROUGH, TROUBLES, LossWatch, flows, voice
 from tests.live.servers import RATE, Recorder, Server, play, wait_for
 from tests.live.stall_monitor import Losses
@@ -35,9 +35,9 @@ def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server
     arguments = ("--virtual-mic", "--virtual-speaker", "--cutoff", "4000")
     crashed = live(server, *arguments, wait=False)
     crashed.wait_for_event("ready", times=2)
-    engines = crashed.engines
+    children = crashed.children
     crashed.process.kill()
-    for process in engines:
+    for process in children:
         os.kill(process, signal.SIGKILL)
     crashed.process.wait()
     assert server.names("sources").count("rtsr_microphone") == 1  # left behind
@@ -59,9 +59,9 @@ def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server
     assert not [n for n in server.names("sinks") + server.names("sources") if "rtsr" in n]
 
 
-def test_a_killed_engine_is_started_again(pulse, live):
+def test_a_killed_path_is_started_again(pulse, live):
     running = live(pulse, *THROUGH)
-    os.kill(running.engines[0], signal.SIGKILL)
+    os.kill(running.children[0], signal.SIGKILL)
     running.wait_for_event("ready", times=2)
     wait_for(lambda: running.stats()["hops"] > 0)
 
@@ -82,7 +82,7 @@ def test_a_server_that_dies_and_comes_back_is_found(start_server, live, tmp_path
         sound.terminate()
         sound.wait()
         stats = running.stats()
-        assert stats["hops"] > hops  # the same engine went on, its state kept
+        assert stats["hops"] > hops  # the same path went on, its state kept
         assert (stats["gain_db"], stats["reconnects"]) == (-3.0, 1)
         assert "event=restart" not in running.printed
         running.stop()
@@ -118,14 +118,14 @@ def test_a_new_default_is_followed(pulse, live):
     pulse.pactl("unload-module", number)
 
 
-def listen(seconds: float, server: Server, engine: EngineProcess, sound: np.ndarray) -> None:
+def listen(seconds: float, server: Server, process: PathProcess, sound: np.ndarray) -> None:
     """Let a voice flow; raises `Losses` where anything was lost."""
-    watch = LossWatch(lambda: {k: n for k, n in engine.ask("stats").items() if k in TROUBLES})
-    playing, before = play(server, "A", sound), engine.ask("stats")
+    watch = LossWatch(lambda: {k: n for k, n in process.ask("stats").items() if k in TROUBLES})
+    playing, before = play(server, "A", sound), process.ask("stats")
     watch.start()
     time.sleep(seconds)
     watch.stop()
-    after = engine.ask("stats")
+    after = process.ask("stats")
     playing.terminate()
     playing.wait()
     assert after["hops"] - before["hops"] > 0.95 * 200 * seconds
@@ -134,7 +134,7 @@ def listen(seconds: float, server: Server, engine: EngineProcess, sound: np.ndar
 
 
 def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeypatch, excuses):
-    """Two busy threads and one that sorts, in the process that started the engine: what the voice does not notice."""
+    """Two busy threads and one that sorts, in the process that started the path: what the voice does not notice."""
     for name, value in pulse.env.items():
         monkeypatch.setenv(name, value)
     burning = threading.Event()
@@ -148,20 +148,20 @@ def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeyp
         while not burning.is_set():
             sorted(numbers)
 
-    settings = Settings(input="A.monitor", output="B", model=str(model_path), cutoff=4000.0)
-    engine = EngineProcess(settings, lambda kind, line: None)
-    engine.start()
+    settings = LiveSettings(input="A.monitor", output="B", model=str(model_path), cutoff=4000.0)
+    process = PathProcess(settings, lambda kind, line: None)
+    process.start()
     threads = [threading.Thread(target=job) for job in (count, count, sort)]
     try:
-        engine.wait_until_ready()
+        process.wait_until_ready()
         sound = voice_like(22, RATE)
         time.sleep(SETTLED_S)
         for thread in threads:
             thread.start()
-        excuses.attempt(lambda: listen(20, pulse, engine, sound))
+        excuses.attempt(lambda: listen(20, pulse, process, sound))
     finally:
         burning.set()
         for thread in threads:
-            if thread.ident:  # an engine that never got ready leaves them unstarted
+            if thread.ident:  # a path that never got ready leaves them unstarted
                 thread.join()
-        engine.stop()
+        process.stop()

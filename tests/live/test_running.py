@@ -67,10 +67,10 @@ def test_bypass_gain_and_a_model_switch_while_a_voice_flows_make_no_click(pulse,
         _, expected, _ = through_whole(running, pulse, voice(4))
         _, heard, _ = through_whole(running, pulse, voice(4), switch)
         assert np.abs(expected).max() > 0.1
-        told = loudest_click(jumping(expected))
-        print("loudest clicks:", loudest_click(expected), loudest_click(heard), "of a small jump:", told)
-        assert loudest_click(expected) < told / 4
-        assert loudest_click(heard) < told / 2
+        jump = loudest_click(jumping(expected))
+        print("loudest clicks:", loudest_click(expected), loudest_click(heard), "of a small jump:", jump)
+        assert loudest_click(expected) < jump / 4
+        assert loudest_click(heard) < jump / 2
 
     excuses.attempt(listen)
     assert running.ask("gain", 0.0) == 0.0
@@ -125,13 +125,13 @@ def test_metrics_and_health(running):
 
 
 def test_there_is_no_torch_in_it(running):
-    assert running.engines
-    for process in (running.process.pid, *running.engines):
+    assert running.children
+    for process in (running.process.pid, *running.children):
         assert "libtorch" not in Path(f"/proc/{process}/maps").read_text()
 
 
 def test_its_memory_stays_where_it_may(running):
-    locked = int(re.search(r"VmLck:\s+(\d+)", Path(f"/proc/{running.engines[0]}/status").read_text())[1])
+    locked = int(re.search(r"VmLck:\s+(\d+)", Path(f"/proc/{running.children[0]}/status").read_text())[1])
     assert locked > 0 if 'event=memory msg="locked"' in running.printed else "allow memlock" in running.printed
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_is_one_line_that_says_what_to_do(refused, name):
     assert "Traceback" not in printed
 
 
-def test_it_ends_as_told_on_its_socket(running):
+def test_it_ends_on_request_on_its_socket(running):
     assert running.ask("stop") is True
     assert running.process.wait(STOP_S) == 0
     assert not running.socket.exists()

@@ -75,7 +75,7 @@ def faults(*raised: AssertionError) -> Callable[[], None]:
     return make
 
 
-def test_what_a_stall_explains_is_attempted_again_and_told(capsys):
+def test_what_a_stall_explains_is_attempted_again_and_printed(capsys):
     excuses = Excuses(monitoring=scripted([AT, []]))
     excuses.attempt(faults(Losses([LOSS])))
     assert len(excuses.excused) == 1

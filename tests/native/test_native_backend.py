@@ -61,11 +61,11 @@ def test_a_library_of_another_version_is_refused(opened, model_path, monkeypatch
 
 
 def test_half_precision_is_close_and_not_the_same(opened, model_path):
-    half = native.NativeBackend(Weights.find(model_path), native.library(), "half")
+    bf16 = native.NativeBackend(Weights.find(model_path), native.library(), "bf16")
     heard, cutoff = spectra(opened, voice_like(1.0) + noise(16000, 1, 1e-3)), np.full(1, 3000, np.float32)
-    exact, rounded = (generate(m, heard, cutoff) for m in (opened, half))
+    exact, rounded = (generate(m, heard, cutoff) for m in (opened, bf16))
     assert 1e-4 < np.sqrt(np.square(exact - rounded).mean() / np.square(exact).mean()) < 0.03
-    with pytest.raises(InvalidSetting, match="single or half"):
+    with pytest.raises(InvalidSetting, match="single or bf16"):
         native.NativeBackend(Weights.find(model_path), native.library(), "quarter")
 
 

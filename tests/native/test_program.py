@@ -80,7 +80,7 @@ def test_an_output_that_cannot_be_finished_leaves_what_was_there(source, model_p
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "told"),
+    ("option", "value", "message"),
     [
         ("--rate", "1e300", "got 1e300"),
         ("--rate", "nan", "got nan"),
@@ -91,8 +91,8 @@ def test_an_output_that_cannot_be_finished_leaves_what_was_there(source, model_p
         ("--gain", "nan", "gain"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_with_what_was_given(source, model_path, tmp_path, option, value, told):
+def test_a_setting_that_cannot_be_is_refused_with_what_was_given(source, model_path, tmp_path, option, value, message):
     done = program("--model", model_path, option, value, source, tmp_path / "out.wav")
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert not (tmp_path / "out.wav").exists()

@@ -68,7 +68,7 @@ def test_constants(cpp, python, alone):
         assert ours[name] == pytest.approx(theirs[name], rel=1e-6), name
 
 
-def test_how_long_a_worker_sleeps_without_a_bell():
+def test_how_long_a_worker_sleeps_without_a_semaphore():
     theirs = [in_python(path) for path in sorted((ROOT / "rtsr" / "io").rglob("*.py"))]
     ours = in_cpp(NATIVE / "src" / "worker.cpp")
     for name in ("NAP_S", "NAP_SHARE"):
@@ -110,7 +110,7 @@ def test_the_layout_of_what_a_worker_shares():
     assert [tuple(field) for field in Numbers._fields_] == structure("rtsr_worker.h", "rtsr_worker_report")
 
 
-def test_the_numbers_of_the_c_border():
+def test_the_numbers_of_the_c_abi():
     from rtsr.backend import native
 
     text = (NATIVE / "include" / "rtsr.h").read_text()
@@ -130,3 +130,10 @@ def test_the_words_of_a_manifest():
     text = (NATIVE / "src" / "manifest.cpp").read_text()
     known = [re.findall(r'"(\w+)"', words) for words in re.findall(r"only\(json, {(.*?)}\)", text, re.DOTALL)]
     assert known == [[f.name for f in fields(kind)] for kind in (Spec, NetConfig)]
+
+
+def test_the_synthesis_windows_of_a_manifest():
+    from rtsr.dsp.windows import SYNTHESIS
+
+    text = (NATIVE / "src" / "frames.hpp").read_text()
+    assert re.findall(r'WINDOW = "([^"]+)"', text) == list(SYNTHESIS)

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from rtsr.backend import load, native
-from rtsr.daemon.config import Settings
-from rtsr.daemon.engine import make_worker
+from rtsr.daemon.config import LiveSettings
+from rtsr.daemon.live_path import make_worker
 from rtsr.daemon.native_worker import NativeWorker
 from rtsr.daemon.priority import PRIORITY, ask_for_real_time
 from rtsr.daemon.worker import Worker
@@ -104,23 +104,23 @@ def test_the_native_worker_runs_while_the_interpreter_is_held(model_path):
     ("settings", "expected"),
     [
         ({}, NativeWorker),
-        ({"engine": "native"}, NativeWorker),
-        ({"engine": "python"}, Worker),
+        ({"worker": "native"}, NativeWorker),
+        ({"worker": "python"}, Worker),
         ({"backend": "null"}, Worker),
     ],
 )
 def test_the_native_worker_is_taken_where_it_is_asked_for_or_can_be(model_path, settings, expected):
     open_backend(model_path, "native")
-    worker = make_worker(Settings(model=str(model_path), gain_db=-3.0, **settings))
+    worker = make_worker(LiveSettings(model=str(model_path), gain_db=-3.0, **settings))
     assert type(worker) is expected
     assert worker.wishes.gain_db == -3
 
 
 def test_without_the_library_the_interpreter_carries_the_voice(model_path, monkeypatch):
     monkeypatch.setattr(native, "library", lambda: None)
-    assert type(make_worker(Settings(model=str(model_path)))) is Worker
+    assert type(make_worker(LiveSettings(model=str(model_path)))) is Worker
     with pytest.raises(MissingDependency, match="librtsr"):
-        make_worker(Settings(model=str(model_path), engine="native"))
+        make_worker(LiveSettings(model=str(model_path), worker="native"))
 
 
 def test_the_native_worker_refuses_a_model_of_another_backend(model_path):

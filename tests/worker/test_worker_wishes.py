@@ -9,7 +9,7 @@ import pytest
 
 from rtsr.backend import load
 from rtsr.daemon.native_worker import NativeWorker
-from rtsr.daemon.worker import FADE_HOPS, Worker, events
+from rtsr.daemon.worker import BYPASS_FADE_HOPS, Worker, events
 from rtsr.errors import InvalidSetting
 from tests.backends import open_backend
 from tests.fakehost import FakeHost
@@ -44,7 +44,7 @@ def test_bypass_takes_ten_milliseconds(host):
         fake.run(0.005)
         levels.append(fake.worker.report().level)
     assert [round(v, 6) for v in levels if v > 0] == [0.5]
-    assert FADE_HOPS * fake.worker.hop / RATE == 0.01
+    assert BYPASS_FADE_HOPS * fake.worker.hop / RATE == 0.01
 
 
 def test_a_model_switch_leaves_no_gap_and_no_click(host, generating):
@@ -56,7 +56,7 @@ def test_a_model_switch_leaves_no_gap_and_no_click(host, generating):
     for one in (fake, calm):
         one.run(3.0)
     assert fake.worker.report().switches == 1
-    assert events(before, fake.worker.report()) == [("model", "random-16k speaks now")]
+    assert events(before, fake.worker.report()) == [("model", "random-16k runs now")]
     assert counts(fake) == (0, 0)
     assert steps(fake.heard[RATE:]) <= 1.01 * steps(calm.heard[RATE:])
     late = power_db((fake.heard - calm.heard)[4 * RATE :], RATE, 0, 24000)

@@ -14,7 +14,7 @@ from tests.live.bridge.server import Bridge
 SILENCE = np.zeros(960, np.float32)
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
 PLAIN_DB = -30.0  # of the energy above the telephone's band: enhanced noise has -15 to -25, plain noise less than -40
-PATIENCE_S = 10  # a busy machine is behind with what its programs hear
+TIMEOUT_S = 10  # a busy machine is behind with what its programs hear
 
 
 async def until(condition, limit_s: float = 10.0) -> None:
@@ -119,7 +119,7 @@ def test_a_listener_hears_plain_whom_it_chose_and_nobody_else_does(bridge: Bridg
 
 async def heard_so(listeners: dict[str, Peer], plain: set[str]) -> None:
     """Listen until those who are to hear the plain voice do, and all others the enhanced one."""
-    for _ in range(PATIENCE_S):
+    for _ in range(TIMEOUT_S):
         for one in listeners.values():
             one.blocks.clear()
         await asyncio.sleep(1.0)
@@ -167,8 +167,8 @@ def test_what_a_change_may_be(bridge: Bridge):
             ):
                 async with client.http.patch(place, json=body) as reply:
                     assert (reply.status, why in await reply.text()) == (status, True), (body, await reply.text())
-            told = {one["id"]: one["plain"] for one in await client.room("change")}
-            assert told == {places[0]: sorted([places[0], places[2]]), places[1]: [places[2]], places[2]: []}
+            listed = {one["id"]: one["plain"] for one in await client.room("change")}
+            assert listed == {places[0]: sorted([places[0], places[2]]), places[1]: [places[2]], places[2]: []}
             async with client.http.delete(publisher_at):
                 await until(lambda: are_plain(client, {places[0]: [places[0]], places[1]: []}))
 
@@ -188,9 +188,9 @@ def test_one_alone_hears_itself_narrowed_and_enhanced(bridge: Bridge):
             await asyncio.sleep(3)
             return alone.heard, (await client.room("loop"))[0]
 
-    heard, told = asyncio.run(call())
-    assert told["name"] == "me"
-    assert told["speaker"]["rate_hz"] == 4_000
+    heard, listed = asyncio.run(call())
+    assert listed["name"] == "me"
+    assert listed["speaker"]["rate_hz"] == 4_000
     spectrum = np.abs(np.fft.rfft(heard[-96_000:])) ** 2
     hz = np.fft.rfftfreq(96_000, 1 / 48_000)
     assert spectrum[(hz > 2_500) & (hz < 7_500)].sum() > 1e-5 * spectrum.sum()

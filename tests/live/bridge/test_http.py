@@ -22,7 +22,7 @@ from tests.live.bridge.test_limits import TONE
 
 PAGE = "https://calls.example"
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-PATIENCE_S = 15.0
+TIMEOUT_S = 15.0
 
 
 def port_of(bridge: Bridge) -> int:
@@ -31,7 +31,7 @@ def port_of(bridge: Bridge) -> int:
 
 def answer(bridge: Bridge, source: str) -> bytes:
     """What GET /healthz says to a client at an address of this machine."""
-    with socket.create_connection(("127.0.0.1", port_of(bridge)), PATIENCE_S, (source, 0)) as client:
+    with socket.create_connection(("127.0.0.1", port_of(bridge)), TIMEOUT_S, (source, 0)) as client:
         client.sendall(HEAD + b"Connection: close\r\n\r\n")
         return client.recv(64)
 
@@ -45,7 +45,7 @@ def test_slow_and_idle_clients_are_closed_and_disturb_no_call(start_bridge: Call
             await client.call("r", VoiceTrack(TONE, loop=True))
             slow = [socket.create_connection(("127.0.0.1", port_of(bridge))) for _ in range(60)]
             for number, one in enumerate(slow):
-                one.settimeout(PATIENCE_S)
+                one.settimeout(TIMEOUT_S)
                 one.send((b"", HEAD, HEAD + b"\r\n")[number % 3])
             assert b"200" in await asyncio.to_thread(answer, bridge, "127.0.0.2")
             await goes_on_hearing(listener)
@@ -133,7 +133,7 @@ def status(bridge: Bridge, token: str, context: ssl.SSLContext | None = None) ->
     """What a request with a token is answered with."""
     request = urllib.request.Request(bridge.url + "/rooms/x", headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S, context=context) as reply:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context) as reply:
             return reply.status
     except urllib.error.HTTPError as error:
         with error:

@@ -68,6 +68,26 @@ def test_published_by_whip_and_played_by_whep(guarded: Bridge):
     asyncio.run(call())
 
 
+STATUSES = {
+    "no sdp type": 415,
+    "nonsense": 400,
+    "empty": 400,
+    "no bytes of text": 400,
+    "a bad room": 404,
+    "get": 405,
+    "too large": 413,
+    "made": 201,
+    "trickle": 204,
+    "no tag": 428,
+    "another tag": 412,
+    "restart": 422,
+    "a bad candidate": 400,
+    "a bad type": 415,
+    "by another kind": 404,
+    "deleted": 200,
+}  # by request
+
+
 def test_the_rules_of_sessions(guarded: Bridge):
     async def call() -> None:
         async with Client(guarded.url, TOKEN) as client:
@@ -101,24 +121,7 @@ def test_the_rules_of_sessions(guarded: Bridge):
             await ask("a bad type", "PATCH", place, data=body, headers={"If-Match": tag})
             await ask("by another kind", "DELETE", place.replace("whip", "whep"))
             await ask("deleted", "DELETE", place)
-            assert statuses == {
-                "no sdp type": 415,
-                "nonsense": 400,
-                "empty": 400,
-                "no bytes of text": 400,
-                "a bad room": 404,
-                "get": 405,
-                "too large": 413,
-                "made": 201,
-                "trickle": 204,
-                "no tag": 428,
-                "another tag": 412,
-                "restart": 422,
-                "a bad candidate": 400,
-                "a bad type": 415,
-                "by another kind": 404,
-                "deleted": 200,
-            }
+            assert statuses == STATUSES
 
     asyncio.run(call())
 

@@ -1,4 +1,4 @@
-"""`rtsr live --engine`: a voice through each worker, on a real server, steered while it flows."""
+"""`rtsr live --worker`: a voice through each worker, on a real server, steered while it flows."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def high_bands_db(server: Server, sound: np.ndarray) -> tuple[float, float]:
     return power_db(given[late:], RATE, 4500, 7500), power_db(offline[: len(given) - late], RATE, 4500, 7500)
 
 
-@pytest.mark.parametrize("engine", ["native", "python"])
-def test_a_voice_is_enhanced_by_either_and_steered(pulse, live, engine, model_path):
-    running, sound = live(pulse, *THROUGH, "--engine", engine, "--model", MODEL), voice(2)
+@pytest.mark.parametrize("worker", ["native", "python"])
+def test_a_voice_is_enhanced_by_either_and_steered(pulse, live, worker, model_path):
+    running, sound = live(pulse, *THROUGH, "--worker", worker, "--model", MODEL), voice(2)
     time.sleep(SETTLED_S)
-    assert running.stats()["engine"] == engine
-    assert running.stats()["backend"] == ("native" if engine == "native" else running.stats()["backend"])
+    assert running.stats()["worker"] == worker
+    assert running.stats()["backend"] == ("native" if worker == "native" else running.stats()["backend"])
     enhanced, offline = high_bands_db(pulse, sound)
     assert enhanced == pytest.approx(offline, abs=LEVEL_DB)
     assert running.ask("gain", -20.0) == -20.0
@@ -48,7 +48,7 @@ def test_a_voice_is_enhanced_by_either_and_steered(pulse, live, engine, model_pa
     assert running.stop() == 0
 
 
-def test_an_engine_that_cannot_be_is_refused(pulse):
-    done = run(pulse, "live", "--engine", "native", "--backend", "ort")
+def test_a_worker_without_its_backend_is_refused(pulse):
+    done = run(pulse, "live", "--worker", "native", "--backend", "ort")
     assert done.returncode == 1
-    assert "expected native or auto with the native engine, got 'ort'" in done.stderr
+    assert "expected native or auto with the native worker, got 'ort'" in done.stderr

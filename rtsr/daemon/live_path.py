@@ -1,4 +1,4 @@
-"""Everything that touches sound in one live path: devices, worker, what they share; devices come and go."""
+"""One live path: a capture device, a worker, a playback device and what they share; devices may come and go."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..io import layout as at
 from ..io import virtual
 from ..io.device import Host, Plan, SoundDeviceHost
 from ..io.devices import PULSE, Device, find_device, list_devices, list_served
-from .config import Settings, Tell
-from .memory import keep_in_memory
+from .config import LiveSettings, OnEvent
+from .memory_lock import lock_memory
 from .native_worker import NativeWorker
 from .priority import ask_for_real_time, hurried
 from .stats import count_underruns, gather
@@ -40,10 +40,10 @@ def make_host(name: str) -> Host:
     return SoundDeviceHost()
 
 
-def make_worker(settings: Settings) -> Worker | NativeWorker:
+def make_worker(settings: LiveSettings) -> Worker | NativeWorker:
     """Return a worker for these settings, with its model; the native one where that is asked for, or can be."""
-    model = load(settings.model, "native" if settings.engine == "native" else settings.backend)
-    native = model.name == "native" and settings.engine != "python"
+    model = load(settings.model, "native" if settings.worker == "native" else settings.backend)
+    native = model.name == "native" and settings.worker != "python"
     kind: type[Worker | NativeWorker] = NativeWorker if native else Worker
     worker = kind(
         model,
@@ -57,19 +57,19 @@ def make_worker(settings: Settings) -> Worker | NativeWorker:
     return worker
 
 
-class Engine:
-    """One path from a device through a voice to a device. `start`, `watch` and `stop` are one thread's.
+class LivePath:
+    """One path from a device through a worker to a device. `start`, `watch` and `stop` are one thread's.
 
     The worker has a thread of its own, the devices have theirs. Raises what opening raises only from `start`; later
-    troubles are told as events and mended.
+    failures are reported as events and repaired.
     """
 
-    def __init__(self, settings: Settings, tell: Tell, mark: str | None = None) -> None:
+    def __init__(self, settings: LiveSettings, on_event: OnEvent, mark: str | None = None) -> None:
         """`mark` is what its virtual device bears; None: a new one."""
-        self.settings, self.tell = settings, tell
+        self.settings, self.on_event = settings, on_event
         self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
         self.worker = make_worker(settings)
-        self.told = self.worker.report()
+        self.reported = self.worker.report()
         self.tuning = TuningHint(1000 * settings.low_water / settings.rate, 1000 * settings.block / settings.rate)
         self.host = make_host(settings.host)
         self.plan: Plan | None = None
@@ -91,9 +91,9 @@ class Engine:
         return None
 
     def start(self, patient: bool = False) -> None:
-        """Open the devices and let the voice flow.
+        """Open the devices and start streaming.
 
-        Where a device is absent, raises `DeviceFailed` and its kin; when `patient`, waits for it.
+        Where a device is absent, raises `DeviceFailed`, `UnknownName` or `AlreadyRunning`; when `patient`, waits.
         """
         self.worker.warm_up()
         self._thread.start()
@@ -103,7 +103,7 @@ class Engine:
             if not patient:
                 raise
             self._reconnect(str(error))
-        self.tell("memory", keep_in_memory())
+        self.on_event("memory", lock_memory())
 
     def _work(self) -> None:
         try:
@@ -116,7 +116,7 @@ class Engine:
         if self.virtual is not None:
             removed = virtual.ensure(self.virtual, self.settings.rate, self.holder)
             if removed:
-                self.tell("stale", f"removed {removed} virtual devices that a crash had left behind")
+                self.on_event("stale", f"removed {removed} virtual devices that a crash had left behind")
         self.plan = self._make_plan(list_devices())
         self.worker.shared.settle()
         self.host.open(self.plan, self.worker.shared)
@@ -130,7 +130,7 @@ class Engine:
         """Give the worker the priority that it needs beside the callbacks that there are now."""
         before, self.priority = self.priority, ask_for_real_time(self._thread.native_id or 0)
         if self.priority != before:
-            self.tell("priority", self.priority)
+            self.on_event("priority", self.priority)
 
     def _make_plan(self, devices: list[Device]) -> Plan:
         source, sink = self.settings.input, self.settings.output
@@ -151,12 +151,12 @@ class Engine:
         """Look after the devices once; call it every `WATCH_S`. Mends what it can, raises what the worker raised."""
         if self._error is not None:
             raise self._error
-        before, self.told = self.told, self.worker.report()
-        for kind, line in events(before, self.told):
-            self.tell(kind, line)
+        before, self.reported = self.reported, self.worker.report()
+        for kind, line in events(before, self.reported):
+            self.on_event(kind, line)
         hint = self.tuning.look(time.monotonic() - self.began, *count_underruns(self.worker.shared.head))
         if hint:
-            self.tell("tuning", hint)
+            self.on_event("tuning", hint)
         trouble = self._trouble()
         if trouble:
             self._reconnect(trouble)
@@ -200,32 +200,32 @@ class Engine:
         return None
 
     def _reconnect(self, trouble: str) -> None:
-        """Close, and try to open until it works or the engine stops; the voice's state stays."""
+        """Close, and try to open until it works or `stop` is called; the state of the stream stays."""
         began = time.monotonic()
         self.connected = False
         self._close()
-        told = False
+        reported = False
         while not self._stopping.is_set():
             try:
                 self._open()
             except ABSENT as error:
                 self._close()
-                if not told and time.monotonic() - began > 2:
-                    told = True
-                    self.tell("waiting", f"{trouble}; waiting for it ({error})")
+                if not reported and time.monotonic() - began > 2:
+                    reported = True
+                    self.on_event("waiting", f"{trouble}; waiting for it ({error})")
                 self._stopping.wait(RETRY_S)
                 continue
             self.reconnects += 1
-            self.tell("reconnect", f"{trouble}; connected again after {time.monotonic() - began:.1f} s")
+            self.on_event("reconnect", f"{trouble}; connected again after {time.monotonic() - began:.1f} s")
             return
 
-    def _close(self, patience_s: float = CLOSE_S) -> None:
-        """Close the devices; one that does not let go is left to a thread of its own, and a new host takes over."""
+    def _close(self, limit_s: float = CLOSE_S) -> None:
+        """Close the devices; one that does not return is left to a thread of its own, and a new host takes over."""
         closing = threading.Thread(target=self.host.close, name="rtsr closing", daemon=True)
         closing.start()
-        closing.join(patience_s)
+        closing.join(limit_s)
         if closing.is_alive():
-            self.tell("stuck", "a device does not let go; left alone")
+            self.on_event("stuck", "a device does not close; a new host takes over")
             self.host = make_host(self.settings.host)
 
     def stop(self) -> None:
@@ -279,12 +279,12 @@ class Engine:
     def _model(self, value: Any) -> str:
         if not isinstance(value, str):
             raise InvalidSetting(f"model: expected a name, got {value!r}")
-        model = load(value, "native" if self.worker.engine == "native" else self.settings.backend)
+        model = load(value, "native" if self.worker.kind == "native" else self.settings.backend)
         self.worker.switch(model)
         return model.model
 
     def stats(self) -> dict[str, Any]:
-        """Return what is going on, in plain numbers and names."""
+        """Return the state and counters of this path; see `gather`."""
         with hurried():
             return gather(
                 self.worker,

@@ -1,4 +1,4 @@
-"""Asking for memory that stays: a page that was taken away while nobody spoke is missed when the first word comes."""
+"""Memory that is locked: a page that was swapped out during silence would delay the hop that needs it again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 MCL_CURRENT, MCL_ONFAULT = 1, 4  # of mlockall(2): what is mapped now, each page from when it is first used
 
 
-def keep_in_memory() -> str:
+def lock_memory() -> str:
     """Ask that no page that this process has mapped and used is taken away; returns one line on how it went.
 
     What is mapped later is not meant: where memory may be locked within a limit alone, that would be refused.

@@ -1,4 +1,4 @@
-"""Rows of a batch over a telephone: codecs, losses, clipping and recorded noise, as calls have them."""
+"""Line augmentation: rows of a batch through codecs, packet losses, clipping and recorded noise, as calls have them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..speech.conditions import LINES, NOISE, with_noise
 KINDS = (*(name for name in LINES if name != "band-pass"), NOISE)  # the filters of the pairs have the band-pass
 
 
-class Lines:
+class LineAugmentation:
     """Draws which rows of a batch come over a telephone, a `share` of them, and sends them there.
 
     A row takes 10 ms or so for each second that AMR or Opus codes, so a share of 0.15 costs a batch of 16 about 25 ms.

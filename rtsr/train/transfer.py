@@ -1,4 +1,4 @@
-"""Where a network of a higher rate starts: with what one of a lower rate has learnt about its band."""
+"""Weight transfer: the start of a network of a higher rate from one of a lower rate."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..net.model import BandNet
 
 
 @torch.no_grad()
-def widen(net: BandNet, lower: BandNet) -> None:
-    """Give `net` what `lower` knows, so that below half of the lower rate both generate the same band.
+def transfer_weights(net: BandNet, lower: BandNet) -> None:
+    """Copy the weights of `lower` into `net`, so that below half of the lower rate both generate the same band.
 
     Frames of both last equally long, so that bin k is the same frequency in either; only its size differs, by the ratio
     of the rates. All layers between the first and the last one are copied. A band above the lower rate's starts as loud

@@ -20,13 +20,16 @@ from .config import BridgeSettings, address, is_loopback
 from .events import Event
 from .leg import Leg, Speaker
 from .limits import AddressPolicy
-from .log import log_event
+from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
+from .report import History, report_of
 from .rtp_session import RtpSession
+from .webhook import Webhook
 
 BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
+REPORTS_S = 5.0  # that the last reports have to be delivered when the bridge ends
 log = logging.getLogger("rtsr.bridge")
 
 
@@ -41,10 +44,18 @@ class Call:
     out: OutTrack | None = None
     peer: Peer | None = None
     rtp: RtpSession | None = None
+    history: History = field(default_factory=History)
     etag: str = ""
     began_s: float = field(default_factory=time.monotonic)
     heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
     heard: int = 0
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Between the bridge and the peer; None where it was not measured."""
+        if self.rtp:
+            return self.rtp.reports.round_trip_ms
+        return self.peer.round_trip_ms if self.peer else None
 
     def stats(self) -> dict[str, Any]:
         """Return what a page or a metric shows of this call."""
@@ -84,6 +95,7 @@ class Calls:
         self.by_id: dict[str, Call] = {}
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
+        self.webhook = Webhook(settings.report_url) if settings.report_url else None
         self.draining = False
         self.opened = self.refused = 0
         self.past: Counter[str] = Counter()  # what calls that have ended counted, by part and name
@@ -210,6 +222,10 @@ class Calls:
         call = self.by_id.pop(call_id, None)
         if call is not None:
             self._keep(call.stats())
+            report = report_of(call, why)
+            log_json(report)
+            if self.webhook:
+                self.webhook.put(report)
             seconds = round(time.monotonic() - call.began_s, 1)
             log_event("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
@@ -270,6 +286,7 @@ class Calls:
                 self.end(call.id, "its sound could not be dealt with")
             if speaker is None or not call.leg.joined:
                 continue
+            call.history.sample(speaker)
             received = speaker.playout.counts.received
             if received != call.heard:
                 call.heard, call.heard_s = received, now_s
@@ -286,6 +303,8 @@ class Calls:
             self.end(call_id, "the bridge is being shut down")
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self.webhook:
+            await self.webhook.close(REPORTS_S)
 
 
 CALLS: web.AppKey[Calls] = web.AppKey("calls", Calls)  # where a request's handler finds them

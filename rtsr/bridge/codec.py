@@ -27,6 +27,7 @@ class Codec:
     rate: int  # of its samples
     clock: int  # of its time stamps in RTP
     payload_type: int  # a dynamic one is what we take where nothing else was agreed on
+    e_model: tuple[float, float] | None = None  # Ie and Bpl of ITU-T G.113, appendix I, with concealment
     webrtc: bool = False  # whether browsers and aiortc have it; on a leg of plain RTP each may be taken
 
     @property
@@ -40,13 +41,15 @@ class Codec:
         return self.payload_type < FIRST_DYNAMIC
 
 
+G711_E_MODEL = (0.0, 25.1)  # of G.113: no impairment, and concealment of lost packets
+
 CODECS = {
     codec.name: codec
     for codec in (
         Codec(OPUS, 48_000, 48_000, 111, webrtc=True),  # RFC 7587
         Codec(G722, 16_000, 8_000, 9, webrtc=True),  # RFC 3551, 4.5.2: its clock was said to be 8 kHz by mistake
-        Codec(PCMU, 8_000, 8_000, 0, webrtc=True),
-        Codec(PCMA, 8_000, 8_000, 8, webrtc=True),
+        Codec(PCMU, 8_000, 8_000, 0, G711_E_MODEL, webrtc=True),
+        Codec(PCMA, 8_000, 8_000, 8, G711_E_MODEL, webrtc=True),
         Codec(L16, 16_000, 16_000, 118),  # RFC 3551, 4.5.11: big endian; the types are Asterisk's
         Codec(L16_8K, 8_000, 8_000, 119),
     )

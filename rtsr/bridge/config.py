@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yarl import URL
+
 from ..daemon.config import check, settings_of
 from ..errors import InvalidSetting
 from .codec import CODECS, PCMU
@@ -41,6 +43,7 @@ class BridgeSettings:
     idle_s: float = 30.0  # without a packet from a speaker, and the call ends
     connect_s: float = 15.0  # from an offer to a connection
     drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
+    report_url: str | None = None  # where a report of each call is posted when it ends
     sdp_bytes: int = 65_536  # of an offer
     private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
     connections: int = 256  # of HTTP clients at once
@@ -74,6 +77,8 @@ class BridgeSettings:
             raise InvalidSetting(f"packet_ms: expected 10 or 20, got {self.packet_ms}")
         if self.codec not in CODECS:
             raise InvalidSetting(f"codec: expected one of {', '.join(CODECS)}, got {self.codec!r}")
+        if self.report_url is not None:
+            _check_url(self.report_url)
         if not NAME.fullmatch(self.room):
             raise InvalidSetting(f"room: expected 1 to 64 letters, digits, - or _, got {self.room!r}")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -125,6 +130,17 @@ class BridgeSettings:
         if not found:
             raise InvalidSetting(f"token_file: expected a token a line in {self.token_file}, got none")
         return self.tokens + found
+
+
+def _check_url(text: str) -> None:
+    """Raise `InvalidSetting` for what is no URL of a web server."""
+    try:
+        url = URL(text)
+        fits = url.scheme in ("http", "https") and bool(url.host)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InvalidSetting(f"report_url: expected http://... or https://..., got {text!r}")
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -38,6 +38,9 @@ class Speaker:
         self.bypass = False
         self.row: int | None = None
         self.level_in = self.level_out = 0.0
+        self.hops = 0  # that were heard: pauses before the first packet and after the last do not count
+        self.cutoff_hz: float | None = None  # where the received band ends, as detected
+        self.enhanced_s = 0.0  # for which a band was generated
         self.rate = narrow_hz or self.playout.rate
         delay = NARROWING_MS * self.rate // 1000
         self._narrow = Resampler(self.playout.rate, self.rate, delay) if self.rate != self.playout.rate else None
@@ -54,10 +57,17 @@ class Speaker:
         while self.inbox:
             self.playout.put(self.inbox.popleft())
         hop = self.playout.read(now_s)
+        self.hops += not self.playout.waiting
         if self._narrow:
             hop = self._narrow.process(hop)
         self.level_in = max(METER_DECAY * self.level_in, peak(hop))
         return hop
+
+    def note_cutoff(self, cutoff_hz: float, most_hz: float, seconds: float) -> None:
+        """Note where the received band ends; up to `most_hz` the network adds something."""
+        self.cutoff_hz = cutoff_hz
+        if cutoff_hz <= most_hz and not self.bypass and not self.playout.waiting:
+            self.enhanced_s += seconds
 
     def stats(self) -> dict[str, Any]:
         """Return the state and counters of this stream, for the page and for metrics."""
@@ -68,6 +78,7 @@ class Speaker:
             "bypass": self.bypass,
             "level_in_db": level_db(self.level_in),
             "level_out_db": level_db(self.level_out),
+            "cutoff_hz": None if self.cutoff_hz is None else round(self.cutoff_hz),
             "delay_ms": round(1000 * playout.delay_s, 1),
             "target_ms": round(1000 * playout.target_s, 1),
             "jitter_ms": round(1000 * playout.buffer.spread_s, 1),

@@ -29,7 +29,9 @@ from ..errors import InvalidSetting
 from .codec import CODECS
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
+from .rtcp import LONGEST_ROUND_TRIP_S
 
+ROUND_TRIP = "_RTCRtpSender__rtt"  # aiortc's, in seconds
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
 MOST_SECTIONS = 8  # of an offer
@@ -209,6 +211,12 @@ class Peer:
     def refused(self) -> int:
         """How many datagrams, candidates and checks were not taken."""
         return sum(limits.refused for limits in self._limits.values())
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """As the peer's reports tell it; None before, and where they cannot be true."""
+        found = getattr(self._audio.sender, ROUND_TRIP)
+        return 1000 * found if found is not None and 0 <= found < LONGEST_ROUND_TRIP_S else None
 
     @property
     def remote_fragment(self) -> str:

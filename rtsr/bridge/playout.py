@@ -51,6 +51,11 @@ class Playout:
         return self.buffer.counts
 
     @property
+    def packet_ms(self) -> float:
+        """Length of the last packet."""
+        return 1000 * self._packet / self.rate
+
+    @property
     def target_s(self) -> float:
         """What the delay is held at: as long as the slowest packets take, and a hop."""
         return min(max(self.buffer.spread_s + self.hop_s, self.least_s), MOST_TARGET_S)

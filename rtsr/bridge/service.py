@@ -30,6 +30,7 @@ from .log import log_event
 from .media import NARROW_RATES, MediaThread
 from .metrics import exposition
 from .page import files
+from .report import report_of
 from .rtp_legs import RtpLegs, RtpOptions
 from .telephone import Telephone
 
@@ -100,6 +101,7 @@ class BridgeService:
         router.add_post(f"/rooms/{room}/offer", self.offer)
         router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
         router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
+        router.add_get(f"/calls/{call}", self.show_call)
         router.add_post(f"/rooms/{room}/rtp", self.open_rtp)
         router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
         whip.route(router, room, call)
@@ -228,6 +230,13 @@ class BridgeService:
         """Return who is in a room and how they are heard."""
         calls = self.calls.in_room(request.match_info["room"])
         return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.media.load, 3)})
+
+    async def show_call(self, request: web.Request) -> web.Response:
+        """Return the report of a call that lasts."""
+        call = self.calls.by_id.get(request.match_info["call"])
+        if call is None:
+            raise web.HTTPNotFound(text="no such call")
+        return web.json_response(report_of(call))
 
     def _call(self, request: web.Request) -> Call | None:
         call = self.calls.by_id.get(request.match_info["call"])

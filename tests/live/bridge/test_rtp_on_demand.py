@@ -166,7 +166,7 @@ def test_gstreamer_telephones_speak_press_keys_and_report(bridge: Bridge, tmp_pa
         print(out.decode())
         return json.loads(out.decode().splitlines()[-1])
 
-    async def call() -> tuple[dict, dict, list[dict]]:
+    async def call() -> tuple[dict, dict, list[dict], dict]:
         async with Client(bridge.url) as client:
             legs = [await open_leg(client, "gst", name=name) for name in ("one", "two")]
             calls = [
@@ -175,9 +175,10 @@ def test_gstreamer_telephones_speak_press_keys_and_report(bridge: Bridge, tmp_pa
             ]
             await asyncio.sleep(6)
             during = await client.room("gst")
-            return *(await asyncio.gather(*calls)), during
+            _, text = await client.text(f"/calls/{legs[0]['call']}")
+            return *(await asyncio.gather(*calls)), during, json.loads(text)
 
-    one, two, during = asyncio.run(call())
+    one, two, during, report = asyncio.run(call())
     found = {leg["name"]: leg for leg in during}
     assert [shown["event"] for shown in found["one"]["events"]] == list("4711")
     assert all(50 <= shown["duration_ms"] <= 500 for shown in found["one"]["events"])
@@ -191,6 +192,19 @@ def test_gstreamer_telephones_speak_press_keys_and_report(bridge: Bridge, tmp_pa
     for told in (one, two):
         assert told["lost"] == [0]
         assert 0 <= told["round_trips_ms"][0] < 500
+    assert report["ended"] is None
+    assert report["events"] == 4
+    assert (report["codec_in"], report["codec_out"], report["room"]) == ("pcmu", "pcmu", "gst")
+    assert 3.5 < report["mos"] < 4.45, report
+    assert 0 < report["round_trip_ms"] < 500
+    assert 5 < report["delay_ms"] < 250
+    assert 3_000 < report["cutoff_hz"] <= 4_000
+    assert 0.5 < report["enhanced_s"] < report["duration_s"]
+    line = bridge.wait_for(r'^(\{"event": "report".*"call": "' + report["call"] + '".*)$')
+    last = json.loads(line)
+    assert last.keys() == report.keys()
+    assert last["ended"]
+    assert last["received"] >= report["received"]
     sent = as_g711(demo_voice(), "pcmu")
     heard = decode(np.fromfile(tmp_path / "two.ul", np.uint8), "mu")
     assert compare(at_48k(heard, 8_000), at_48k(sent, 8_000), at_48k(sent, 8_000)).pieces >= 2

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -33,15 +33,23 @@ REPORTS_S = 5.0  # that the last reports have to be delivered when the bridge en
 log = logging.getLogger("rtsr.bridge")
 
 
+class Sent(Protocol):
+    """Counts what became of the packets to a peer."""
+
+    sent: int
+    underruns: int
+    dropped: int
+
+
 @dataclass(eq=False)
 class Call:
     """One peer, or one plain RTP stream, in a room."""
 
     id: str
-    kind: str  # call, whip, whep or rtp
+    kind: str  # call, whip, whep, rtp or stream
     leg: Leg
     close: Callable[[], Any]  # a coroutine function that hangs up
-    out: OutTrack | None = None
+    out: Sent | None = None
     peer: Peer | None = None
     rtp: RtpSession | None = None
     history: History = field(default_factory=History)

@@ -53,6 +53,8 @@ class BridgeSettings:
     rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
     rtp_host: str = "127.0.0.1"  # on which legs of plain RTP are opened by request
     rtp_ports: str | None = None  # FIRST-LAST, from which their ports are taken; None: the system chooses
+    audiosocket: str | None = None  # HOST:PORT for AudioSocket; rtp_sources says who may connect
+    middlebox_url: str | None = None  # WebSocket of a program that hears the enhanced voice and answers
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
     room: str = "phone"  # that it joins
     codec: str = PCMU  # that it speaks and hears
@@ -78,7 +80,9 @@ class BridgeSettings:
         if self.codec not in CODECS:
             raise InvalidSetting(f"codec: expected one of {', '.join(CODECS)}, got {self.codec!r}")
         if self.report_url is not None:
-            _check_url(self.report_url)
+            _check_url(self.report_url, "report_url", "http")
+        if self.middlebox_url is not None:
+            _check_url(self.middlebox_url, "middlebox_url", "ws")
         if not NAME.fullmatch(self.room):
             raise InvalidSetting(f"room: expected 1 to 64 letters, digits, - or _, got {self.room!r}")
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -88,10 +92,16 @@ class BridgeSettings:
         numeric_address(self.rtp_host, "rtp_host")
         if self.rtp_ports is not None:
             port_range(self.rtp_ports, "rtp_ports")
+        if self.audiosocket is not None:
+            self._check_reachable(self.audiosocket, "audiosocket")
         if self.rtp is not None:
-            host, _ = address(self.rtp, "rtp")
-            if not self.rtp_sources and not is_loopback(host):
-                raise InvalidSetting(f"rtp: {host} can be reached by others; expected a --rtp-source with it")
+            self._check_reachable(self.rtp, "rtp")
+
+    def _check_reachable(self, place: str, name: str) -> None:
+        """Raise `InvalidSetting` where others could send to a port and nobody says who may."""
+        host, _ = address(place, name)
+        if not self.rtp_sources and not is_loopback(host):
+            raise InvalidSetting(f"{name}: {host} can be reached by others; expected a --rtp-source with it")
 
     def _check_access(self) -> None:
         """Raise `InvalidSetting` where others could come in without a token, or read one on its way."""
@@ -132,15 +142,15 @@ class BridgeSettings:
         return self.tokens + found
 
 
-def _check_url(text: str) -> None:
-    """Raise `InvalidSetting` for what is no URL of a web server."""
+def _check_url(text: str, name: str, scheme: str) -> None:
+    """Raise `InvalidSetting` for what is no URL of a scheme, with or without TLS."""
     try:
         url = URL(text)
-        fits = url.scheme in ("http", "https") and bool(url.host)
+        fits = url.scheme in (scheme, f"{scheme}s") and bool(url.host)
     except ValueError:
         fits = False
     if not fits:
-        raise InvalidSetting(f"report_url: expected http://... or https://..., got {text!r}")
+        raise InvalidSetting(f"{name}: expected {scheme}://... or {scheme}s://..., got {text!r}")
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -21,6 +21,7 @@ from aiohttp import web
 from ..backend import load
 from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
 from . import whip
+from .audiosocket import AudioSocketServer
 from .authentication import Authentication
 from .calls import CALLS, Call, CallOptions, Calls
 from .capacity import measure
@@ -28,6 +29,7 @@ from .config import NAME, BridgeSettings
 from .listener import Listener
 from .log import log_event
 from .media import NARROW_RATES, MediaThread
+from .media_socket import MediaSockets
 from .metrics import exposition
 from .page import files
 from .report import report_of
@@ -83,6 +85,8 @@ class BridgeService:
         self.telephone = Telephone(settings, self.calls) if settings.rtp else None
         self.rtp_legs = RtpLegs(settings, self.calls)
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
+        self.media_sockets = MediaSockets(self.calls, self.authentication, settings.middlebox_url)
+        self.audiosocket = AudioSocketServer(settings, self.calls) if settings.audiosocket else None
         self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
         self.app[CALLS] = self.calls
         self._route(self.app.router)
@@ -101,6 +105,8 @@ class BridgeService:
         router.add_post(f"/rooms/{room}/offer", self.offer)
         router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
         router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
+        router.add_get(f"/media/{room}", self.media_sockets.join)
+        router.add_get("/middlebox", self.media_sockets.stand_between)
         router.add_get(f"/calls/{call}", self.show_call)
         router.add_post(f"/rooms/{room}/rtp", self.open_rtp)
         router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
@@ -131,6 +137,8 @@ class BridgeService:
             self.url = await self.listener.open()
             if self.telephone:
                 await self.telephone.open()
+            if self.audiosocket:
+                await self.audiosocket.open()
             self.media.start()
             self._take_signals()
             log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
@@ -140,6 +148,8 @@ class BridgeService:
             await self.calls.drain(0)
             if self.telephone:
                 self.telephone.close()
+            if self.audiosocket:
+                await self.audiosocket.close()
             await runner.cleanup()
             await self.listener.close()
             self.media.stop()

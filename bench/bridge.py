@@ -26,7 +26,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from rtsr.bench.record import store
 from rtsr.bench.signal import voice
-from rtsr.bridge.codec import OPUS, PCMU, RATES, make_encoder
+from rtsr.bridge.codec import CODECS, OPUS, PCMU, make_encoder
 from rtsr.bridge.limits import LONGEST
 from rtsr.bridge.peer import JITTER_BUFFER, Tap
 from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer, VoiceTrack
@@ -47,7 +47,7 @@ class Packets(MediaStreamTrack):
 
     def __init__(self, codec: str, payloads: list[bytes]) -> None:
         super().__init__()
-        self.rate, self.payloads, self.given, self.began = RATES[codec], payloads, 0, 0.0
+        self.rate, self.payloads, self.given, self.began = CODECS[codec].clock, payloads, 0, 0.0
         self.late_s: list[tuple[float, float]] = []  # when a packet was due, and by how much it was later
 
     async def recv(self) -> av.Packet:

@@ -23,7 +23,7 @@ from bench.heard import tone
 from rtsr.backend import load
 from rtsr.backend.base import Backend
 from rtsr.bench.record import store
-from rtsr.bridge.codec import OPUS, PCMU, RATES, make_decoder
+from rtsr.bridge.codec import CODECS, OPUS, PCMU, make_decoder
 from rtsr.bridge.jitter import NUMBERS, STAMPS, Packet
 from rtsr.bridge.leg import Leg, Speaker
 from rtsr.bridge.media import MediaThread
@@ -54,7 +54,7 @@ class Sender:
 
     def arrived(self, now_s: float) -> list[Packet]:
         """Return the packets that have arrived since the last time."""
-        step = round(PACKET_S * RATES[self.codec])
+        step = round(PACKET_S * CODECS[self.codec].clock)
         while (left_s := self.sent * PACKET_S / (1 + 1e-6 * self.ppm)) <= now_s:
             number, stamp = (NUMBERS - 500 + self.sent) % NUMBERS, (STAMPS - 500 * step + self.sent * step) % STAMPS
             lost, late_s = self.random.random() < LOSS, self.random.uniform(0, LATE_S)

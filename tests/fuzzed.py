@@ -73,7 +73,8 @@ def rtcp(data: bytes) -> None:
     """A peer's reports, which aiortc reads; it expects `ValueError` alone. And those of the plain RTP leg."""
     from aiortc.rtp import RtcpPacket, RtpPacket
 
-    from rtsr.bridge.rtp import parse, parse_report, without_feedback
+    from rtsr.bridge.rtcp import parse_report, without_feedback
+    from rtsr.bridge.rtp import parse
 
     for read in (RtcpPacket.parse, RtpPacket.parse):
         with contextlib.suppress(ValueError):
@@ -129,11 +130,11 @@ def text(data: bytes) -> None:
 
 def sdp(data: bytes) -> None:
     """The body of a WHIP or WHEP offer."""
-    from rtsr.bridge.codec import RATES
+    from rtsr.bridge.codec import CODECS
     from rtsr.bridge.peer import choose_codec
 
     with contextlib.suppress(InvalidSetting, UnicodeDecodeError):
-        assert choose_codec(data.decode()) in RATES
+        assert choose_codec(data.decode()) in CODECS
 
 
 class Request:

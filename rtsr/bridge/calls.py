@@ -10,22 +10,35 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from ..errors import InvalidSetting, PoolFull, RtsrError
-from .codec import RATES
+from .codec import CODECS
 from .config import BridgeSettings, address, is_loopback
+from .events import Event
 from .leg import Leg, Speaker
 from .limits import AddressPolicy
-from .log import log_event
+from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
+from .report import History, report_of
+from .rtp_session import RtpSession
+from .webhook import Webhook
 
 BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
+REPORTS_S = 5.0  # that the last reports have to be delivered when the bridge ends
 log = logging.getLogger("rtsr.bridge")
+
+
+class Sent(Protocol):
+    """Counts what became of the packets to a peer."""
+
+    sent: int
+    underruns: int
+    dropped: int
 
 
 @dataclass(eq=False)
@@ -33,15 +46,24 @@ class Call:
     """One peer, or one plain RTP stream, in a room."""
 
     id: str
-    kind: str  # call, whip, whep or rtp
+    kind: str  # call, whip, whep, rtp or stream
     leg: Leg
     close: Callable[[], Any]  # a coroutine function that hangs up
-    out: OutTrack | None = None
+    out: Sent | None = None
     peer: Peer | None = None
+    rtp: RtpSession | None = None
+    history: History = field(default_factory=History)
     etag: str = ""
     began_s: float = field(default_factory=time.monotonic)
     heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
     heard: int = 0
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Between the bridge and the peer; None where it was not measured."""
+        if self.rtp:
+            return self.rtp.reports.round_trip_ms
+        return self.peer.round_trip_ms if self.peer else None
 
     def stats(self) -> dict[str, Any]:
         """Return what a page or a metric shows of this call."""
@@ -54,6 +76,8 @@ class Call:
             "echo": self.leg.hears_itself,
             "refused": self.peer.refused if self.peer else 0,
             "plain": sorted(self.leg.plain),
+            "events": self.leg.events.stats(),
+            "rtp": self.rtp.stats() if self.rtp else None,
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
             "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,
         }
@@ -79,6 +103,7 @@ class Calls:
         self.by_id: dict[str, Call] = {}
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
+        self.webhook = Webhook(settings.report_url) if settings.report_url else None
         self.draining = False
         self.opened = self.refused = 0
         self.past: Counter[str] = Counter()  # what calls that have ended counted, by part and name
@@ -93,6 +118,14 @@ class Calls:
             if leg.deliver is not None:
                 with self.media.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
                     leg.deliver(packet, stamp)
+
+    def pass_event(self, sender: Leg, stamp: int, event: Event) -> None:
+        """Hand a packet of a telephone event to the other legs of the room that take them."""
+        for call in self.in_room(sender.room):
+            leg = call.leg
+            if leg is not sender and leg.deliver_event is not None and not (leg.hears_itself or sender.hears_itself):
+                with self.media.faults.survived("send", f"an event could not be sent: call={call.id}"):
+                    leg.deliver_event((sender.call, stamp), event.at_clock(sender.events.clock_hz, leg.events.clock_hz))
 
     def in_room(self, room: str) -> list[Call]:
         """Return the calls of a room."""
@@ -144,11 +177,11 @@ class Calls:
         """Let a peer in and return its call and the answer; raises `PoolFull` and `InvalidSetting`."""
         self.admit(room)
         codec = choose_codec(sdp)
-        if options.narrow_hz is not None and RATES[codec] <= options.narrow_hz:
+        if options.narrow_hz is not None and CODECS[codec].rate <= options.narrow_hz:
             raise InvalidSetting(f"expected a codec that is wider than {options.narrow_hz} Hz, got {codec}")
         call_id = self.new_id()
         leg = self.make_leg(call_id, room, codec, options)
-        out = OutTrack(RATES[codec], self.settings.packet_ms) if options.listens else None
+        out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if options.listens else None
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
         peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)
@@ -197,6 +230,10 @@ class Calls:
         call = self.by_id.pop(call_id, None)
         if call is not None:
             self._keep(call.stats())
+            report = report_of(call, why)
+            log_json(report)
+            if self.webhook:
+                self.webhook.put(report)
             seconds = round(time.monotonic() - call.began_s, 1)
             log_event("ended", call=call_id, room=call.leg.room, why=why, seconds=seconds)
             for other in self.in_room(call.leg.room):
@@ -259,6 +296,7 @@ class Calls:
                 self.end(call.id, "it sends too much")
             if speaker is None or not call.leg.joined:
                 continue
+            call.history.sample(speaker)
             received = speaker.playout.counts.received
             if received != call.heard:
                 call.heard, call.heard_s = received, now_s
@@ -275,6 +313,8 @@ class Calls:
             self.end(call_id, "the bridge is being shut down")
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self.webhook:
+            await self.webhook.close(REPORTS_S)
 
 
 CALLS: web.AppKey[Calls] = web.AppKey("calls", Calls)  # where a request's handler finds them

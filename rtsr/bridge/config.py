@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yarl import URL
+
 from ..daemon.config import check, settings_of
 from ..errors import InvalidSetting
-from .codec import PCMA, PCMU
+from .codec import CODECS, PCMU
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a room, and of a call
 PACKET_MS = (10, 20)
@@ -41,6 +43,7 @@ class BridgeSettings:
     idle_s: float = 30.0  # without a packet from a speaker, and the call ends
     connect_s: float = 15.0  # from an offer to a connection
     drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
+    report_url: str | None = None  # where a report of each call is posted when it ends
     sdp_bytes: int = 65_536  # of an offer
     private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
     connections: int = 256  # of HTTP clients at once
@@ -48,6 +51,10 @@ class BridgeSettings:
     http_s: float = 20.0  # that a client may be idle, or take to send a request's head or to receive an answer
     rtp: str | None = None  # HOST:PORT of a plain RTP leg
     rtp_sources: tuple[str, ...] = ()  # addresses and networks that may send to it; none: all that can reach it
+    rtp_host: str = "127.0.0.1"  # on which legs of plain RTP are opened by request
+    rtp_ports: str | None = None  # FIRST-LAST, from which their ports are taken; None: the system chooses
+    audiosocket: str | None = None  # HOST:PORT for AudioSocket; rtp_sources says who may connect
+    middlebox_url: str | None = None  # WebSocket of a program that hears the enhanced voice and answers
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
     room: str = "phone"  # that it joins
     codec: str = PCMU  # that it sends and receives
@@ -70,18 +77,31 @@ class BridgeSettings:
         check(self, bounds)
         if self.packet_ms not in PACKET_MS:
             raise InvalidSetting(f"packet_ms: expected 10 or 20, got {self.packet_ms}")
-        if self.codec not in (PCMU, PCMA):
-            raise InvalidSetting(f"codec: expected {PCMU} or {PCMA}, got {self.codec!r}")
+        if self.codec not in CODECS:
+            raise InvalidSetting(f"codec: expected one of {', '.join(CODECS)}, got {self.codec!r}")
+        if self.report_url is not None:
+            _check_url(self.report_url, "report_url", "http")
+        if self.middlebox_url is not None:
+            _check_url(self.middlebox_url, "middlebox_url", "ws")
         if not NAME.fullmatch(self.room):
             raise InvalidSetting(f"room: expected 1 to 64 letters, digits, - or _, got {self.room!r}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidSetting("tls_cert and tls_key: expected both or none")
         self._check_access()
         networks(self.rtp_sources, "rtp_sources")
+        numeric_address(self.rtp_host, "rtp_host")
+        if self.rtp_ports is not None:
+            port_range(self.rtp_ports, "rtp_ports")
+        if self.audiosocket is not None:
+            self._check_reachable(self.audiosocket, "audiosocket")
         if self.rtp is not None:
-            host, _ = address(self.rtp, "rtp")
-            if not self.rtp_sources and not is_loopback(host):
-                raise InvalidSetting(f"rtp: {host} can be reached by others; expected a --rtp-source with it")
+            self._check_reachable(self.rtp, "rtp")
+
+    def _check_reachable(self, place: str, name: str) -> None:
+        """Raise `InvalidSetting` where others could send to a port and nobody says who may."""
+        host, _ = address(place, name)
+        if not self.rtp_sources and not is_loopback(host):
+            raise InvalidSetting(f"{name}: {host} can be reached by others; expected a --rtp-source with it")
 
     def _check_access(self) -> None:
         """Raise `InvalidSetting` where others could come in without a token, or read one on its way."""
@@ -122,6 +142,17 @@ class BridgeSettings:
         return self.tokens + found
 
 
+def _check_url(text: str, name: str, scheme: str) -> None:
+    """Raise `InvalidSetting` for what is no URL of a scheme, with or without TLS."""
+    try:
+        url = URL(text)
+        fits = url.scheme in (scheme, f"{scheme}s") and bool(url.host)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InvalidSetting(f"{name}: expected {scheme}://... or {scheme}s://..., got {text!r}")
+
+
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(text)
@@ -135,6 +166,24 @@ def address(text: str, name: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or len(port) > 5 or not 0 <= int(port) <= 65_535:
         raise InvalidSetting(f"{name}: expected HOST:PORT, got {text!r}")
     return host.strip("[]"), int(port)
+
+
+def numeric_address(text: str, name: str) -> str:
+    """Return a numeric address; raises `InvalidSetting`."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise InvalidSetting(f"{name}: expected a numeric address, got {text!r}") from None
+
+
+def port_range(text: str, name: str) -> tuple[int, int]:
+    """Read FIRST-LAST, at least an even port and the next one; raises `InvalidSetting`."""
+    first, _, last = text.partition("-")
+    if not all(end.isdecimal() and len(end) <= 5 and 1 <= int(end) <= 65_535 for end in (first, last)):
+        raise InvalidSetting(f"{name}: expected FIRST-LAST such as 10000-10999, got {text!r}")
+    if int(first) + int(first) % 2 >= int(last):
+        raise InvalidSetting(f"{name}: expected room for an even port and the next one, got {text!r}")
+    return int(first), int(last)
 
 
 def networks(texts: Iterable[str], name: str) -> tuple[Network, ...]:

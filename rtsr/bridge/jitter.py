@@ -23,6 +23,7 @@ class Packet(NamedTuple):
     stamp: int
     payload: bytes
     arrived_s: float
+    noise: bytes = b""  # of an empty one: what comfort noise describes
 
 
 def unwrap(value: int, near: int, modulus: int) -> int:
@@ -39,6 +40,7 @@ class Counts:
     late: int = 0  # came after their turn, or twice
     refused: int = 0  # found no room, or could not be decoded
     restarts: int = 0  # times that numbers or time stamps began anew
+    recovered: int = 0  # of the lost ones: heard from the copy that the next packet bore (in-band FEC)
     concealed_hops: int = 0
     underruns: int = 0  # times that nothing was there, and what came then was late and not lost
     dropped_hops: int = 0  # taken out to return to the target
@@ -79,11 +81,14 @@ class Extremes:
 class JitterBuffer:
     """The next packets of one stream by number, at most `ROOM`; used by the media thread.
 
-    `stamp` is unwrapped: it goes on rising where the 32 bits of RTP begin anew.
+    The `stamp` of what is taken is unwrapped, so that it goes on rising where the 32 bits of RTP begin anew, and counts
+    samples.
     """
 
-    rate: int
+    rate: int  # of the time stamps
+    scale: int = 1  # samples for each of their ticks
     counts: Counts = field(default_factory=Counts)
+    noise: bytes = b""  # what the last packet of comfort noise describes, if no sound has been taken since
     restarted: bool = False  # numbers or time stamps have begun anew since someone last cleared this
     _waiting: dict[int, Packet] = field(default_factory=dict)
     _next: int | None = None
@@ -156,7 +161,7 @@ class JitterBuffer:
         if number < self._next or number in self._waiting:
             self.counts.late += 1
             return
-        self._waiting[number] = packet._replace(number=number, stamp=stamp)
+        self._waiting[number] = packet._replace(number=number, stamp=stamp * self.scale)
         self._pass_silent()
 
     def _restart(self, packet: Packet) -> None:
@@ -164,13 +169,13 @@ class JitterBuffer:
         self.counts.refused += len(self._waiting)
         self._waiting.clear()
         self._next, self._stamp = packet.number, packet.stamp
-        self._transit, self._suspect = Extremes(), None
+        self._transit, self._suspect, self.noise = Extremes(), None, b""
         self.restarted = True
 
     def _pass_silent(self) -> None:
         """Pass the packets in turn that hold no sound."""
         while self._next in self._waiting and not self._waiting[self._next].payload:
-            del self._waiting[self._next]
+            self.noise = self._waiting.pop(self._next).noise or self.noise
             self._next += 1
 
     def peek(self) -> Packet | None:
@@ -189,6 +194,7 @@ class JitterBuffer:
             return None
         packet = self._waiting.pop(self._next)
         self._next += 1
+        self.noise = b""
         self._pass_silent()
         return packet
 

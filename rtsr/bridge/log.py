@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime
+from typing import Any
 
+JSON = "is_json"  # an attribute of records
 log = logging.getLogger("rtsr.bridge")
 
 
 def log_event(event: str, **values: object) -> None:
     """Write one event with its values."""
     log.info("%s", " ".join([f"event={event}", *(f"{name}={_quoted(value)}" for name, value in values.items())]))
+
+
+def log_json(value: dict[str, Any]) -> None:
+    """Write a line that is JSON and nothing else."""
+    log.info("%s", json.dumps(value), extra={JSON: True})
 
 
 def _quoted(value: object) -> str:
@@ -23,6 +31,8 @@ class EventFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        if getattr(record, JSON, False):
+            return record.getMessage()
         now = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
         text = record.getMessage()
         if not text.startswith("event="):

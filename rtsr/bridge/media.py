@@ -23,7 +23,7 @@ from ..backend.null import NullBackend
 from ..daemon.priority import ask_for_real_time
 from ..dsp.windows import FloatArray
 from ..pool import Pool
-from .codec import RATES
+from .codec import CODECS
 from .faults import Faults
 from .guarded import Guarded
 from .leg import METER_DECAY, Leg, Speaker, peak
@@ -32,6 +32,7 @@ from .mix import MIX_RATE, Delivery, Room
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
 NARROW_RATES = (4_000, 8_000)  # that a stream may be resampled to on request
 BUSY_WINDOW = 200  # ticks over which the load is the median
+SAMPLED_TICKS = 100  # between two looks at where the received bands end
 MOST_FAILED = 200  # ticks of the pool in a row, before the clock stops
 
 Send = Callable[[list[Delivery]], None]
@@ -76,7 +77,10 @@ class MediaThread:
         self._ending = threading.Event()
         self._ticking = False  # the thread executes orders; otherwise the caller does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
-        for rate in {*RATES.values(), *NARROW_RATES}:  # the first stream of a rate makes a batch: that takes time
+        for rate in {
+            *(codec.rate for codec in CODECS.values()),
+            *NARROW_RATES,
+        }:  # the first stream of a rate makes a batch: that takes time
             self.pool.close(self.pool.open(rate, MIX_RATE))
 
     def start(self) -> None:
@@ -235,6 +239,8 @@ class MediaThread:
                 packets += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
         self.work.thread_s = time.thread_time()
         self.work.codec_s, self.work.network_s = codec + time.thread_time() - spent, network
+        if self.ticks % SAMPLED_TICKS == 0:
+            self._note_cutoffs()
         self.ticks += 1
         if packets:
             with self.faults.survived("send", "packets could not be handed over"):
@@ -243,6 +249,14 @@ class MediaThread:
         self.work.late += took > self.hop_s
         self.tick_s.append(took)
         self.ticked_s = time.monotonic()
+
+    def _note_cutoffs(self) -> None:
+        """Let each speaker know where its received band ends."""
+        most_hz, seconds = self.pool.spec.cutoff_max_hz, SAMPLED_TICKS * self.hop_s
+        for leg in self.legs:
+            if leg.speaker and leg.speaker.row is not None:
+                with self.faults.survived("voice", "a cutoff could not be read"):
+                    leg.speaker.note_cutoff(self.pool.cutoff_hz(leg.speaker.row), most_hz, seconds)
 
     def _hear(self, leg: Leg, speaker: Speaker, row: int, now_s: float) -> None:
         """Give a leg's next hop to its row. A leg whose packets raise is removed: the others go on."""

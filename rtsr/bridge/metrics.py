@@ -25,6 +25,7 @@ SPEAKER_GAUGES = {
 SPEAKER_COUNTERS = {
     "received": "Packets received",
     "lost": "Packets that were not there when their turn came",
+    "recovered": "Lost packets that were heard from the copy in the next one",
     "late": "Packets that came after their turn, or twice",
     "refused": "Packets without room, or that could not be decoded",
     "underruns": "Times that nothing was there though nothing was lost",
@@ -74,6 +75,8 @@ def _totals(calls: Calls) -> Iterator[Any]:
         "ticks_skipped": (work.skipped, "Ticks that were left out after a stall"),
         "codec_cpu_seconds": (work.codec_s, "Processor time of jitter buffers, codecs and mixing"),
         "network_cpu_seconds": (work.network_s, "Processor time of the network"),
+        "reports_delivered": (calls.webhook.delivered if calls.webhook else 0, "Reports that were posted"),
+        "reports_failed": (calls.webhook.failed if calls.webhook else 0, "Reports that could not be"),
         "transport_cpu_seconds": (calls.transport_s, "Processor time of everything else: HTTP, ICE, SRTP"),
     }
     for name, (value, meaning) in gauges.items():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..dsp.windows import FloatArray
-from .codec import make_encoder
+from .codec import CODECS, make_encoder
 from .faults import Faults
 from .leg import Leg
 from .limiter import Limiter
@@ -20,7 +20,7 @@ MIX_RATE = 48_000
 MOST_FAILED = 50  # packets of an outlet in a row, before its listeners' calls are ended
 PLAIN_FADE_MS = 10  # from a speaker with its generated band to the same one without, or back
 
-Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp in samples of its codec's clock
+Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp by its codec's RTP clock
 Hops = Callable[[Leg], FloatArray]  # a speaker's hop of this tick
 
 
@@ -37,7 +37,7 @@ class Outlet:
         self._encoder = make_encoder(codec, self._packet_ms)
         self._block = np.zeros(hop * hops, np.float32)
         self._hop, self._hops = hop, hops
-        self._clock = self._encoder.rate * hop // MIX_RATE  # samples of the codec a hop
+        self._clock = CODECS[codec].clock * hop // MIX_RATE  # ticks of the codec's RTP clock a hop
         self._ramp = np.arange(1, hop + 1, dtype=np.float32) / hop
         self._step = 1000 * hop / (MIX_RATE * PLAIN_FADE_MS)
 

@@ -26,11 +26,12 @@ from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..errors import InvalidSetting
-from .codec import RATES
+from .codec import CODECS
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
-from .rtp import without_feedback
+from .rtcp import LONGEST_ROUND_TRIP_S, without_feedback
 
+ROUND_TRIP = "_RTCRtpSender__rtt"  # aiortc's, in seconds
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
 MOST_SECTIONS = 8  # of an offer
@@ -139,9 +140,10 @@ def choose_codec(sdp: str) -> str:
         raise InvalidSetting("expected no section but audio and video in the offer")
     if candidates > MOST_CANDIDATES:
         raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates, got {candidates}")
-    known = [name for name in offered if name in RATES]
+    names = [codec.name for codec in CODECS.values() if codec.webrtc]
+    known = [name for name in offered if name in names]
     if not known:
-        raise InvalidSetting(f"expected one of {', '.join(RATES)} in the offer, got {', '.join(offered) or 'none'}")
+        raise InvalidSetting(f"expected one of {', '.join(names)} in the offer, got {', '.join(offered) or 'none'}")
     return known[0]
 
 
@@ -214,6 +216,12 @@ class Peer:
     def floods(self) -> bool:
         """Whether the peer has sent too much without a pause (`ConnectionLimits.floods`); asked for every second."""
         return any(limits.floods() for limits in self._limits.values())
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """As the peer's reports tell it; None before, and where they cannot be true."""
+        found = getattr(self._audio.sender, ROUND_TRIP)
+        return 1000 * found if found is not None and 0 <= found < LONGEST_ROUND_TRIP_S else None
 
     @property
     def remote_fragment(self) -> str:

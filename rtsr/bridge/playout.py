@@ -8,6 +8,7 @@ from ..dsp.windows import FloatArray
 from .codec import Decoder
 from .conceal import Concealer, cross_fade
 from .jitter import Counts, JitterBuffer, Packet
+from .noise import ComfortNoise
 
 LEAST_TARGET_S, MOST_TARGET_S = 0.010, 0.250
 LONGEST_PACKET_MS = 120
@@ -26,12 +27,15 @@ class Playout:
     Used by the media thread; times are in seconds of one clock.
     """
 
-    def __init__(self, decoder: Decoder, frames_per_s: int, least_s: float = LEAST_TARGET_S) -> None:
+    def __init__(
+        self, decoder: Decoder, frames_per_s: int, least_s: float = LEAST_TARGET_S, *, samples_per_tick: int = 1
+    ) -> None:
         self.decoder, self.rate, self.hop = decoder, decoder.rate, decoder.rate // frames_per_s
         self.hop_s, self.least_s = 1 / frames_per_s, least_s
-        self.buffer = JitterBuffer(self.rate)
+        self.buffer = JitterBuffer(self.rate // samples_per_tick, samples_per_tick)
         self.delay_s = 0.0  # now, from the fastest arrival to the turn
         self._conceal = Concealer(self.rate)
+        self._noise = ComfortNoise(self.rate, self.hop)
         self._ready = np.zeros(2 * LONGEST_PACKET_MS * self.rate // 1000 + 4 * self.hop, np.float32)
         self._held = 0  # samples of `_ready`
         self._stamp = 0  # of the sample after them
@@ -45,6 +49,11 @@ class Playout:
     def counts(self) -> Counts:
         """What became of the packets."""
         return self.buffer.counts
+
+    @property
+    def packet_ms(self) -> float:
+        """Length of the last packet."""
+        return 1000 * self._packet / self.rate
 
     @property
     def target_s(self) -> float:
@@ -63,6 +72,10 @@ class Playout:
 
     def read(self, now_s: float) -> FloatArray:
         """Return the next hop (hop,), float32."""
+        hop = self._read(now_s)
+        return self._noise.add(hop, self.buffer.noise if self.waiting or self._made else b"")
+
+    def _read(self, now_s: float) -> FloatArray:
         if self.buffer.restarted:
             self.buffer.restarted, self.waiting = False, True
             self._held = self._owed = self._made = 0
@@ -105,7 +118,8 @@ class Playout:
                 self._decode(packet)
             elif self._held < self.hop and len(self.buffer):
                 self.buffer.skip()
-                self._owe()
+                if not self._recover():
+                    self._owe()
             else:
                 return
 
@@ -130,9 +144,28 @@ class Playout:
             return
         self._account_for_made(packet, 0)
         self._packet = len(samples)
+        self._append(samples)
+        self._stamp = packet.stamp + len(samples)
+
+    def _recover(self) -> bool:
+        """Append the copy of a lost packet that the next one carries, less what was concealed while waiting for it."""
+        following = self.buffer.peek() if self.buffer.next_is_there else None
+        if following is None or following.stamp - self._stamp != self._packet or self._made >= self._packet:
+            return False
+        samples = self.decoder.recover(following.payload, self._packet)
+        if samples is None:
+            return False
+        self.counts.concealed_hops += self._made // self.hop
+        self.counts.recovered += 1
+        samples = samples[self._made :]
+        self._made = 0
+        self._append(samples)
+        self._stamp += self._packet
+        return True
+
+    def _append(self, samples: FloatArray) -> None:
         self._ready[self._held : self._held + len(samples)] = samples
         self._held += len(samples)
-        self._stamp = packet.stamp + len(samples)
 
     def _owe(self) -> None:
         """Let a packet's length be made up, less what was made up already while it was waited for."""

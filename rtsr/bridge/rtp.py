@@ -1,19 +1,18 @@
-"""RTP and RTCP packets as bytes (RFC 3550): read and written, as far as a telephone's sound needs it."""
+"""RTP packets as bytes (RFC 3550, section 5): read and written, as far as a telephone's audio needs it."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from .codec import PCMA, PCMU
+from ..errors import InvalidSetting, UnknownName
+from .codec import CODECS, COMFORT_NOISE_TYPE, EVENT_TYPE, FIRST_DYNAMIC, LAST_DYNAMIC
 
-HEADER = struct.Struct("!BBHII")  # RFC 3550, section 5.1
+HEADER = struct.Struct("!BBHII")
 VERSION = 2
-TYPES = {PCMU: 0, PCMA: 8}  # RFC 3551
 REPORTS = range(192, 224)  # the second byte of RTCP where it shares a port with RTP (RFC 5761, section 4)
-SENDER_REPORT, RECEIVER_REPORT, BYE = 200, 201, 203
-FEEDBACK = (205, 206)  # RFC 4585: requests to send packets, or a picture, again
+MARK = 0x80  # in the second byte
 
 
 class Read(NamedTuple):
@@ -26,11 +25,35 @@ class Read(NamedTuple):
     payload: bytes  # empty: no more than that the sender is there (RFC 6263)
 
 
-class Report(NamedTuple):
-    """Who sent an RTCP packet, and whether it leaves."""
+@dataclass(frozen=True, slots=True)
+class PayloadTypes:
+    """The codec of a stream, and which payload types its packets have."""
 
-    source: int
-    leaves: bool
+    codec: str
+    audio: int
+    events: int  # telephone-event (RFC 4733), by the clock of the codec
+    noise: int | None  # comfort noise (RFC 3389), where the clock is 8 kHz
+
+    @classmethod
+    def of(cls, codec: str, audio: int | None = None, events: int = EVENT_TYPE) -> PayloadTypes:
+        """Return those of a codec; raises `UnknownName`, and `InvalidSetting` for types that do not fit."""
+        if codec not in CODECS:
+            raise UnknownName("codec", codec, CODECS)
+        row = CODECS[codec]
+        audio = row.payload_type if audio is None else audio
+        if row.has_fixed_type and audio != row.payload_type:
+            raise InvalidSetting(f"payload_type: expected {row.payload_type} for {codec}, got {audio}")
+        for name, kind in (("event_type", events), *((("payload_type", audio),) if not row.has_fixed_type else ())):
+            if not FIRST_DYNAMIC <= kind <= LAST_DYNAMIC:
+                raise InvalidSetting(f"{name}: expected {FIRST_DYNAMIC} to {LAST_DYNAMIC}, got {kind}")
+        if audio == events:
+            raise InvalidSetting(f"event_type: expected another than payload_type, got {events} for both")
+        return cls(codec, audio, events, COMFORT_NOISE_TYPE if row.clock == CODECS["pcmu"].clock else None)
+
+
+def is_report(data: bytes) -> bool:
+    """Whether a datagram would be RTCP, where it is anything."""
+    return len(data) > 1 and data[1] in REPORTS
 
 
 def parse(data: bytes) -> Read | None:
@@ -50,31 +73,7 @@ def parse(data: bytes) -> Read | None:
     return Read(second & 0x7F, number, stamp, source, data[start:end]) if start <= end else None
 
 
-def parse_report(data: bytes) -> Report | None:
-    """Return who sent a compound RTCP packet (RFC 3550, A.2); None for anything else."""
-    parts = list(_parts(data))
-    if not parts or parts[0][0] not in (SENDER_REPORT, RECEIVER_REPORT) or sum(len(p) for _, p in parts) != len(data):
-        return None
-    source = int.from_bytes(parts[0][1][4:8])
-    leaves = any(kind == BYE and int.from_bytes(part[4:8]) == source for kind, part in parts)
-    return Report(source, leaves)
-
-
-def without_feedback(data: bytes) -> bytes:
-    """Return what is whole of a compound RTCP packet, without requests to send something again."""
-    return b"".join(part for kind, part in _parts(data) if kind not in FEEDBACK)
-
-
-def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and bytes of each packet of a compound one, until one is not whole."""
-    while len(data) >= 8 and data[0] >> 6 == VERSION and data[1] in REPORTS:
-        size = 4 + 4 * int.from_bytes(data[2:4])
-        if not 8 <= size <= len(data):
-            return
-        yield data[1], data[:size]
-        data = data[size:]
-
-
-def write(kind: int, number: int, stamp: int, source: int, payload: bytes) -> bytes:
+def write(kind: int, number: int, stamp: int, source: int, payload: bytes, *, marked: bool = False) -> bytes:
     """Return an RTP packet; counters begin anew where their bits end."""
-    return HEADER.pack(VERSION << 6, kind, number % (1 << 16), stamp % (1 << 32), source) + payload
+    second = kind | MARK if marked else kind
+    return HEADER.pack(VERSION << 6, second, number % (1 << 16), stamp % (1 << 32), source) + payload

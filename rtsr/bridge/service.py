@@ -20,8 +20,9 @@ from typing import Any
 from aiohttp import web
 
 from ..backend import load
-from ..errors import InvalidSetting, PoolFull, RtsrError
+from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
 from . import whip
+from .audiosocket import AudioSocketServer
 from .authentication import Authentication
 from .calls import CALLS, Call, CallOptions, Calls
 from .capacity import measure
@@ -29,8 +30,11 @@ from .config import NAME, BridgeSettings
 from .listener import Listener
 from .log import log_event
 from .media import NARROW_RATES, MediaThread
+from .media_socket import MediaSockets
 from .metrics import exposition
 from .page import files
+from .report import report_of
+from .rtp_legs import RtpLegs, RtpOptions
 from .telephone import Telephone
 
 RETRY_AFTER_S = 10
@@ -57,7 +61,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except PoolFull as error:
         return refuse(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
-    except InvalidSetting as error:
+    except (InvalidSetting, UnknownName) as error:
         return refuse(400, str(error))
     except TimeoutError:
         return refuse(408, f"expected the request within {whip.READ_S:g} s")
@@ -81,7 +85,10 @@ class BridgeService:
         self.media = MediaThread(model, limit, self._send, settings.packet_ms)
         self.calls = Calls(self.media, settings, limit)
         self.telephone = Telephone(settings, self.calls) if settings.rtp else None
+        self.rtp_legs = RtpLegs(settings, self.calls)
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
+        self.media_sockets = MediaSockets(self.calls, self.authentication, settings.middlebox_url)
+        self.audiosocket = AudioSocketServer(settings, self.calls) if settings.audiosocket else None
         self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
         self.app[CALLS] = self.calls
         self._route(self.app.router)
@@ -100,6 +107,11 @@ class BridgeService:
         router.add_post(f"/rooms/{room}/offer", self.offer)
         router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
         router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
+        router.add_get(f"/media/{room}", self.media_sockets.join)
+        router.add_get("/middlebox", self.media_sockets.stand_between)
+        router.add_get(f"/calls/{call}", self.show_call)
+        router.add_post(f"/rooms/{room}/rtp", self.open_rtp)
+        router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
         whip.route(router, room, call)
 
     def _send(self, packets: list[Any]) -> None:
@@ -128,6 +140,8 @@ class BridgeService:
             self.url = await self.listener.open()
             if self.telephone:
                 await self.telephone.open()
+            if self.audiosocket:
+                await self.audiosocket.open()
             self.media.start()
             self._take_signals()
             log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
@@ -137,6 +151,8 @@ class BridgeService:
             await self.calls.drain(0)
             if self.telephone:
                 self.telephone.close()
+            if self.audiosocket:
+                await self.audiosocket.close()
             await runner.cleanup()
             await self.listener.close()
             self.media.stop()
@@ -169,6 +185,7 @@ class BridgeService:
             self.calls.sweep()
             if self.telephone:
                 await self.telephone.look_after()
+            self.rtp_legs.look_after()
             if self.listener:
                 self.listener.sweep()
             with contextlib.suppress(TimeoutError):
@@ -216,10 +233,23 @@ class BridgeService:
         reply = {"type": "answer", "sdp": answer, "call": call.id}
         return web.json_response(reply, status=201, headers={"Location": place})
 
+    async def open_rtp(self, request: web.Request) -> web.Response:
+        """Open a leg of plain RTP or SRTP in a room: JSON with what `RtpOptions` reads; 201 with its ports."""
+        room = request.match_info["room"]
+        call, answer = await self.rtp_legs.open(room, RtpOptions.read(await read_json(request)))
+        return web.json_response(answer, status=201, headers={"Location": f"/rooms/{room}/rtp/{call.id}"})
+
     async def show_room(self, request: web.Request) -> web.Response:
         """Return who is in a room and how they are heard."""
         calls = self.calls.in_room(request.match_info["room"])
         return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.media.load, 3)})
+
+    async def show_call(self, request: web.Request) -> web.Response:
+        """Return the report of a call that lasts."""
+        call = self.calls.by_id.get(request.match_info["call"])
+        if call is None:
+            raise web.HTTPNotFound(text="no such call")
+        return web.json_response(report_of(call))
 
     def _call(self, request: web.Request) -> Call | None:
         call = self.calls.by_id.get(request.match_info["call"])

@@ -46,7 +46,8 @@ class BridgeOptions:
         list[str] | None, typer.Option(help="An address or network that may send RTP; may be repeated.")
     ] = None
     room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None
-    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu or pcma.")] = None
+    report_url: Annotated[str | None, typer.Option(help="Where a report of each call is posted as JSON.")] = None
+    codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu, pcma, g722, opus, l16 or l16-8k.")] = None
 
 
 @app.command()
@@ -82,7 +83,7 @@ def bridge(options: BridgeOptions) -> None:
 def _given(options: BridgeOptions) -> dict[str, Any]:
     """Return the options under the names of the settings, None where one was not given."""
     certificate, key = options.tls or (None, None)
-    same = ("listen", "model", "backend", "calls", "rtp", "room", "codec")
+    same = ("listen", "model", "backend", "calls", "rtp", "room", "codec", "report_url")
     lists = {"tokens": options.token, "rtp_sources": options.rtp_source, "trusted_proxies": options.trusted_proxy}
     files = {"token_file": options.token_file, "tls_cert": certificate, "tls_key": key}
     return {

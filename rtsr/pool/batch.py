@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +36,9 @@ class Batch(Protocol):
 
     def settings(self, row: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
+
+    def cutoff_hz(self, row: int) -> float:
+        """Return where a row's received band ends in Hz: as set, or as detected."""
 
     def received(self, row: int) -> FloatArray:
         """Return what a row's hop in `out` was laid over: the received band alone, (hop_out,), on the host."""
@@ -107,6 +111,11 @@ class HostBatch:
     def settings(self, row: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
         return float(self.path.fixed_hz[row]), float(self.path.mixer.gain[row])
+
+    def cutoff_hz(self, row: int) -> float:
+        """Return where a row's received band ends in Hz: as set, or as detected."""
+        fixed_hz = float(self.path.fixed_hz[row])
+        return float(self.path.tracker.cutoff_hz[row]) if math.isnan(fixed_hz) else fixed_hz
 
     def received(self, row: int) -> FloatArray:
         """Return the received band of a row's last hop."""

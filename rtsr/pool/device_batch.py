@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..backend.graph import GraphBackend, GraphState, Replays
+from ..dsp.band import CUTOFF
 from ..net.device_path import DevicePath
 
 if TYPE_CHECKING:
@@ -69,6 +71,11 @@ class DeviceBatch:
     def settings(self, row: int) -> tuple[float, float]:
         """Return a row's cutoff and gain as they were set."""
         return float(self._fixed[row]), float(self._gain[row])
+
+    def cutoff_hz(self, row: int) -> float:
+        """Return where a row's received band ends in Hz: as set, or as detected, which is copied from the device."""
+        fixed_hz = float(self._fixed[row])
+        return float(self._path.tracker.known[row, CUTOFF]) if math.isnan(fixed_hz) else fixed_hz
 
     def received(self, row: int) -> FloatArray:
         """Copy the received band of a row's last hop from the device: only for who asks, nothing in the tick."""

@@ -195,6 +195,11 @@ class Pool:
         new.slots.set(new.slot, *self._heard_as(new))
         self._streams[handle] = new
 
+    def cutoff_hz(self, handle: int) -> float:
+        """Return where a stream's received band ends in Hz: as set, or as detected. On a device it is fetched."""
+        stream = self._stream(handle)
+        return stream.slots.cutoff_hz(stream.slot)
+
     def push(self, handle: int, block: FloatArray) -> int:
         """Append a block (samples,) of any length to a stream's ring and return how much fitted; the rest is counted.
 

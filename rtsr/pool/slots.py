@@ -195,6 +195,10 @@ class Slots:
         """Set a stream's cutoff in Hz, NaN to detect it, and its linear gain."""
         self.batch.set(int(self._row_of[slot]), cutoff_hz, gain)
 
+    def cutoff_hz(self, slot: int) -> float:
+        """Return where a stream's received band ends in Hz: as set, or as detected."""
+        return self.batch.cutoff_hz(int(self._row_of[slot]))
+
     def write(self, slot: int, block: FloatArray) -> int:
         """Append as much of a block as a stream's ring has room for; returns how much."""
         return write(self._samples[slot], self._marks[slot], block)

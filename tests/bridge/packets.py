@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from rtsr.bridge.codec import make_encoder
+from rtsr.bridge.codec import CODECS, make_encoder
 from rtsr.bridge.jitter import Counts, Packet
 from rtsr.bridge.playout import Playout
 from rtsr.speech import g711
@@ -41,7 +41,7 @@ class Through:
     lost: list[int] = field(default_factory=list)
 
 
-def packets(sound_48: np.ndarray, codec: str, script: Script, rate: int) -> Iterator[tuple[int, Packet]]:
+def packets(sound_48: np.ndarray, codec: str, script: Script) -> Iterator[tuple[int, Packet]]:
     """Yield number and packet, in the order of leaving; `arrived_s` says when each arrives."""
     rng, encoder = np.random.default_rng(script.seed), make_encoder(codec, 20)
     block = round(48_000 * PACKET_S)
@@ -54,14 +54,14 @@ def packets(sound_48: np.ndarray, codec: str, script: Script, rate: int) -> Iter
         spent += 1
         if rng.random() < script.loss or not payload:
             continue
-        stamp = script.first_stamp + number * round(rate * PACKET_S)
+        stamp = script.first_stamp + number * round(CODECS[codec].clock * PACKET_S)
         arrived_s = left_s + script.late_s(number, left_s)
         yield number, Packet((script.first_number + spent - 1) % 65_536, stamp % 2**32, payload, arrived_s)
 
 
 def play(playout: Playout, sound_48: np.ndarray, codec: str, script: Script) -> Through:
     """Send a sound through a playout, which is read every hop; returns what it said."""
-    sent = list(packets(sound_48, codec, script, playout.rate))
+    sent = list(packets(sound_48, codec, script))
     coming = sorted((packet for _, packet in sent), key=lambda packet: packet.arrived_s)
     hops, delays, targets = [], [], []
     for tick in range(round(len(sound_48) / 48_000 / HOP_S)):

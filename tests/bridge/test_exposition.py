@@ -23,7 +23,7 @@ async def closed() -> None:
 def begin(calls: Calls, name: str, received: int = 0) -> Call:
     leg = calls.make_leg(name, f"room-{name}", OPUS, CallOptions())
     sound = np.zeros(960 * max(received, 1), np.float32)
-    for _, packet in list(packets(sound, OPUS, Script(), 48_000))[:received]:
+    for _, packet in list(packets(sound, OPUS, Script()))[:received]:
         leg.speaker.put(packet)
     call = Call(name, "call", leg, closed)
     calls.add(call)

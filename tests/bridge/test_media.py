@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtsr.bridge.codec import OPUS, PCMA, PCMU, RATES, make_decoder
+from rtsr.bridge.codec import CODECS, OPUS, PCMA, PCMU, make_decoder
 from rtsr.bridge.leg import INBOX, Leg, Speaker
 from rtsr.bridge.media import MediaThread
 from rtsr.errors import PoolFull
@@ -35,7 +35,7 @@ class Played:
         speaker = None
         if sound is not None:
             speaker = Speaker(codec, 200, least_s=0.01, narrow_hz=more.pop("narrow_hz", None))
-            for _, packet in packets(sound, codec, Script(), RATES[codec]):
+            for _, packet in packets(sound, codec, Script()):
                 self.coming.append((packet.arrived_s, speaker, packet))
         leg = Leg(name, room, speaker, (lambda *_: None) if listens else None, codec, **more)
         self.media.join(leg).result()
@@ -55,7 +55,7 @@ class Played:
 
     def levels(self, name: str, last_s: float = 1.0) -> dict[str, float]:
         """The amplitude of each tone in the last second of what a leg heard."""
-        rate = RATES[OPUS] if len(self.heard[name][-1]) > 400 else 8000
+        rate = CODECS[OPUS].rate if len(self.heard[name][-1]) > 400 else 8000
         end = self.sound(name)[-round(last_s * rate) :]
         t = np.arange(len(end)) / rate
         return {n: 2 * abs(np.mean(end * np.exp(-2j * np.pi * hz * t))) for n, hz in TONES.items()}
@@ -224,7 +224,7 @@ def test_who_changes_to_another_encoder_hears_no_seam(played, tone, codec):
         legs[count % 3].plain = frozenset() if legs[count % 3].plain else frozenset("a")
         played.media.choose(legs[count % 3]).result()
         played.run(0.215)
-    rate = RATES[codec]
+    rate = CODECS[codec].rate
     for name in "xyz":
         steady = played.sound(name)[rate // 2 :]
         assert np.abs(np.diff(steady)).max() < 1.3 * 0.3 * 2 * np.pi * TONES["a"] / rate

@@ -7,18 +7,8 @@ import struct
 
 import pytest
 
-from rtsr.bridge.rtp import (
-    BYE,
-    HEADER,
-    RECEIVER_REPORT,
-    SENDER_REPORT,
-    Read,
-    Report,
-    parse,
-    parse_report,
-    without_feedback,
-    write,
-)
+from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT, SENDER_REPORT, Report, parse_report, without_feedback
+from rtsr.bridge.rtp import HEADER, Read, parse, write
 
 PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
 

@@ -14,7 +14,8 @@ from rtsr.bridge.calls import Calls
 from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.latch import CHANGE_S
 from rtsr.bridge.media import MediaThread
-from rtsr.bridge.rtp import BYE, RECEIVER_REPORT, parse, write
+from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT
+from rtsr.bridge.rtp import parse, write
 from rtsr.bridge.service import BridgeService
 from rtsr.bridge.telephone import BUSY_S, Telephone
 from rtsr.errors import InvalidSetting
@@ -39,7 +40,7 @@ class Bench:
     def say(self, place=HERE, source: int = 7, kind: int = 0, payload: bytes = VOICE, packets: int = 2) -> None:
         for _ in range(packets):
             self.number += 1
-            self.telephone._take(write(kind, self.number, self.number * 160, source, payload), place)
+            self.telephone.endpoint.take(write(kind, self.number, self.number * 160, source, payload), place)
 
     @property
     def call(self):
@@ -66,7 +67,7 @@ class Bench:
 async def opened(null, **settings) -> AsyncIterator[Bench]:
     bench = Bench(null, **settings)
     await bench.telephone.open()
-    bench.telephone._port.send = lambda data, place: bench.sent.append((data, place))
+    bench.telephone.endpoint.rtp.send = lambda data, place: bench.sent.append((data, place))
     try:
         yield bench
         await bench.later(0)
@@ -122,9 +123,9 @@ def test_comfort_noise_events_and_reports_keep_a_call_and_are_no_sound(null):
             await bench.later(6)
             bench.say(kind=kind, packets=1)
         await bench.later(6)
-        bench.telephone._take(rtcp(RECEIVER_REPORT, 7), HERE)
+        bench.telephone.endpoint.take(rtcp(RECEIVER_REPORT, 7), HERE)
         await bench.later(6)
-        bench.telephone._take_report(rtcp(RECEIVER_REPORT, 7), ("127.0.0.1", 12))
+        bench.telephone.endpoint.take_report(rtcp(RECEIVER_REPORT, 7), ("127.0.0.1", 12))
         await bench.later(6)
         bench.say(ELSEWHERE, source=8)
         assert bench.room_speaks() == 1
@@ -137,9 +138,9 @@ def test_comfort_noise_events_and_reports_keep_a_call_and_are_no_sound(null):
 def test_a_caller_that_leaves_ends_its_call_at_once(null):
     async def test(bench: Bench) -> None:
         bench.say()
-        bench.telephone._take(rtcp(RECEIVER_REPORT, 8) + rtcp(BYE, 8, count=1), HERE)
+        bench.telephone.endpoint.take(rtcp(RECEIVER_REPORT, 8) + rtcp(BYE, 8, count=1), HERE)
         assert bench.call
-        bench.telephone._take(rtcp(RECEIVER_REPORT, 7) + rtcp(BYE, 7, count=1), HERE)
+        bench.telephone.endpoint.take(rtcp(RECEIVER_REPORT, 7) + rtcp(BYE, 7, count=1), HERE)
         assert bench.call is None
 
     on_a_bench(null, test)
@@ -149,7 +150,7 @@ def test_a_caller_that_comes_and_leaves_all_the_time_begins_few_calls(null):
     async def test(bench: Bench) -> None:
         for _ in range(1_000):
             bench.say()
-            bench.telephone._take(rtcp(RECEIVER_REPORT, 7) + rtcp(BYE, 7, count=1), HERE)
+            bench.telephone.endpoint.take(rtcp(RECEIVER_REPORT, 7) + rtcp(BYE, 7, count=1), HERE)
             bench.now_s += 0.01
         assert bench.calls.opened <= 10
 
@@ -172,7 +173,7 @@ def test_a_telephone_whose_address_changes_is_heard_and_answered_there(null):
 
 def test_what_we_sent_ourselves_is_no_caller(null):
     async def test(bench: Bench) -> None:
-        bench.say(source=bench.telephone._source, packets=9)
+        bench.say(source=bench.telephone.endpoint.source, packets=9)
         assert bench.call is None
 
     on_a_bench(null, test)
@@ -210,7 +211,7 @@ def test_a_caller_whose_sound_could_not_be_dealt_with_is_heard_again(null):
 def test_a_port_that_was_lost_is_opened_again(null):
     async def test(bench: Bench) -> None:
         place = bench.telephone._place
-        bench.telephone._port._transport.abort()
+        bench.telephone.endpoint.rtp._transport.abort()
         await asyncio.sleep(0)
         assert not bench.telephone.is_open
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
@@ -228,7 +229,7 @@ def test_readiness_says_that_the_port_is_closed(null):
     async def test(bench: Bench) -> None:
         service = SimpleNamespace(calls=bench.calls, telephone=bench.telephone)
         assert (await BridgeService.ready(service, None)).status == 200
-        bench.telephone._port._transport.abort()
+        bench.telephone.endpoint.rtp._transport.abort()
         await asyncio.sleep(0)
         reply = await BridgeService.ready(service, None)
         assert (reply.status, reply.text) == (503, "the RTP port is closed\n")

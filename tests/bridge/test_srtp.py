@@ -1,0 +1,73 @@
+"""SRTP by SDES: lines as SDP has them, packets of libsrtp, and what is not authentic."""
+
+from __future__ import annotations
+
+import base64
+import random
+
+import pytest
+
+from rtsr.bridge.rtp import write
+from rtsr.bridge.srtp import SUITES, Crypto, Srtp
+from rtsr.errors import InvalidSetting
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+KEY = base64.b64encode(bytes(range(30))).decode()
+
+
+@pytest.mark.parametrize("line", [f"{SUITE} inline:{KEY}", f"1 {SUITE} inline:{KEY}", f"1 {SUITE} inline:{KEY}|2^20"])
+def test_a_line_is_read(line):
+    found = Crypto.parse(line)
+    assert (found.suite, found.key, found.tag) == (SUITE, bytes(range(30)), "1")
+    assert found.line == f"1 {SUITE} inline:{KEY}"
+    assert KEY not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        None,
+        7,
+        "",
+        SUITE,
+        f"{SUITE} inline:",
+        f"{SUITE} inline:short",
+        f"{SUITE} inline:{KEY[:-4]}",
+        f"{SUITE} inline:{KEY}|2^20|1:4",
+        f"{SUITE} inline:{KEY}|1:4",
+        f"{SUITE} inline:{KEY};inline:{KEY}",
+        f"{SUITE} inline:{KEY} UNENCRYPTED_SRTP",
+        f"F8_128_HMAC_SHA1_80 inline:{KEY}",
+        f"{SUITE} inline:{KEY}" + " " * 1_000,
+        f"{SUITE} inline:\u00e9{KEY}",
+    ],
+)
+def test_another_line_is_refused(line):
+    with pytest.raises(InvalidSetting, match="crypto"):
+        Crypto.parse(line)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_two_ends_understand_each_other_and_nobody_else(suite):
+    offered = Crypto.parse(f"{suite} inline:{base64.b64encode(bytes(SUITES[suite][1])).decode()}")
+    answered = offered.answer()
+    assert (answered.suite, len(answered.key)) == (suite, len(offered.key))
+    assert answered.key != offered.key
+    near, far = Srtp(answered, offered), Srtp(offered, answered)
+    packet = write(0, 1, 160, 7, b"voice")
+    sent = far.protect(packet)
+    assert b"voice" not in sent
+    assert near.unprotect(sent) == packet
+    assert near.unprotect(sent) is None, "a packet that came before is taken again"
+    assert near.unprotect(packet) is None
+    report = b"\x80\xc9\x00\x01" + (7).to_bytes(4)
+    assert near.unprotect(far.protect(report, report=True), report=True) == report
+
+
+def test_any_bytes_are_refused():
+    offered = Crypto.parse(f"{SUITE} inline:{KEY}")
+    near, rng = Srtp(offered.answer(), offered), random.Random(1)
+    for _ in range(2_000):
+        data = bytes([0x80]) + rng.randbytes(rng.randrange(1_600))
+        assert near.unprotect(data) is None
+        assert near.unprotect(data, report=True) is None

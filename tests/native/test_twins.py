@@ -114,7 +114,7 @@ def test_the_numbers_of_the_c_abi():
     from rtsr.backend import native
 
     text = (NATIVE / "include" / "rtsr.h").read_text()
-    statuses = {name: int(value) for name, value in re.findall(r"RTSR_([A-Z_]+)\s*=\s*(\d+)", text)}
+    statuses = {name: int(value) for name, value in re.findall(r"RTSR_([A-Z0-9_]+)\s*=\s*(\d+)", text)}
     for name in ("OK", "MISSING", "CORRUPT", "INVALID"):
         assert statuses[name] == getattr(native, name)
     assert [statuses[name.upper()] for name in native.PRECISIONS] == [0, 1]

@@ -76,18 +76,18 @@ def test_one_switch_after_the_other_ends_with_the_last(host, generating):
     assert fake.worker.report().model == "random-16k"
 
 
-def test_a_model_asked_for_in_the_moment_another_takes_over_speaks_next(generating, model_path):
+def test_a_model_asked_for_in_the_moment_another_takes_over_runs_next(generating, model_path):
     class Interrupted(Worker):
         """Is asked for another model by another thread just then."""
 
         @property
-        def voice(self):
-            return self._voice
+        def current(self):
+            return self._current
 
-        @voice.setter
-        def voice(self, voice):
-            self._voice = voice
-            if voice.gate.model == "voice-16k":
+        @current.setter
+        def current(self, stream):
+            self._current = stream
+            if stream.gate.model == "voice-16k":
                 self.switch(generating)
 
     model = open_backend(model_path, generating.name)

@@ -10,7 +10,7 @@ from .config import Network
 from .jitter import NUMBERS
 
 MOST_CANDIDATES = 64  # streams of which one packet has come
-CHANGE_S = 0.5  # without a packet of the caller, and a new source at its address may go on in its place
+CHANGE_S = 0.5  # without a packet of the caller, and it may go on as another source or from another address
 
 
 class RtpSource(NamedTuple):
@@ -26,7 +26,8 @@ class Latch:
     """The caller of a port, and since when it has not been heard; used by the event loop.
 
     A stream becomes the caller by two packets in sequence (RFC 3550, A.1). It stays the caller until it is forgotten.
-    Only another source of the same address may go on in its place: a telephone that changes its source.
+    Only another source of the same address, or the same source from another one, may go on in its place: a telephone
+    that changes its source (SSRC), or whose address changes. Who does not hear the caller does not know its source.
     """
 
     allowed: tuple[Network, ...] = ()  # none: everybody
@@ -69,8 +70,10 @@ class Latch:
             if now_s - before_s < self.silent_s:
                 return False
             del self._refused[stream]
-        same_address = self.caller is not None and self.caller[:2] == stream[:2]
-        return self.caller is None or (same_address and now_s - self.heard_s > CHANGE_S)
+        if self.caller is None:
+            return True
+        goes_on = self.caller[:2] == stream[:2] or self.caller.source == stream.source
+        return goes_on and now_s - self.heard_s > CHANGE_S
 
     def hear_report(self, host: str, source: int, now_s: float) -> bool:
         """Note an RTCP packet, and return whether it is the caller's; its port may be another than the sound's."""

@@ -14,6 +14,7 @@ from .jitter import NUMBERS, unwrap
 from .rtp import REPORTS, VERSION
 
 SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, BYE = 200, 201, 202, 203
+FEEDBACK = (205, 206)  # RFC 4585: requests to send packets, or a picture, again
 CNAME = 1
 BLOCK = struct.Struct("!IB3sIIII")  # of a report: section 6.4.1
 SENDER = struct.Struct("!IIIII")
@@ -57,6 +58,11 @@ def parse_report(data: bytes) -> Report | None:
     room = max(0, len(first) - start) // BLOCK.size
     blocks = tuple(_block(first, start + n * BLOCK.size) for n in range(min(first[0] & 0x1F, room)))
     return Report(source, leaves, int.from_bytes(first[10:14]) if is_sender else 0, blocks)
+
+
+def without_feedback(data: bytes) -> bytes:
+    """Return what is whole of a compound RTCP packet, without requests to send something again."""
+    return b"".join(part for kind, part in _parts(data) if kind not in FEEDBACK)
 
 
 def _block(data: bytes, at: int) -> Block:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from .latch import Latch, RtpSource
 from .limits import MEDIA_BURST, MEDIA_PER_S, REPORTS_BURST, REPORTS_PER_S, TokenBucket
+from .log import log_event
 from .rtcp import parse_report
 from .rtp import PayloadTypes, is_report, parse
 from .rtp_session import RtpSession
@@ -156,6 +157,9 @@ class RtpEndpoint:
             self.session = self._on_caller(place)
             if self.session is None:
                 return
+        elif place != self._caller:
+            log_event("rtp moved", address=f"{place[0]}:{place[1]}", call=self.session.leg.call)
+        if place != self._caller:
             self._caller = place
             self._reports = (self.rtcp or self.rtp, (place[0], place[1] + 1, *place[2:]))
         self.session.take(read, now_s)

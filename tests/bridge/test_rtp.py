@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT, SENDER_REPORT, Report, parse_report
+from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT, SENDER_REPORT, Report, parse_report, without_feedback
 from rtsr.bridge.rtp import HEADER, Read, parse, write
 
 PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
@@ -54,6 +54,21 @@ def test_a_packet_of_another_kind_and_one_without_a_payload_are_read():
 )
 def test_what_is_none_is_none(data):
     assert parse(data) is None
+
+
+@pytest.mark.parametrize(("second", "is_sound"), [(0, True), (191, True), (192, False), (223, False), (224, True)])
+def test_the_second_byte_tells_reports_from_sound(second, is_sound):
+    """RFC 5761, section 4: types of RTCP are 192 to 223."""
+    assert (parse(bytes([0x80, second]) + PLAIN[2:]) is not None) == is_sound
+
+
+def test_feedback_is_left_out_and_the_rest_is_whole():
+    nack = rtcp(205, 9, bytes(4 + 4 * 300), count=1)
+    picture = rtcp(206, 9, bytes(4), count=1)
+    assert without_feedback(REPORT + nack + rtcp(BYE, 9, count=1) + picture) == REPORT + rtcp(BYE, 9, count=1)
+    assert without_feedback(nack) == b""
+    assert without_feedback(REPORT + nack[:-4]) == REPORT
+    assert without_feedback(PLAIN) == without_feedback(b"") == b""
 
 
 def test_any_bytes_are_read_or_refused():

@@ -12,6 +12,7 @@ import pytest
 
 from rtsr.bridge.calls import Calls
 from rtsr.bridge.config import BridgeSettings
+from rtsr.bridge.latch import CHANGE_S
 from rtsr.bridge.media import MediaThread
 from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT
 from rtsr.bridge.rtp import parse, write
@@ -152,6 +153,20 @@ def test_a_caller_that_comes_and_leaves_all_the_time_begins_few_calls(null):
             bench.telephone.endpoint.take(rtcp(RECEIVER_REPORT, 7) + rtcp(BYE, 7, count=1), HERE)
             bench.now_s += 0.01
         assert bench.calls.opened <= 10
+
+    on_a_bench(null, test)
+
+
+def test_a_telephone_whose_address_changes_is_heard_and_answered_there(null):
+    async def test(bench: Bench) -> None:
+        bench.say()
+        call, said = bench.call, bench.heard()
+        bench.now_s += CHANGE_S + 0.1
+        bench.say(ELSEWHERE)
+        assert bench.call is call
+        assert bench.heard() == said + 1
+        assert bench.room_speaks() == 1
+        assert bench.sent[-1][1] == ELSEWHERE
 
     on_a_bench(null, test)
 

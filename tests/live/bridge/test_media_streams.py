@@ -22,6 +22,7 @@ from aiohttp import WSMsgType, web
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
+from tests.speech import missing
 
 START = {
     "event": "start",
@@ -55,7 +56,7 @@ class Pipecat:
 
     def __init__(self, name: str, rate: int, *arguments: str) -> None:
         if importlib.util.find_spec("pipecat") is None:
-            pytest.skip("pipecat-ai is not installed")
+            missing("pipecat-ai")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # audioop is deprecated
             module = importlib.import_module(f"pipecat.serializers.{name.lower()}")

@@ -164,6 +164,25 @@ def body(data: bytes) -> None:
             take(read)
 
 
+def stream(data: bytes) -> None:
+    """A message of a media stream over WebSocket."""
+    from rtsr.bridge.platforms import JsonStream, RawStream
+
+    for one, message in ((JsonStream(), data.decode(errors="replace")), (RawStream(), data.decode(errors="replace"))):
+        with contextlib.suppress(InvalidSetting):
+            one.read(message)
+
+
+def leg(data: bytes) -> None:
+    """The JSON that asks for an RTP leg."""
+    from rtsr.bridge.rtp_legs import RtpOptions
+
+    with contextlib.suppress(ValueError, RecursionError, RtsrError):
+        read = json.loads(data)
+        if isinstance(read, dict):
+            RtpOptions.read(read)
+
+
 def config(data: bytes) -> None:
     """A configuration file, for `rtsr live` and for `rtsr bridge`."""
     from rtsr.bridge.config import make_settings as of_bridge
@@ -209,9 +228,10 @@ def audio(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    read.__name__: read for read in (rtp, voice, rtcp, sdp, candidate, text, body, config, control, audio)
+    read.__name__: read
+    for read in (rtp, voice, rtcp, sdp, candidate, text, body, stream, leg, config, control, audio)
 }
-BRIDGE = ("rtp", "voice", "rtcp", "sdp", "candidate", "text", "body")  # those that need the packages of the bridge
+BRIDGE = ("rtp", "voice", "rtcp", "sdp", "candidate", "text", "body", "stream", "leg")  # need the bridge's packages
 
 
 def seeds(name: str) -> list[bytes]:

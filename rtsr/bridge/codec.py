@@ -146,6 +146,8 @@ class G722Decoder(PlainDecoder):
         if not payload:
             return None
         frames = self._codec.decode(av.Packet(payload))
+        if not frames:
+            return None
         samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
         return samples.astype(np.float32) / np.float32(FULL_SCALE)
 

@@ -23,7 +23,7 @@ from .log import log_event
 from .platforms import RAW_RATES, Audio, Clear, Item, JsonStream, Key, Mark, RawStream, Start, Stop
 from .stream_leg import StreamLeg
 
-LONGEST_MESSAGE = 1 << 16
+LONGEST_MESSAGE = 1 << 18
 MESSAGES_PER_S, MESSAGES_BURST = 500, 1_000
 WAIT_S = 0.02  # where a peer sends more than that
 CLOSE_S = 2.0  # that a peer has to answer when we close

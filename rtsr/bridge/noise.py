@@ -41,6 +41,8 @@ class ComfortNoise:
         while len(self._ready) < count:
             frames = self._decoder.decode(av.Packet(description[:MOST_BYTES]))
             more = [frame.to_ndarray().reshape(-1).astype(np.float32) / FULL_SCALE for frame in frames]
+            if not more:  # the decoder never withholds a frame; a loop without an end would stop all calls
+                more = [np.zeros(count, np.float32)]
             self._ready = np.concatenate([self._ready, *more])
         noise, self._ready = self._ready[:count], self._ready[count:]
         return noise

@@ -157,9 +157,9 @@ class RtpEndpoint:
             self.session = self._on_caller(place)
             if self.session is None:
                 return
+        elif place != self._caller:
+            log_event("rtp moved", address=f"{place[0]}:{place[1]}", call=self.session.leg.call)
         if place != self._caller:
-            if self._caller:
-                log_event("rtp moved", address=f"{place[0]}:{place[1]}")
             self._caller = place
             self._reports = (self.rtcp or self.rtp, (place[0], place[1] + 1, *place[2:]))
         self.session.take(read, now_s)

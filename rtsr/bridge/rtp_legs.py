@@ -150,7 +150,8 @@ class RtpLegs:
         """Send reports, and end the legs whose peer is silent or never came; called every second."""
         now_s = self._clock()
         for call_id, (endpoint, session, opened_s) in list(self._open.items()):
-            session.report()
+            with self._calls.media.faults.survived("send", f"a report could not be sent: call={call_id}"):
+                session.report()
             if endpoint.latch.is_silent(now_s):
                 self._calls.end(call_id, f"nothing heard for {self._settings.rtp_silent_s:g} s")
             elif endpoint.latch.caller is None and now_s - opened_s > self._settings.idle_s:

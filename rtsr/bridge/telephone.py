@@ -61,7 +61,8 @@ class Telephone:
         if self.endpoint.latch.is_silent(self._clock()):
             self._hang_up(f"nothing heard for {self._settings.rtp_silent_s:g} s")
         if self.endpoint.session:
-            self.endpoint.session.report()
+            with self._calls.media.faults.survived("send", "a report could not be sent"):
+                self.endpoint.session.report()
         if self.is_open:
             return
         if not self._lost:

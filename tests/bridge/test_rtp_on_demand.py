@@ -273,3 +273,22 @@ def test_a_remote_has_to_be_among_the_sources(null):
             await bench.open(remote="192.0.2.7")
 
     on_a_bench(null, test, rtp_sources=("198.51.100.0/24",))
+
+
+def test_a_report_that_cannot_be_sent_ends_nothing(null):
+    async def test(bench: Bench) -> None:
+        call, answer = await bench.open()
+        phone = await Phone.call(answer["port"])
+        await phone.say(3)
+
+        def fail(data: bytes) -> None:
+            raise RuntimeError("no report")
+
+        call.rtp._send_report = fail
+        await bench.later(1)
+        assert call.id in bench.calls.by_id
+        assert bench.media.faults.counts["send"] == 1
+        call.rtp._send_report = lambda data: None
+        await phone.close()
+
+    on_a_bench(null, test)

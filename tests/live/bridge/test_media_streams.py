@@ -1,0 +1,441 @@
+"""Media streams against a running bridge: pipecat's serializers, Asterisk's AudioSocket, and peers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import json
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from aiohttp import WSMsgType, web
+
+from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
+from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.server import Bridge
+from tests.speech import missing
+
+START = {
+    "event": "start",
+    "streamSid": "MZ1",
+    "start": {"streamSid": "MZ1", "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}},
+}
+PACKET_S = 0.02
+
+
+def tone(hz: float, rate: int, seconds: float) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+def as_bytes(sound: np.ndarray) -> bytes:
+    return (np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes()
+
+
+def as_sound(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, "<i2").astype(np.float32) / 32_768
+
+
+def power_at(sound: np.ndarray, rate: int, hz: float) -> float:
+    """The share of the power that lies within 40 Hz of a frequency."""
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+    near = np.abs(np.fft.rfftfreq(len(sound), 1 / rate) - hz) < 40
+    return float(spectrum[near].sum() / (spectrum.sum() + 1e-12))
+
+
+class Pipecat:
+    """A serializer of pipecat-ai: audio to a platform's messages and back."""
+
+    def __init__(self, name: str, rate: int, *arguments: str) -> None:
+        if importlib.util.find_spec("pipecat") is None:
+            missing("pipecat-ai")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # audioop is deprecated
+            module = importlib.import_module(f"pipecat.serializers.{name.lower()}")
+            self.frames = importlib.import_module("pipecat.frames.frames")
+        kind = getattr(module, f"{name}FrameSerializer")
+        parameters = kind.InputParams(sample_rate=rate, **({} if name == "Vonage" else {"auto_hang_up": False}))
+        self.rate, self.serializer = rate, kind(*arguments, params=parameters)
+
+    async def set_up(self) -> Pipecat:
+        await self.serializer.setup(SimpleNamespace(audio_in_sample_rate=self.rate))
+        return self
+
+    async def audio(self, sound: np.ndarray) -> str | bytes | None:
+        frame = self.frames.OutputAudioRawFrame(audio=as_bytes(sound), sample_rate=self.rate, num_channels=1)
+        return await self.serializer.serialize(frame)
+
+    async def interrupt(self) -> str | bytes | None:
+        return await self.serializer.serialize(self.frames.InterruptionFrame())
+
+    async def read(self, message: str | bytes) -> np.ndarray | str | None:
+        """Return the audio of a message, or the key that it tells of."""
+        frame = await self.serializer.deserialize(message)
+        if isinstance(frame, self.frames.InputAudioRawFrame):
+            return as_sound(frame.audio)
+        return frame.button.value if isinstance(frame, self.frames.InputDTMFFrame) else None
+
+
+@asynccontextmanager
+async def stream(bridge: Bridge, path: str, **more: Any) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async with aiohttp.ClientSession(bridge.url) as http, http.ws_connect(path, **more) as socket:
+        yield socket
+
+
+async def send(socket: aiohttp.ClientWebSocketResponse, message: str | bytes | None) -> None:
+    if message is not None:
+        await (socket.send_str(message) if isinstance(message, str) else socket.send_bytes(message))
+
+
+async def speak(say: Callable, sound: np.ndarray, rate: int) -> list[float]:
+    """Say 20 ms after 20 ms; returns when each was sent."""
+    loop, count, times = asyncio.get_running_loop(), round(rate * PACKET_S), []
+    began = loop.time()
+    for n in range(len(sound) // count):
+        await asyncio.sleep(max(0.0, began + (n + 1) * PACKET_S - loop.time()))
+        times.append(loop.time())
+        await say(sound[n * count : (n + 1) * count])
+    return times
+
+
+def test_a_twilio_stream_is_heard_wideband_in_a_room_and_hears_it(bridge: Bridge):
+    async def call() -> tuple[np.ndarray, np.ndarray, dict]:
+        pipecat = await Pipecat("Twilio", 8_000, "MZ1").set_up()
+        heard: list[np.ndarray] = []
+        async with Client(bridge.url) as client, stream(bridge, "/media/twilio?name=trunk") as socket:
+            peer = await client.call("twilio", VoiceTrack(tone(500, 48_000, 1), loop=True))
+            await socket.send_str(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
+            await socket.send_str(json.dumps(START))
+
+            async def listen() -> None:
+                async for message in socket:
+                    if (sound := await pipecat.read(message.data)) is not None:
+                        heard.append(sound)
+
+            async def say(block: np.ndarray) -> None:
+                await send(socket, await pipecat.audio(block))
+
+            listening = asyncio.ensure_future(listen())
+            await speak(say, demo_voice(), 8_000)
+            await socket.send_str(json.dumps({"event": "dtmf", "dtmf": {"digit": "7"}, "streamSid": "MZ1"}))
+            await asyncio.sleep(0.3)
+            (leg,) = [one for one in await client.room("twilio") if one["kind"] == "stream"]
+            listening.cancel()
+            return peer.heard, np.concatenate(heard), leg
+
+    wide, narrow, leg = asyncio.run(call())
+    assert (leg["name"], leg["speaker"]["codec"]) == ("trunk", "pcmu")
+    assert [shown["event"] for shown in leg["events"]] == ["7"]
+    assert leg["listener"]["sent"] > 100
+    assert leg["speaker"]["lost"] == 0
+    sent = as_g711(demo_voice(), "pcmu")
+    found = compare(wide, at_48k(sent, 8_000), enhanced(sent, 8_000))
+    print(found)
+    assert found.pieces >= 3
+    assert found.lsd < 0.8 * found.lsd_plain
+    assert power_at(narrow[-8_000:], 8_000, 500) > 0.5
+
+
+@pytest.mark.parametrize("encoding", ["PCMU", "PCMA"])
+def test_an_answer_sent_at_once_by_telnyx_is_played_in_its_time_and_can_be_cleared(bridge: Bridge, encoding: str):
+    room = f"telnyx-{encoding}"
+
+    async def call() -> tuple[np.ndarray, list[dict], float]:
+        pipecat = await Pipecat("Telnyx", 8_000, "id", encoding, encoding).set_up()
+        told: list[dict] = []
+        async with Client(bridge.url) as client, stream(bridge, f"/media/{room}") as socket:
+            peer = await client.call(room, VoiceTrack(np.zeros(960, np.float32)))
+            form = {"encoding": encoding, "sample_rate": 8000, "channels": 1}
+            await socket.send_str(json.dumps({"event": "start", "stream_id": "id", "start": {"media_format": form}}))
+
+            async def listen() -> None:
+                async for message in socket:
+                    if (read := json.loads(message.data))["event"] != "media":
+                        told.append(read)
+
+            listening = asyncio.ensure_future(listen())
+            await send(socket, await pipecat.audio(tone(700, 8_000, 1.5)))
+            await socket.send_str(json.dumps({"event": "mark", "mark": {"name": "said"}}))
+            began = asyncio.get_running_loop().time()
+            while not told:
+                await asyncio.sleep(0.02)
+            after_s = asyncio.get_running_loop().time() - began
+            for _ in range(10):
+                await send(socket, await pipecat.audio(tone(700, 8_000, 3)))
+            await asyncio.sleep(0.5)
+            await send(socket, await pipecat.interrupt())
+            await asyncio.sleep(1.5)
+            listening.cancel()
+            return peer.heard, told, after_s
+
+    heard, told, after_s = asyncio.run(asyncio.wait_for(call(), 60))
+    assert told[0] == {"event": "mark", "stream_id": "id", "mark": {"name": "said"}}
+    assert 1.3 < after_s < 2.5
+    loud = np.flatnonzero(np.abs(heard) > 0.1)
+    assert power_at(heard[loud[0] : loud[0] + 48_000], 48_000, 700) > 0.8
+    assert np.abs(heard[-24_000:]).max() < 0.02, "what was cleared is heard"
+
+
+@asynccontextmanager
+async def program(pipecat: Pipecat, heard: list[np.ndarray], keys: list[str]) -> AsyncIterator[str]:
+    """A voice agent: a web server that answers everybody with two seconds of a tone, all at once."""
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for part in np.split(tone(900, 16_000, 2), 4):
+            await send(socket, await pipecat.audio(part))
+        async for message in socket:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                read = await pipecat.read(message.data)
+                if isinstance(read, np.ndarray):
+                    heard.append(read)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/agent", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"ws://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/agent"
+    finally:
+        await runner.cleanup()
+
+
+def test_a_middlebox_hands_the_enhanced_voice_to_a_program_and_its_answer_back(start_bridge: Callable[..., Bridge]):
+    async def call() -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+        twilio = await Pipecat("Twilio", 8_000, "MZ1").set_up()
+        agent = await Pipecat("Vonage", 16_000).set_up()
+        asked, answered, keys = [], [], []
+        async with program(agent, asked, keys) as url:
+            bridge = await asyncio.to_thread(start_bridge, settings=f'middlebox_url = "{url}"')
+            async with Client(bridge.url) as client, stream(bridge, "/middlebox") as socket:
+                await socket.send_str(json.dumps(START))
+
+                async def listen() -> None:
+                    async for message in socket:
+                        if (sound := await twilio.read(message.data)) is not None:
+                            answered.append(sound)
+
+                async def say(block: np.ndarray) -> None:
+                    await send(socket, await twilio.audio(block))
+
+                listening = asyncio.ensure_future(listen())
+                await speak(say, demo_voice(), 8_000)
+                await asyncio.sleep(0.3)
+                listening.cancel()
+                await socket.close()
+                await asyncio.sleep(0.5)
+                metrics = await client.metrics()
+        return np.concatenate(asked), np.concatenate(answered), metrics
+
+    asked, answered, metrics = asyncio.run(asyncio.wait_for(call(), 120))
+    sent = as_g711(demo_voice(), "pcmu")
+    found = compare(at_48k(asked, 16_000), at_48k(sent, 8_000), enhanced(sent, 8_000))
+    print(found)
+    assert found.pieces >= 3
+    assert found.lsd < 0.8 * found.lsd_plain
+    loud = np.flatnonzero(np.abs(answered) > 0.1)
+    assert power_at(answered[loud[0] : loud[0] + 8_000], 8_000, 900) > 0.8
+    assert metrics["rtsr_bridge_calls"] == 0
+    assert metrics["rtsr_bridge_rows"] == 0
+
+
+def test_a_program_that_is_not_there_ends_the_stream(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge(settings='middlebox_url = "ws://127.0.0.1:9/"')
+
+    async def call() -> None:
+        async with stream(bridge, "/middlebox") as socket:
+            await socket.send_str(json.dumps(START))
+            async for _ in socket:
+                pass
+            assert socket.close_code is not None
+
+    asyncio.run(asyncio.wait_for(call(), 20))
+    assert bridge.wait_for("program not reached")
+
+
+def test_asterisks_audiosocket_is_heard_and_hears(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge(settings='audiosocket = "127.0.0.1:0"')
+    port = int(bridge.wait_for(r"event=audiosocket address=127.0.0.1:(\d+)"))
+    name = uuid.uuid4()
+
+    async def call() -> tuple[np.ndarray, bytes, dict, int]:
+        async with Client(bridge.url) as client:
+            peer = await client.call(str(name), VoiceTrack(tone(500, 48_000, 1), loop=True))
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"\x01\x00\x10" + name.bytes)
+            came = bytearray()
+
+            async def listen() -> None:
+                while True:
+                    head = await reader.readexactly(3)
+                    assert head[0] == 0x10
+                    came.extend(await reader.readexactly(int.from_bytes(head[1:])))
+
+            async def say(block: np.ndarray) -> None:
+                writer.write(b"\x10\x01\x40" + as_bytes(block))
+
+            listening = asyncio.ensure_future(listen())
+            await speak(say, demo_voice(), 8_000)
+            writer.write(b"\x03\x00\x01#")
+            await asyncio.sleep(0.3)
+            (leg,) = [one for one in await client.room(str(name)) if one["kind"] == "stream"]
+            writer.write(b"\x00\x00\x00")
+            await asyncio.sleep(0.5)
+            listening.cancel()
+            writer.close()
+            return peer.heard, bytes(came), leg, len(await client.room(str(name)))
+
+    wide, narrow, leg, left = asyncio.run(asyncio.wait_for(call(), 60))
+    assert [shown["event"] for shown in leg["events"]] == ["#"]
+    assert left == 1, "the leg is still there"
+    voice = demo_voice()
+    found = compare(wide, at_48k(voice, 8_000), enhanced(voice, 8_000))
+    assert found.pieces >= 3
+    assert found.lsd < 0.8 * found.lsd_plain
+    assert power_at(as_sound(narrow)[-8_000:], 8_000, 500) > 0.5
+
+
+def test_what_a_stream_leg_adds_to_the_delay(bridge: Bridge):
+    """From when a sample was spoken to when another stream can play it, less the packet that the sender collects."""
+    rate, count = 16_000, 320
+    sound = 0.2 * np.random.default_rng(5).standard_normal(rate * 4).astype(np.float32)
+
+    async def call() -> tuple[list[float], list[tuple[float, bytes]]]:
+        loop, came = asyncio.get_running_loop(), []
+        async with stream(bridge, "/media/delay") as one, stream(bridge, "/media/delay") as other:
+            await other.send_bytes(bytes(640))
+
+            async def listen() -> None:
+                async for message in other:
+                    came.append((loop.time(), message.data))
+
+            listening = asyncio.ensure_future(listen())
+            await asyncio.sleep(0.5)
+            times = await speak(lambda block: one.send_bytes(as_bytes(block)), sound, rate)
+            await asyncio.sleep(0.3)
+            listening.cancel()
+            return times, came
+
+    times, came = asyncio.run(asyncio.wait_for(call(), 60))
+    delays = []
+    for at_s, data in came[50:-20:5]:
+        piece = as_sound(data)
+        cross = np.correlate(sound, piece)
+        place = int(np.argmax(cross))
+        if cross[place] > 0.5 * float(piece @ piece) > 0:
+            spoken_s = times[place // count] - PACKET_S + place % count / rate
+            delays.append(1000 * (at_s - spoken_s - PACKET_S))
+    print(f"{len(delays)} packets: median {np.median(delays):.1f} ms, p95 {np.percentile(delays, 95):.1f} ms")
+    assert len(delays) > 10
+    assert np.median(delays) < 80  # 44 on two idle cores
+
+
+def test_fifty_streams_leave_nothing(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge()
+
+    async def call() -> tuple[dict[str, float], int, int]:
+        async with Client(bridge.url) as client:
+            for n in range(50):
+                async with stream(bridge, f"/media/r{n}") as socket:
+                    await socket.send_bytes(bytes(640))
+                    await socket.receive()
+                if n == 5:
+                    before = bridge.descriptors()
+            await asyncio.sleep(1)
+            return await client.metrics(), before, bridge.descriptors()
+
+    metrics, before, after = asyncio.run(asyncio.wait_for(call(), 120))
+    assert metrics["rtsr_bridge_calls_opened_total"] == 50
+    assert metrics["rtsr_bridge_calls"] == metrics["rtsr_bridge_rows"] == 0
+    assert after <= before + 1
+
+
+async def closed_with(bridge: Bridge, *messages: str | bytes, path: str = "/media/hostile") -> int | None:
+    async with stream(bridge, path) as socket:
+        with contextlib.suppress(ConnectionError):
+            for message in messages:
+                await send(socket, message)
+        while (await socket.receive()).type not in (
+            WSMsgType.CLOSE,
+            WSMsgType.CLOSED,
+            WSMsgType.CLOSING,
+            WSMsgType.ERROR,
+        ):
+            pass
+        return socket.close_code
+
+
+@pytest.mark.parametrize(
+    ("messages", "code"),
+    [
+        (("no json",), 1003),
+        (("[]",), 1003),
+        (('{"event": "connected"}',) * 20, 1003),
+        ((json.dumps(START), "\x00"), 1003),
+        ((json.dumps(START), '{"event": "media", "media": {"payload": "!"}}'), 1003),
+        ((b"\x00" * 300_000,), 1009),
+        ((json.dumps(START), "x" * 300_000), 1009),
+        ((json.dumps({"event": "start", "start": {"mediaFormat": {"encoding": "opus"}}}),), 1003),
+    ],
+)
+def test_what_is_no_stream_is_closed_and_nothing_else_happens(bridge: Bridge, messages, code):
+    assert asyncio.run(asyncio.wait_for(closed_with(bridge, *messages), 30)) == code
+
+
+def test_a_stream_needs_a_token_where_there_are_some(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge("--token", "secret", settings="connect_s = 2.0")
+    with_token = json.loads(json.dumps(START))
+    with_token["start"]["customParameters"] = {"token": "secret"}
+
+    async def answered(path: str, *messages: str | bytes, **more: Any) -> bool:
+        async with stream(bridge, path, **more) as socket:
+            for message in messages:
+                await send(socket, message)
+            return (await socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY)
+
+    async def call() -> None:
+        assert await closed_with(bridge, json.dumps(START)) == 1008
+        assert await closed_with(bridge, bytes(640)) == 1008
+        assert await closed_with(bridge) == 1008, "nothing is said in time"
+        for path in ("/media/a?token=wrong", "/middlebox?token=wrong"):
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await answered(path)
+        assert await answered("/media/a", json.dumps(with_token))
+        assert await answered("/media/a?token=secret", bytes(640))
+        assert await answered("/media/a", bytes(640), headers={"Authorization": "Bearer secret"})
+
+    asyncio.run(asyncio.wait_for(call(), 60))
+
+
+def test_a_peer_that_does_not_read_costs_no_memory_and_is_let_go(start_bridge: Callable[..., Bridge]):
+    bridge = start_bridge(settings="http_s = 2.0\nidle_s = 600.0")
+
+    async def call() -> tuple[int, int, int]:
+        async with Client(bridge.url) as client, stream(bridge, "/media/slow", max_msg_size=0) as socket:
+            await socket.send_bytes(bytes(640))
+            await socket.receive()
+            before = bridge.resident_kb()
+            socket._response.connection.transport.pause_reading()
+            for _ in range(60):
+                for _ in range(40):
+                    await socket.send_bytes(bytes(32_000))
+                await asyncio.sleep(0.1)
+                if not await client.room("slow"):
+                    break
+            return before, bridge.resident_kb(), len(await client.room("slow"))
+
+    before, after, left = asyncio.run(asyncio.wait_for(call(), 60))
+    assert after - before < 60_000
+    assert left <= 1

@@ -153,7 +153,7 @@ class Request:
 
 def body(data: bytes) -> None:
     """The JSON of an offer, or of a change of how somebody is heard."""
-    from rtsr.bridge.service import ids_of, options_of, read_json
+    from rtsr.bridge.bodies import ids_of, options_of, read_json
 
     try:
         read = asyncio.run(read_json(Request(data)))  # type: ignore[arg-type]
@@ -228,8 +228,7 @@ def audio(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    read.__name__: read
-    for read in (rtp, voice, rtcp, sdp, candidate, text, body, stream, leg, config, control, audio)
+    read.__name__: read for read in (rtp, voice, rtcp, sdp, candidate, text, body, stream, leg, config, control, audio)
 }
 BRIDGE = ("rtp", "voice", "rtcp", "sdp", "candidate", "text", "body", "stream", "leg")  # need the bridge's packages
 

@@ -11,7 +11,8 @@ import uuid
 from typing import Any
 
 from ..errors import InvalidSetting, PoolFull
-from .calls import CallOptions, Calls
+from .call import CallOptions
+from .calls import Calls
 from .codec import L16, L16_8K
 from .config import BridgeSettings, address, networks
 from .latch import Latch

@@ -8,13 +8,12 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from ..errors import InvalidSetting, PoolFull, RtsrError
+from .call import Call, CallOptions
 from .codec import CODECS
 from .config import BridgeSettings, address, is_loopback
 from .events import Event
@@ -24,75 +23,12 @@ from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
-from .report import History, report_of
-from .rtp_session import RtpSession
+from .report import report_of
 from .webhook import Webhook
 
 BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
 REPORTS_S = 5.0  # that the last reports have to be delivered when the bridge ends
 log = logging.getLogger("rtsr.bridge")
-
-
-class Sent(Protocol):
-    """Counts what became of the packets to a peer."""
-
-    sent: int
-    underruns: int
-    dropped: int
-
-
-@dataclass(eq=False)
-class Call:
-    """One peer, or one plain RTP stream, in a room."""
-
-    id: str
-    kind: str  # call, whip, whep, rtp or stream
-    leg: Leg
-    close: Callable[[], Any]  # a coroutine function that hangs up
-    out: Sent | None = None
-    peer: Peer | None = None
-    rtp: RtpSession | None = None
-    history: History = field(default_factory=History)
-    etag: str = ""
-    began_s: float = field(default_factory=time.monotonic)
-    heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
-    heard: int = 0
-
-    @property
-    def round_trip_ms(self) -> float | None:
-        """Between the bridge and the peer; None where it was not measured."""
-        if self.rtp:
-            return self.rtp.reports.round_trip_ms
-        return self.peer.round_trip_ms if self.peer else None
-
-    def stats(self) -> dict[str, Any]:
-        """Return what a page or a metric shows of this call."""
-        out = self.out
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "name": self.leg.name,
-            "seconds": round(time.monotonic() - self.began_s, 1),
-            "echo": self.leg.hears_itself,
-            "refused": self.peer.refused if self.peer else 0,
-            "plain": sorted(self.leg.plain),
-            "events": self.leg.events.stats(),
-            "rtp": self.rtp.stats() if self.rtp else None,
-            "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
-            "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """What a caller asks for."""
-
-    kind: str = "call"
-    speaks: bool = True
-    listens: bool = True
-    narrow_hz: int | None = None  # the incoming stream is resampled to this rate first
-    echo: bool = False  # it hears itself
-    name: str = ""
 
 
 class Calls:

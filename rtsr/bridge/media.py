@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
 from ..backend.base import Backend
@@ -28,6 +27,7 @@ from .faults import Faults
 from .guarded import Guarded
 from .leg import METER_DECAY, Leg, Speaker, peak
 from .mix import MIX_RATE, Delivery, Room
+from .work import Work
 
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
 NARROW_RATES = (4_000, 8_000)  # that a stream may be resampled to on request
@@ -37,17 +37,6 @@ MOST_FAILED = 200  # ticks of the pool in a row, before the clock stops
 
 Send = Callable[[list[Delivery]], None]
 log = logging.getLogger("rtsr.bridge")
-
-
-@dataclass(slots=True)
-class Work:
-    """Processor time of the media thread in seconds, by what it was spent on."""
-
-    thread_s: float = 0.0  # all of it
-    codec_s: float = 0.0  # jitter buffers, decoding, mixing and encoding
-    network_s: float = 0.0
-    skipped: int = 0  # ticks that were left out after a stall
-    late: int = 0  # ticks that took longer than a hop
 
 
 class MediaThread:

@@ -16,7 +16,8 @@ from aiohttp import WSMsgType, web
 
 from ..errors import InvalidSetting, PoolFull
 from .authentication import Authentication
-from .calls import CallOptions, Calls
+from .call import CallOptions
+from .calls import Calls
 from .codec import L16
 from .limits import TokenBucket
 from .log import log_event

@@ -3,38 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .call import Call, History
 from .codec import CODECS
 from .emodel import transport_mos
 from .leg import Speaker
-
-if TYPE_CHECKING:
-    from .calls import Call
-
-
-@dataclass(slots=True)
-class History:
-    """Means and maxima over a call, from a sample a second."""
-
-    samples: int = 0
-    delay_ms: float = 0.0  # sum
-    most_delay_ms: float = 0.0
-    jitter_ms: float = 0.0  # sum
-    most_jitter_ms: float = 0.0
-
-    def sample(self, speaker: Speaker) -> None:
-        """Note the state of a stream that is being heard."""
-        if speaker.playout.waiting:
-            return
-        delay_ms, jitter_ms = 1000 * speaker.playout.delay_s, 1000 * speaker.playout.buffer.spread_s
-        self.samples += 1
-        self.delay_ms += delay_ms
-        self.jitter_ms += jitter_ms
-        self.most_delay_ms = max(self.most_delay_ms, delay_ms)
-        self.most_jitter_ms = max(self.most_jitter_ms, jitter_ms)
 
 
 def report_of(call: Call, why: str | None = None) -> dict[str, Any]:

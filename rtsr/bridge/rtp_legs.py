@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from ..errors import InvalidSetting, PoolFull
-from .calls import Call, CallOptions, Calls
+from .call import Call, CallOptions
+from .calls import Calls
 from .codec import PCMU
 from .config import BridgeSettings, Network, is_loopback, networks, port_range
 from .latch import Latch

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import ssl
@@ -24,12 +23,14 @@ from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
 from . import whip
 from .audiosocket import AudioSocketServer
 from .authentication import Authentication
-from .calls import CALLS, Call, CallOptions, Calls
+from .bodies import ids_of, options_of, read_json
+from .call import Call
+from .calls import CALLS, Calls
 from .capacity import measure
 from .config import NAME, BridgeSettings
 from .listener import Listener
 from .log import log_event
-from .media import NARROW_RATES, MediaThread
+from .media import MediaThread
 from .media_socket import MediaSockets
 from .metrics import exposition
 from .page import files
@@ -42,8 +43,6 @@ SWEEP_S = 1.0
 STALLED_S = 2.0  # without a tick, and the bridge is not healthy
 SWITCH_S = 0.0002  # that the clock waits for the interpreter while another thread computes
 CLOSE_S = 1.0  # that requests have to end when the bridge does
-LONGEST_NAME = 64
-MOST_PLAIN = 1_000  # calls that one listener may name: as many as a room may have peers
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = logging.getLogger("rtsr.bridge")
@@ -273,36 +272,6 @@ class BridgeService:
         if call := self._call(request):
             self.calls.end(call.id, "hung up")
         return web.Response(status=200)
-
-
-async def read_json(request: web.Request) -> dict[str, Any]:
-    """Return a request's JSON object; raises `InvalidSetting` for any other body, `TimeoutError` for a slow one."""
-    try:
-        body = json.loads(await whip.read_text(request))
-    except (ValueError, RecursionError):
-        raise InvalidSetting("expected a JSON object") from None
-    if not isinstance(body, dict):
-        raise InvalidSetting("expected a JSON object")
-    return body
-
-
-def options_of(body: dict[str, Any]) -> CallOptions:
-    """Return what a caller of `POST /rooms/{id}/offer` asks for; raises `InvalidSetting`."""
-    narrow_hz, echo, name = body.get("narrow_hz"), body.get("echo", False), body.get("name", "")
-    if narrow_hz is not None and narrow_hz not in NARROW_RATES:
-        raise InvalidSetting(f"narrow_hz: expected one of {NARROW_RATES}, got {narrow_hz!r}")
-    if not isinstance(echo, bool) or not isinstance(name, str) or len(name) > LONGEST_NAME:
-        raise InvalidSetting(f"expected echo to be true or false, and name a text of at most {LONGEST_NAME} characters")
-    return CallOptions(narrow_hz=narrow_hz, echo=echo, name=name)
-
-
-def ids_of(plain: Any) -> frozenset[str]:
-    """Return the calls that a listener wants to hear plain; raises `InvalidSetting`."""
-    if not isinstance(plain, list) or len(plain) > MOST_PLAIN:
-        raise InvalidSetting(f"plain: expected a list of at most {MOST_PLAIN} calls")
-    if not all(isinstance(one, str) and NAME.fullmatch(one) for one in plain):
-        raise InvalidSetting("plain: expected ids of calls, as GET /rooms/ROOM lists them")
-    return frozenset(plain)
 
 
 def _tls(settings: BridgeSettings) -> ssl.SSLContext | None:

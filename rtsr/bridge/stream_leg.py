@@ -10,7 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from .calls import Call, CallOptions, Calls
+from .call import Call, CallOptions
+from .calls import Calls
 from .codec import CODECS, L16, L16_8K
 from .events import KEYS, VOLUME, Event
 from .jitter import Packet

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from ..errors import InvalidSetting, PoolFull
-from .calls import Call, CallOptions, Calls
+from .call import Call, CallOptions
+from .calls import Calls
 from .config import BridgeSettings, address, networks
 from .latch import Latch
 from .log import log_event

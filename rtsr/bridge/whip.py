@@ -8,7 +8,8 @@ import re
 from aiohttp import web
 
 from ..errors import InvalidSetting
-from .calls import CALLS, Call, CallOptions
+from .call import Call, CallOptions
+from .calls import CALLS
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 KINDS = {

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from rtsr.bridge.service import errors, read_json
+from rtsr.bridge.bodies import read_json
+from rtsr.bridge.service import errors
 from rtsr.bridge.whip import read_text
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 
-from rtsr.bridge.calls import Call, Calls
+from rtsr.bridge.call import Call
+from rtsr.bridge.calls import Calls
 from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.leg import Leg
 from rtsr.bridge.media import MediaThread
@@ -20,7 +21,7 @@ def test_a_peer_that_floods_is_hung_up_on_and_the_others_are_not(null):
             async def close(name: str = name) -> None:
                 closed.append(name)
 
-            peer = SimpleNamespace(refused=0, floods=lambda floods=floods: floods)
+            peer = SimpleNamespace(refused=0, round_trip_ms=None, floods=lambda floods=floods: floods)
             calls.add(Call(name, "call", Leg(name, "room", None, None, "opus"), close, peer=peer))
         calls.sweep()
         while calls._tasks:

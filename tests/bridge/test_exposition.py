@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rtsr.bridge.calls import Call, CallOptions, Calls
+from rtsr.bridge.call import Call, CallOptions
+from rtsr.bridge.calls import Calls
 from rtsr.bridge.codec import OPUS
 from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.media import MediaThread

@@ -9,12 +9,13 @@ import logging
 import pytest
 from aiohttp import web
 
+from rtsr.bridge.call import History
 from rtsr.bridge.codec import CODECS
 from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.emodel import delay_impairment, loss_impairment, mos, transport_mos
 from rtsr.bridge.leg import Speaker
 from rtsr.bridge.log import EventFormatter
-from rtsr.bridge.report import History, report_of
+from rtsr.bridge.report import report_of
 from rtsr.bridge.webhook import MOST_WAITING, Webhook
 from rtsr.errors import InvalidSetting
 from tests.bridge.test_rtp_on_demand import Bench, Phone, on_a_bench

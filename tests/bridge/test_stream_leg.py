@@ -7,7 +7,8 @@ import json
 
 import numpy as np
 
-from rtsr.bridge.calls import CallOptions, Calls
+from rtsr.bridge.call import CallOptions
+from rtsr.bridge.calls import Calls
 from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.media import MediaThread
 from rtsr.bridge.stream_leg import AHEAD_S, MOST_HELD_S, MOST_MARKS, MOST_QUEUED, Outbox, StreamLeg

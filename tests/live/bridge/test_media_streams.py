@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
-import importlib.util
 import json
 import uuid
-import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
 from aiohttp import WSMsgType, web
@@ -22,88 +15,7 @@ from aiohttp import WSMsgType, web
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
-from tests.speech import missing
-
-START = {
-    "event": "start",
-    "streamSid": "MZ1",
-    "start": {"streamSid": "MZ1", "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}},
-}
-PACKET_S = 0.02
-
-
-def tone(hz: float, rate: int, seconds: float) -> np.ndarray:
-    return (0.3 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
-
-
-def as_bytes(sound: np.ndarray) -> bytes:
-    return (np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes()
-
-
-def as_sound(data: bytes) -> np.ndarray:
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32_768
-
-
-def power_at(sound: np.ndarray, rate: int, hz: float) -> float:
-    """The share of the power that lies within 40 Hz of a frequency."""
-    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
-    near = np.abs(np.fft.rfftfreq(len(sound), 1 / rate) - hz) < 40
-    return float(spectrum[near].sum() / (spectrum.sum() + 1e-12))
-
-
-class Pipecat:
-    """A serializer of pipecat-ai: audio to a platform's messages and back."""
-
-    def __init__(self, name: str, rate: int, *arguments: str) -> None:
-        if importlib.util.find_spec("pipecat") is None:
-            missing("pipecat-ai")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # audioop is deprecated
-            module = importlib.import_module(f"pipecat.serializers.{name.lower()}")
-            self.frames = importlib.import_module("pipecat.frames.frames")
-        kind = getattr(module, f"{name}FrameSerializer")
-        parameters = kind.InputParams(sample_rate=rate, **({} if name == "Vonage" else {"auto_hang_up": False}))
-        self.rate, self.serializer = rate, kind(*arguments, params=parameters)
-
-    async def set_up(self) -> Pipecat:
-        await self.serializer.setup(SimpleNamespace(audio_in_sample_rate=self.rate))
-        return self
-
-    async def audio(self, sound: np.ndarray) -> str | bytes | None:
-        frame = self.frames.OutputAudioRawFrame(audio=as_bytes(sound), sample_rate=self.rate, num_channels=1)
-        return await self.serializer.serialize(frame)
-
-    async def interrupt(self) -> str | bytes | None:
-        return await self.serializer.serialize(self.frames.InterruptionFrame())
-
-    async def read(self, message: str | bytes) -> np.ndarray | str | None:
-        """Return the audio of a message, or the key that it tells of."""
-        frame = await self.serializer.deserialize(message)
-        if isinstance(frame, self.frames.InputAudioRawFrame):
-            return as_sound(frame.audio)
-        return frame.button.value if isinstance(frame, self.frames.InputDTMFFrame) else None
-
-
-@asynccontextmanager
-async def stream(bridge: Bridge, path: str, **more: Any) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    async with aiohttp.ClientSession(bridge.url) as http, http.ws_connect(path, **more) as socket:
-        yield socket
-
-
-async def send(socket: aiohttp.ClientWebSocketResponse, message: str | bytes | None) -> None:
-    if message is not None:
-        await (socket.send_str(message) if isinstance(message, str) else socket.send_bytes(message))
-
-
-async def speak(say: Callable, sound: np.ndarray, rate: int) -> list[float]:
-    """Say 20 ms after 20 ms; returns when each was sent."""
-    loop, count, times = asyncio.get_running_loop(), round(rate * PACKET_S), []
-    began = loop.time()
-    for n in range(len(sound) // count):
-        await asyncio.sleep(max(0.0, began + (n + 1) * PACKET_S - loop.time()))
-        times.append(loop.time())
-        await say(sound[n * count : (n + 1) * count])
-    return times
+from tests.live.bridge.streams import PACKET_S, START, Pipecat, as_bytes, as_sound, power_at, send, speak, stream, tone
 
 
 def test_a_twilio_stream_is_heard_wideband_in_a_room_and_hears_it(bridge: Bridge):
@@ -340,102 +252,3 @@ def test_what_a_stream_leg_adds_to_the_delay(bridge: Bridge):
     print(f"{len(delays)} packets: median {np.median(delays):.1f} ms, p95 {np.percentile(delays, 95):.1f} ms")
     assert len(delays) > 10
     assert np.median(delays) < 80  # 44 on two idle cores
-
-
-def test_fifty_streams_leave_nothing(start_bridge: Callable[..., Bridge]):
-    bridge = start_bridge()
-
-    async def call() -> tuple[dict[str, float], int, int]:
-        async with Client(bridge.url) as client:
-            for n in range(50):
-                async with stream(bridge, f"/media/r{n}") as socket:
-                    await socket.send_bytes(bytes(640))
-                    await socket.receive()
-                if n == 5:
-                    before = bridge.descriptors()
-            await asyncio.sleep(1)
-            return await client.metrics(), before, bridge.descriptors()
-
-    metrics, before, after = asyncio.run(asyncio.wait_for(call(), 120))
-    assert metrics["rtsr_bridge_calls_opened_total"] == 50
-    assert metrics["rtsr_bridge_calls"] == metrics["rtsr_bridge_rows"] == 0
-    assert after <= before + 1
-
-
-async def closed_with(bridge: Bridge, *messages: str | bytes, path: str = "/media/hostile") -> int | None:
-    async with stream(bridge, path) as socket:
-        with contextlib.suppress(ConnectionError):
-            for message in messages:
-                await send(socket, message)
-        while (await socket.receive()).type not in (
-            WSMsgType.CLOSE,
-            WSMsgType.CLOSED,
-            WSMsgType.CLOSING,
-            WSMsgType.ERROR,
-        ):
-            pass
-        return socket.close_code
-
-
-@pytest.mark.parametrize(
-    ("messages", "code"),
-    [
-        (("no json",), 1003),
-        (("[]",), 1003),
-        (('{"event": "connected"}',) * 20, 1003),
-        ((json.dumps(START), "\x00"), 1003),
-        ((json.dumps(START), '{"event": "media", "media": {"payload": "!"}}'), 1003),
-        ((b"\x00" * 300_000,), 1009),
-        ((json.dumps(START), "x" * 300_000), 1009),
-        ((json.dumps({"event": "start", "start": {"mediaFormat": {"encoding": "opus"}}}),), 1003),
-    ],
-)
-def test_what_is_no_stream_is_closed_and_nothing_else_happens(bridge: Bridge, messages, code):
-    assert asyncio.run(asyncio.wait_for(closed_with(bridge, *messages), 30)) == code
-
-
-def test_a_stream_needs_a_token_where_there_are_some(start_bridge: Callable[..., Bridge]):
-    bridge = start_bridge("--token", "secret", settings="connect_s = 2.0")
-    with_token = json.loads(json.dumps(START))
-    with_token["start"]["customParameters"] = {"token": "secret"}
-
-    async def answered(path: str, *messages: str | bytes, **more: Any) -> bool:
-        async with stream(bridge, path, **more) as socket:
-            for message in messages:
-                await send(socket, message)
-            return (await socket.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY)
-
-    async def call() -> None:
-        assert await closed_with(bridge, json.dumps(START)) == 1008
-        assert await closed_with(bridge, bytes(640)) == 1008
-        assert await closed_with(bridge) == 1008, "nothing is said in time"
-        for path in ("/media/a?token=wrong", "/middlebox?token=wrong"):
-            with pytest.raises(aiohttp.WSServerHandshakeError):
-                await answered(path)
-        assert await answered("/media/a", json.dumps(with_token))
-        assert await answered("/media/a?token=secret", bytes(640))
-        assert await answered("/media/a", bytes(640), headers={"Authorization": "Bearer secret"})
-
-    asyncio.run(asyncio.wait_for(call(), 60))
-
-
-def test_a_peer_that_does_not_read_costs_no_memory_and_is_let_go(start_bridge: Callable[..., Bridge]):
-    bridge = start_bridge(settings="http_s = 2.0\nidle_s = 600.0")
-
-    async def call() -> tuple[int, int, int]:
-        async with Client(bridge.url) as client, stream(bridge, "/media/slow", max_msg_size=0) as socket:
-            await socket.send_bytes(bytes(640))
-            await socket.receive()
-            before = bridge.resident_kb()
-            socket._response.connection.transport.pause_reading()
-            for _ in range(60):
-                for _ in range(40):
-                    await socket.send_bytes(bytes(32_000))
-                await asyncio.sleep(0.1)
-                if not await client.room("slow"):
-                    break
-            return before, bridge.resident_kb(), len(await client.room("slow"))
-
-    before, after, left = asyncio.run(asyncio.wait_for(call(), 60))
-    assert after - before < 60_000
-    assert left <= 1

@@ -148,6 +148,36 @@ def test_a_wideband_telephone_hears_the_enhanced_voice_of_a_narrow_one(bridge: B
     assert found.high_db > -6
 
 
+async def telephone(port: int, keys: str, recording: Path, heard: Path) -> dict[str, Any]:
+    """Let GStreamer call, speak and press keys; returns what it counted, and leaves what it heard in a file."""
+    process = await asyncio.create_subprocess_exec(
+        *("/usr/bin/python3", HERE / "gst_telephone.py", str(port), recording, keys, "7", heard),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert out, errors.decode()
+    print(out.decode())
+    return json.loads(out.decode().splitlines()[-1])
+
+
+def check_report(bridge: Bridge, report: dict[str, Any]) -> None:
+    """Check the report of a call that lasts, and the last one in the log of the bridge."""
+    assert report["ended"] is None
+    assert report["events"] == 4
+    assert (report["codec_in"], report["codec_out"], report["room"]) == ("pcmu", "pcmu", "gst")
+    assert 3.5 < report["mos"] < 4.45, report
+    assert 0 < report["round_trip_ms"] < 500
+    assert 5 < report["delay_ms"] < 250
+    assert 3_000 < report["cutoff_hz"] <= 4_000
+    assert 0.5 < report["enhanced_s"] < report["duration_s"]
+    line = bridge.wait_for(r'^(\{"event": "report".*"call": "' + report["call"] + '".*)$')
+    last = json.loads(line)
+    assert last.keys() == report.keys()
+    assert last["ended"]
+    assert last["received"] >= report["received"]
+
+
 def test_gstreamer_telephones_speak_press_keys_and_report(bridge: Bridge, tmp_path: Path):
     if subprocess.run(["gst-inspect-1.0", "rtpdtmfsrc"], capture_output=True, check=False).returncode:
         missing("GStreamer's dtmf")
@@ -155,22 +185,11 @@ def test_gstreamer_telephones_speak_press_keys_and_report(bridge: Bridge, tmp_pa
     recording = tmp_path / "voice.wav"
     soundfile.write(recording, np.tile(demo_voice(), 2), 8_000)  # GStreamer leaves when it ends
 
-    async def telephone(port: int, keys: str, name: str) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            *("/usr/bin/python3", HERE / "gst_telephone.py", str(port), recording, keys, "7", tmp_path / name),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, errors = await asyncio.wait_for(process.communicate(), 60)
-        assert out, errors.decode()
-        print(out.decode())
-        return json.loads(out.decode().splitlines()[-1])
-
     async def call() -> tuple[dict, dict, list[dict], dict]:
         async with Client(bridge.url) as client:
             legs = [await open_leg(client, "gst", name=name) for name in ("one", "two")]
             calls = [
-                asyncio.ensure_future(telephone(leg["port"], keys, name))
+                asyncio.ensure_future(telephone(leg["port"], keys, recording, tmp_path / name))
                 for leg, keys, name in zip(legs, ("4711", ""), ("one.ul", "two.ul"), strict=True)
             ]
             await asyncio.sleep(6)
@@ -192,19 +211,7 @@ def test_gstreamer_telephones_speak_press_keys_and_report(bridge: Bridge, tmp_pa
     for told in (one, two):
         assert told["lost"] == [0]
         assert 0 <= told["round_trips_ms"][0] < 500
-    assert report["ended"] is None
-    assert report["events"] == 4
-    assert (report["codec_in"], report["codec_out"], report["room"]) == ("pcmu", "pcmu", "gst")
-    assert 3.5 < report["mos"] < 4.45, report
-    assert 0 < report["round_trip_ms"] < 500
-    assert 5 < report["delay_ms"] < 250
-    assert 3_000 < report["cutoff_hz"] <= 4_000
-    assert 0.5 < report["enhanced_s"] < report["duration_s"]
-    line = bridge.wait_for(r'^(\{"event": "report".*"call": "' + report["call"] + '".*)$')
-    last = json.loads(line)
-    assert last.keys() == report.keys()
-    assert last["ended"]
-    assert last["received"] >= report["received"]
+    check_report(bridge, report)
     sent = as_g711(demo_voice(), "pcmu")
     heard = decode(np.fromfile(tmp_path / "two.ul", np.uint8), "mu")
     assert compare(at_48k(heard, 8_000), at_48k(sent, 8_000), at_48k(sent, 8_000)).pieces >= 2

@@ -1,0 +1,96 @@
+"""One call of a bridge: its leg, and what is known of it while it lasts. The event loop's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .leg import Leg, Speaker
+from .peer import Peer
+from .rtp_session import RtpSession
+
+
+class Sent(Protocol):
+    """Counts what became of the packets to a peer."""
+
+    sent: int
+    underruns: int
+    dropped: int
+
+
+@dataclass(slots=True)
+class History:
+    """Means and maxima over a call, from a sample a second."""
+
+    samples: int = 0
+    delay_ms: float = 0.0  # sum
+    most_delay_ms: float = 0.0
+    jitter_ms: float = 0.0  # sum
+    most_jitter_ms: float = 0.0
+
+    def sample(self, speaker: Speaker) -> None:
+        """Note the state of a stream that is being heard."""
+        if speaker.playout.waiting:
+            return
+        delay_ms, jitter_ms = 1000 * speaker.playout.delay_s, 1000 * speaker.playout.buffer.spread_s
+        self.samples += 1
+        self.delay_ms += delay_ms
+        self.jitter_ms += jitter_ms
+        self.most_delay_ms = max(self.most_delay_ms, delay_ms)
+        self.most_jitter_ms = max(self.most_jitter_ms, jitter_ms)
+
+
+@dataclass(eq=False)
+class Call:
+    """One peer, or one plain RTP stream, in a room."""
+
+    id: str
+    kind: str  # call, whip, whep, rtp or stream
+    leg: Leg
+    close: Callable[[], Any]  # a coroutine function that hangs up
+    out: Sent | None = None
+    peer: Peer | None = None
+    rtp: RtpSession | None = None
+    history: History = field(default_factory=History)
+    etag: str = ""
+    began_s: float = field(default_factory=time.monotonic)
+    heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
+    heard: int = 0
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Between the bridge and the peer; None where it was not measured."""
+        if self.rtp:
+            return self.rtp.reports.round_trip_ms
+        return self.peer.round_trip_ms if self.peer else None
+
+    def stats(self) -> dict[str, Any]:
+        """Return what a page or a metric shows of this call."""
+        out = self.out
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.leg.name,
+            "seconds": round(time.monotonic() - self.began_s, 1),
+            "echo": self.leg.hears_itself,
+            "refused": self.peer.refused if self.peer else 0,
+            "plain": sorted(self.leg.plain),
+            "events": self.leg.events.stats(),
+            "rtp": self.rtp.stats() if self.rtp else None,
+            "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
+            "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What a caller asks for."""
+
+    kind: str = "call"
+    speaks: bool = True
+    listens: bool = True
+    narrow_hz: int | None = None  # the incoming stream is resampled to this rate first
+    echo: bool = False  # it hears itself
+    name: str = ""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .codec import CODECS
 from .emodel import transport_mos
-from .leg import Speaker
-
-if TYPE_CHECKING:
-    from .calls import Call
+from .leg import Leg, Speaker
 
 
 @dataclass(slots=True)
@@ -37,7 +34,21 @@ class History:
         self.most_jitter_ms = max(self.most_jitter_ms, jitter_ms)
 
 
-def report_of(call: Call, why: str | None = None) -> dict[str, Any]:
+class Reported(Protocol):
+    """What a report is made of: a call."""
+
+    id: str
+    kind: str
+    leg: Leg
+    began_s: float
+    history: History
+
+    @property
+    def round_trip_ms(self) -> float | None:
+        """Between the bridge and the peer; None where it was not measured."""
+
+
+def report_of(call: Reported, why: str | None = None) -> dict[str, Any]:
     """Return the report of a call: plain numbers, None where nothing was measured. `why` says why it has ended."""
     leg, speaker = call.leg, call.leg.speaker
     round_trip_ms = call.round_trip_ms

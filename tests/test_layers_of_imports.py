@@ -18,7 +18,7 @@ LAYERS = (  # packages of one layer do not import each other
     ("backend",),
     ("stream",),
     ("io",),
-    ("pool", "enhance", "session"),
+    ("pool", "enhance"),
     ("runs", "figure", "speech"),
     ("daemon",),
     ("train", "eval", "bench", "bridge"),

@@ -44,7 +44,7 @@ def test_importing_rtsr_is_light():
 
 
 def test_sessions_and_weights_are_light():
-    modules = loaded("import rtsr, rtsr.session, rtsr.io.ring, rtsr.net.weights; rtsr.net.weights.shipped()")
+    modules = loaded("import rtsr, rtsr.enhance, rtsr.io.ring, rtsr.net.weights; rtsr.net.weights.shipped()")
     assert modules.isdisjoint(HEAVY)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from rtsr import Reblock, enhance
-from rtsr.io.file import ArraySink, FileSource
-from rtsr.session import Counters, Session
+from rtsr.eval.session import ArraySink, Counters, FileSource, Session
 from rtsr.timing import KEPT
 from tests.signals import noise, voice_like
 

@@ -14,9 +14,9 @@ from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
 from ..io import layout as at
 from ..io.shared_block import SharedBlock
-from ..session import Counters
 from ..spec import Spec
 from ..stream import Stream, linear_gain
+from ..timing import Timed
 from .drift import Drift
 from .gate import Gate
 
@@ -131,7 +131,7 @@ class Worker:
         self.latency = self.current.stream.latency + self.drift.delay
         self.shared = SharedBlock(rate, self.hop, low_water, self.latency - self.hop, burst)
         self.most_waiting = BEHIND_HOPS * self.hop + burst
-        self.wishes, self.counters = Wishes(), Counters()
+        self.wishes, self.counters = Wishes(), Timed()
         self.asked: deque[GatedStream] = deque(maxlen=1)  # the last one that `switch` was given, until `step` takes it
         self.next: GatedStream | None = None
         self.fade = 0  # hops left in which `next` takes over
@@ -178,7 +178,7 @@ class Worker:
         return Report(
             model=gate.model,
             backend=gate.name,
-            hops=counters.hops,
+            hops=counters.counted,
             late=counters.late,
             lost=self.lost,
             overloads=self.overloads,

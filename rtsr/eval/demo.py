@@ -11,11 +11,11 @@ from ..backend.base import Backend
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting
 from ..figure import pyplot, spectrograms
-from ..io.file import ArraySink, FileSource, open_to_read, open_to_write
+from ..io.file import open_to_read, open_to_write
 from ..io.reblock import Reblock
-from ..session import Counters, Session
 from ..speech.scores import SINC, Scores, score
 from .evaluate import restore_all
+from .session import ArraySink, Counters, FileSource, Session
 from .systems import model_name
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "demo"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from ..dsp.windows import FloatArray
@@ -124,44 +122,3 @@ def find_audio(folder: Path) -> list[Path]:
     if not found:
         raise InvalidAudio(f"{folder}: holds no audio ({', '.join(FORMATS)})")
     return found
-
-
-class FileSource:
-    """One channel of a recording in memory as a source; `paced` gives samples no earlier than a speaker would."""
-
-    def __init__(self, samples: FloatArray, rate: int, *, paced: bool = False) -> None:
-        self.samples, self.rate, self.live = samples, rate, False
-        self.paced = paced
-        self.place = 0
-        self._began = 0.0
-
-    @property
-    def ended(self) -> bool:
-        """Whether everything was read."""
-        return self.place >= len(self.samples)
-
-    def read(self, out: FloatArray) -> int:
-        """Write the samples that are due to `out` and return how many."""
-        due = len(self.samples)
-        if self.paced:
-            self._began = self._began or time.monotonic()
-            due = min(due, int((time.monotonic() - self._began) * self.rate))
-        count = max(0, min(len(out), due - self.place))
-        out[:count] = self.samples[self.place : self.place + count]
-        self.place += count
-        return count
-
-
-class ArraySink:
-    """Keeps everything written, up to the length it was made for; takes no more than that."""
-
-    def __init__(self, samples: int, rate: int) -> None:
-        self.samples, self.rate = np.zeros(samples, np.float32), rate
-        self.place = 0
-
-    def write(self, block: FloatArray) -> int:
-        """Take what fits and return how many samples that was."""
-        count = min(len(block), len(self.samples) - self.place)
-        self.samples[self.place : self.place + count] = block[:count]
-        self.place += count
-        return count

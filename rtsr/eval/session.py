@@ -1,4 +1,4 @@
-"""A running stream: Source -> ring -> stream -> ring -> Sink, each arrow a thread of its own."""
+"""A recording through a stream in real time: Source -> ring -> stream -> ring -> Sink, each arrow a thread."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from .dsp.windows import FloatArray
-from .io.base import Sink, Source
-from .io.reblock import Reblock
-from .io.ring import Ring
-from .timing import Timed
+from ..dsp.windows import FloatArray
+from ..io.reblock import Reblock
+from ..io.ring import Ring
+from ..timing import Timed
 
 RING_MS = 200  # room on either side; a healthy session uses a hop of it
 NAP_S = 0.0005
@@ -31,6 +31,70 @@ class Counters(Timed):
     def hops(self) -> int:
         """Hops computed."""
         return self.counted
+
+
+class Source(Protocol):
+    """Where mono samples come from. Used by one thread."""
+
+    rate: int
+    live: bool  # True: samples are lost when they are not read in time; False: the source waits
+
+    @property
+    def ended(self) -> bool:
+        """Whether no sample will ever come again."""
+
+    def read(self, out: FloatArray) -> int:
+        """Write what is there to `out`, at most len(out) samples, and return how many; 0 is no error."""
+
+
+class Sink(Protocol):
+    """Where mono samples go. Used by one thread."""
+
+    rate: int
+
+    def write(self, block: FloatArray) -> int:
+        """Take as many samples as there is room for and return how many."""
+
+
+class FileSource:
+    """One channel of a recording in memory as a source; `paced` gives samples no earlier than a speaker would."""
+
+    def __init__(self, samples: FloatArray, rate: int, *, paced: bool = False) -> None:
+        self.samples, self.rate, self.live = samples, rate, False
+        self.paced = paced
+        self.place = 0
+        self._began = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything was read."""
+        return self.place >= len(self.samples)
+
+    def read(self, out: FloatArray) -> int:
+        """Write the samples that are due to `out` and return how many."""
+        due = len(self.samples)
+        if self.paced:
+            self._began = self._began or time.monotonic()
+            due = min(due, int((time.monotonic() - self._began) * self.rate))
+        count = max(0, min(len(out), due - self.place))
+        out[:count] = self.samples[self.place : self.place + count]
+        self.place += count
+        return count
+
+
+class ArraySink:
+    """Keeps everything written, up to the length it was made for; takes no more than that."""
+
+    def __init__(self, samples: int, rate: int) -> None:
+        self.samples, self.rate = np.zeros(samples, np.float32), rate
+        self.place = 0
+
+    def write(self, block: FloatArray) -> int:
+        """Take what fits and return how many samples that was."""
+        count = min(len(block), len(self.samples) - self.place)
+        self.samples[self.place : self.place + count] = block[:count]
+        self.place += count
+        return count
 
 
 class Session:

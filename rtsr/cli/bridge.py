@@ -73,8 +73,8 @@ def bridge(options: BridgeOptions) -> None:
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
     settings = make_settings(options.config, _given(options))
-    if settings.rtp is None and (options.room or options.codec or options.rtp_source):
-        reason = "--room, --codec and --rtp-source: expected --rtp HOST:PORT, the telephone leg that they are about"
+    if settings.rtp is None and (options.room or options.codec):
+        reason = "--room and --codec: expected --rtp HOST:PORT, the telephone leg that they are about"
         raise InvalidSetting(reason)
     to_stderr()
     BridgeService(settings).run()

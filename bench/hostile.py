@@ -31,7 +31,7 @@ from tests.live.bridge.peers import Client, Peer
 from tests.live.bridge.server import Bridge
 
 RESULTS = Path(__file__).parent / "results"
-BARS = {"tick_p99_ms": 5.0, "lost": 0, "starved": 0, "ended": 0}
+BARS = {"tick_p99_ms": 5.0, "lost": 0, "gaps": 0, "ended": 0}
 SETTLED_S = 2.0
 STOP_S = 60.0  # that the bridge may take to end: not what is measured here
 LOOK_S = 2.0
@@ -155,7 +155,7 @@ async def look(client: Client, listeners: list[Listener], seconds: float) -> dic
         metrics = await client.metrics()
         found = {name: sum(one["speaker"][name] for one in calls) for name in ("lost", "late", "underruns")}
         found |= {f"ticks_{n}": metrics[f"rtsr_bridge_ticks_{n}_total"] for n in ("late", "skipped")}
-        found["sent_late"] = sum(one["listener"]["starved"] for one in calls)
+        found["sent_late"] = sum(one["listener"]["underruns"] for one in calls)
         found["dropped"] = sum(one["listener"]["dropped"] for one in calls)
         found["transport_cpu_s"] = metrics["rtsr_bridge_transport_cpu_seconds_total"]
         found["ended"] = len(listeners) - len(calls)
@@ -171,7 +171,7 @@ async def look(client: Client, listeners: list[Listener], seconds: float) -> dic
     row["transport_cpu_s"] = round(row["transport_cpu_s"] / (until_s - since_s), 3)  # per second
     return {
         "tick_p99_ms": round(p99, 2),
-        "starved": sum(listener.starved(since_s, until_s) for listener in listeners),
+        "gaps": sum(listener.gaps(since_s, until_s) for listener in listeners),
         "ended": after["ended"],
         **row,
     }

@@ -168,8 +168,8 @@ def main(
     day.close()
     row["wall_s"] = round(time.monotonic() - began)
     failed = over_bars(row)
-    for told in failed:
-        print(f"OVER THE BAR  {told}")
+    for figure in failed:
+        print(f"OVER THE BAR  {figure}")
     if save:
         print(f"row in {store(RESULTS, 'day', [row])}")
     if check and failed:

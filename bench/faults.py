@@ -239,8 +239,8 @@ def main(
         print(f"{one['key']:24}" + "".join(f"{one[name]:14}" for name in names))
     print(", ".join(f"{name} {rows[-1][name]:g}" for name in GROWN))
     failed = over_bars(rows)
-    for told in failed:
-        print(f"OVER THE BAR  {told}")
+    for figure in failed:
+        print(f"OVER THE BAR  {figure}")
     if save:
         print(f"rows in {store(RESULTS, 'faults', [{'backend': backend, 'model': model, **one} for one in rows])}")
     if check and failed:

@@ -234,8 +234,8 @@ def main(
     for name, value in row.items():
         print(f"  {name:22} {value:10}" + (f"   bar {BARS[name]:g}" if name in BARS else ""))
     failed = over_bars(row)
-    for told in failed:
-        print(f"OVER THE BAR  {told}")
+    for figure in failed:
+        print(f"OVER THE BAR  {figure}")
     if save:
         print(f"row in {store(RESULTS, 'hostile', [{'backend': backend, 'model': model, **row}])}")
     if check and failed:

@@ -24,7 +24,7 @@ class Start(NamedTuple):
 
 
 class Audio(NamedTuple):
-    """Audio, and its time in seconds by the sender's clock where that is told."""
+    """Audio, and its time in seconds by the sender's clock where that is given."""
 
     data: bytes
     at_s: float | None = None
@@ -53,6 +53,17 @@ class Stop(NamedTuple):
 Item = Start | Audio | Key | Mark | Clear | Stop
 
 
+def _object(message: str | bytes) -> dict[str, Any]:
+    """Return the object that a message of JSON is; raises `InvalidSetting` for any other."""
+    try:
+        read = json.loads(message)
+    except (ValueError, RecursionError):
+        raise InvalidSetting("expected a message of JSON") from None
+    if not isinstance(read, dict):
+        raise InvalidSetting("expected an object of JSON")
+    return read
+
+
 @dataclass
 class JsonStream:
     """Messages of Twilio Media Streams, or of Telnyx where the stream's id is called `stream_id`."""
@@ -63,12 +74,7 @@ class JsonStream:
 
     def read(self, message: str | bytes) -> Item | None:
         """Return what a message says, None where that is nothing to us; raises `InvalidSetting`."""
-        try:
-            read = json.loads(message)
-        except (ValueError, RecursionError):
-            raise InvalidSetting("expected a message of JSON") from None
-        if not isinstance(read, dict):
-            raise InvalidSetting("expected an object of JSON")
+        read = _object(message)
         event, inner = read.get("event"), read.get(str(read.get("event")))
         inner = inner if isinstance(inner, dict) else {}
         if event == "start":
@@ -110,8 +116,8 @@ class JsonStream:
             data = base64.b64decode(payload, validate=True)
         except (binascii.Error, ValueError):
             raise InvalidSetting("expected a payload in base64") from None
-        told = str(stamp)
-        return Audio(data, int(told) / 1000 if told.isdecimal() and len(told) <= 12 else None)
+        digits = str(stamp)
+        return Audio(data, int(digits) / 1000 if digits.isdecimal() and len(digits) <= 12 else None)
 
     def audio(self, payload: bytes) -> str:
         """Return the message of a packet."""
@@ -133,12 +139,7 @@ class RawStream:
         """Return what a message says, None where that is nothing to us; raises `InvalidSetting`."""
         if isinstance(message, bytes):
             return Audio(message)
-        try:
-            read = json.loads(message)
-        except (ValueError, RecursionError):
-            raise InvalidSetting("expected a message of JSON") from None
-        if not isinstance(read, dict):
-            raise InvalidSetting("expected an object of JSON")
+        read = _object(message)
         if read.get("event") == "websocket:dtmf":
             return Key(read.get("digit"))
         name = read.get("name", read.get("payload", ""))

@@ -24,7 +24,7 @@ LONGEST_WAY_S = 1.0  # between the sender's time stamps and ours, before they co
 MOST_HELD_S = 60.0  # of audio that waits for its time
 MOST_MARKS = 64
 MOST_QUEUED = 25  # messages that wait to be sent; the oldest audio goes where there is no room
-KEY_MS = 100  # of a key whose duration is not told
+KEY_MS = 100  # of a key whose duration is not given
 KEYS_PER_S, KEYS_BURST = 10, 20
 
 Message = str | bytes
@@ -100,7 +100,7 @@ class StreamLeg:
         calls.start(calls.join(self.call))
 
     def hear(self, data: bytes, at_s: float | None = None) -> None:
-        """Take audio; `at_s` is its time by the sender's clock, where that is told."""
+        """Take audio; `at_s` is its time by the sender's clock, where that is given."""
         now_s = self._loop.time()
         if at_s is not None:
             begins_s = self._base_s + at_s

@@ -1,8 +1,10 @@
-"""Whether the machine itself stalled: one process for each processor that nothing of rtsr can hold up.
+"""Whether the machine itself stalled: two processes for each processor that only sleep and look at the clock.
 
 A virtual machine may be stopped for 10 ms by what it runs on, and a kernel may be deep in something else for as long.
-No sound is whole then, whoever carries it. A monitor has the highest priority there is, does nothing but sleep half a
-millisecond and look at the clock, and asks nothing of rtsr or of a sound server: what it missed, no program could do.
+No sound is whole then, whoever carries it. The first monitor has the highest priority there is: what it missed, no
+program could do. The second has the niceness of a sound server's main thread and of PortAudio's threads, which pass
+every block on: where it had to wait for longer than a block lasts, other work kept these threads from a processor.
+Neither asks anything of rtsr or of a sound server.
 
 A stall excuses little: only a counter that grew (`Losses`), only where a stall was on just before or while it grew, and
 only `QUOTA` times in a run of the tests. What is wrong with a sound, a level or a reply is never excused.
@@ -22,7 +24,9 @@ from dataclasses import dataclass
 
 NAP_S = 0.0005
 STALL_S = 0.0025  # what PipeWire gives its clients at a time; later, and it goes on without them
+CROWDED_S = 0.005  # for the second monitor: the worker alone, which is above it, computes for less than 1 ms at a time
 REACH_S = 0.1  # after a stall's end a loss may still be its own: that long, what is buffered lasts
+NICENESS = -11  # as in rtsr/daemon/priority.py; importing it would make a monitor larger
 QUOTA = 3  # attempts that are excused in a run of the tests; a fault that is there half the time needs more
 MOST = 100_000
 
@@ -47,14 +51,18 @@ class Losses(AssertionError):
         self.losses = losses
 
 
-def monitor(processor: int) -> None:
+def monitor(processor: int, threshold_s: float) -> None:
     """From the first line on stdin to the second, watch; then print when the processor stalled, and for how long.
 
-    A line each, in seconds of the monotonic clock, for what is longer than STALL_S; the first MOST of them.
+    A line each, in seconds of the monotonic clock, for what is longer than the threshold; the first MOST of them.
+    With a threshold of STALL_S this is the first monitor, else the second.
     """
     os.sched_setaffinity(0, {processor})
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO)))
+        if threshold_s == STALL_S:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_max(os.SCHED_FIFO)))
+        else:
+            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     gc.disable()
     print("there", flush=True)
     sys.stdin.readline()
@@ -62,7 +70,7 @@ def monitor(processor: int) -> None:
     before = time.monotonic()
     while not select.select([sys.stdin], [], [], NAP_S)[0]:
         now = time.monotonic()
-        if now - before > STALL_S and len(seen) < MOST:
+        if now - before > threshold_s and len(seen) < MOST:
             seen.append((before, now - before))
         before = now
     for began, lasted in seen:
@@ -74,8 +82,9 @@ def monitored() -> Iterator[Stalls]:
     """Give a list that holds, once the block has ended, when the machine stalled and for how long, in order of time."""
     command, pipe = [sys.executable, __file__], subprocess.PIPE
     watching = [
-        subprocess.Popen([*command, str(processor)], stdin=pipe, stdout=pipe, text=True)
+        subprocess.Popen([*command, str(processor), str(threshold_s)], stdin=pipe, stdout=pipe, text=True)
         for processor in os.sched_getaffinity(0)
+        for threshold_s in (STALL_S, CROWDED_S)
     ]
     for one in watching:
         assert one.stdout.readline() == "there\n"
@@ -124,4 +133,4 @@ class Excuses:
 
 
 if __name__ == "__main__":
-    monitor(int(sys.argv[1]))
+    monitor(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,6 +1,9 @@
 # Every target does its own set-up (.ci/bootstrap), as often as you like. ARGS goes to the command behind it:
 #   make demo ARGS="--help"      make test ARGS="tests/test_spec.py -x"
 
+# The tests start Python some hundred times: where the environment forbids to keep bytecode, each start takes a second.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test live lint bench clean
 

@@ -21,6 +21,7 @@ GONE_S = 1.2  # long enough to be noticed
 BACK_S = 2.0  # from when a device is there again
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_at_any_moment_ends_it(pulse, live, signal_):
     for delay_s in (0.0, 0.1, 0.4, 1.2):
@@ -133,6 +134,7 @@ def listen(seconds: float, server: Server, process: PathProcess, sound: np.ndarr
         raise Losses(watch.losses)
 
 
+@pytest.mark.alone
 def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeypatch, excuses):
     """Two busy threads and one that sorts, in the process that started the path: what the voice does not notice."""
     for name, value in pulse.env.items():
@@ -154,11 +156,11 @@ def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeyp
     threads = [threading.Thread(target=job) for job in (count, count, sort)]
     try:
         process.wait_until_ready()
-        sound = voice_like(22, RATE)
+        sound = voice_like(12, RATE)
         time.sleep(SETTLED_S)
         for thread in threads:
             thread.start()
-        excuses.attempt(lambda: listen(20, pulse, process, sound))
+        excuses.attempt(lambda: listen(10, pulse, process, sound))
     finally:
         burning.set()
         for thread in threads:

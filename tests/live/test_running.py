@@ -19,6 +19,8 @@ from scipy.signal import butter, sosfiltfilt
 from tests.live.running import STOP_S, Running, rtsr, start, through_whole, voice
 from tests.live.servers import RATE, wait_for
 
+pytestmark = pytest.mark.alone
+
 REFUSED = {
     "no such input": (("--input", "nobody"), "no input device named 'nobody'"),
     "no such output": (("--output", "C"), "no output device named 'C'"),

@@ -14,6 +14,8 @@ from tests.live.servers import RATE, Server
 from tests.live.stall_monitor import Excuses
 from tests.signals import narrowed, power_db, voice_like
 
+pytestmark = pytest.mark.alone
+
 SECONDS = 6
 PLACES = range(0, RATE // 200, RATE // 800)  # where the hops may have begun; elsewhere they make another hiss
 ADDED_MS = {"sounddevice on PulseAudio": 40, "sounddevice on PipeWire": 80, "pyaudio": 80, "jack": 80}  # at most

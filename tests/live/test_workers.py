@@ -13,6 +13,8 @@ from tests.live.running import rtsr as run
 from tests.live.servers import RATE, Server
 from tests.signals import power_db
 
+pytestmark = pytest.mark.alone
+
 MODEL = "voice-16k"  # one that hisses in silence would differ where the live network sleeps
 LEVEL_DB = 1.5  # as the hops begin elsewhere, and a stall of the machine may cost a moment of the band
 

@@ -8,6 +8,8 @@ from bench import faults
 from bench.faults import GROWN, Fault, Scenario, measure
 from bench.line import may_be_made
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(autouse=True)
 def shorter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import socket
 import struct
 import time
@@ -109,8 +110,8 @@ KINDS: tuple[Callable[[Hostile, int], Awaitable[None]], ...] = (
 )
 
 
-async def attack_as(number: int, url: str, per_s: int, over: Event) -> None:
-    """Be one hostile peer, in call after call."""
+async def attack_as(number: int, url: str, per_s: int, begun: Event, over: Event) -> None:
+    """Be one hostile peer, in call after call; quiet until all have called."""
     kind = KINDS[number % len(KINDS)]
     async with Client(url) as client:
         while not over.is_set():
@@ -119,6 +120,8 @@ async def attack_as(number: int, url: str, per_s: int, over: Event) -> None:
                 speaks = kind is Hostile.flood
                 peer = await (client.call(room, Mute()) if speaks else client.session("whep", room))
                 hostile = Hostile(client, peer)
+                while not begun.is_set() and not over.is_set():
+                    await asyncio.sleep(AGAIN_S)
                 while not over.is_set() and peer.connection.connectionState == "connected":
                     await kind(hostile, max(1, round(per_s * BURST_S)))
                     await asyncio.sleep(BURST_S)
@@ -128,11 +131,12 @@ async def attack_as(number: int, url: str, per_s: int, over: Event) -> None:
             await asyncio.sleep(AGAIN_S)
 
 
-def attack(url: str, numbers: range, per_s: int, over: Event) -> None:
-    """Be many hostile peers; a process of its own."""
+def attack(url: str, numbers: range, per_s: int, begun: Event, over: Event) -> None:
+    """Be many hostile peers; a process of its own, which leaves the processors to the bridge."""
+    os.nice(19)
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(attack_as(number, url, per_s, over) for number in numbers))
+        await asyncio.gather(*(attack_as(number, url, per_s, begun, over) for number in numbers))
 
     asyncio.run(all_of_them())
 
@@ -189,13 +193,14 @@ async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per
         await asyncio.sleep(SETTLED_S)
         alone = await look(client, listeners, seconds / 3)
         before_mb, context = bridge.resident_kb() / 1024, multiprocessing.get_context("spawn")
-        over = context.Event()
-        process = context.Process(target=attack, args=(bridge.url, range(hostile), per_s, over), daemon=True)
+        begun, over = context.Event(), context.Event()
+        process = context.Process(target=attack, args=(bridge.url, range(hostile), per_s, begun, over), daemon=True)
         process.start()
         try:
             async with asyncio.timeout(JOIN_S):
                 while await opened(client) < honest + hostile:
                     await asyncio.sleep(AGAIN_S)
+            begun.set()
             meanwhile = await look(client, listeners, seconds)
         finally:
             over.set()

@@ -19,16 +19,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from bench.bars import finish, over_bars
 from bench.heard import tone
 from rtsr.backend import load
 from rtsr.backend.base import Backend
-from rtsr.bench.record import store
 from rtsr.bridge.codec import CODECS, OPUS, PCMU, make_decoder
 from rtsr.bridge.jitter import NUMBERS, STAMPS, Packet
 from rtsr.bridge.leg import Leg, Speaker
 from rtsr.bridge.media import MediaThread
 
-RESULTS = Path(__file__).parent / "results"
 PACKET_S, LEAST_S = 0.02, 0.01
 LATE_S, LOSS = 0.01, 0.002
 SETTLED_S = 10.0
@@ -146,11 +145,6 @@ def resident_mb() -> float:
     return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
-def over_bars(row: dict[str, Any]) -> list[str]:
-    """Return each figure that is over its bar, in words."""
-    return [f"{name} is {row[name]:g}, at most {bar:g}" for name, bar in BARS.items() if not row[name] <= bar]
-
-
 def main(
     hours: Annotated[float, typer.Option(help="How long the call is.")] = 24.0,
     model: str = "voice-16k",
@@ -167,13 +161,7 @@ def main(
         print(f"{(part + 1) * hours / 10:5.1f} h  {row}", flush=True)
     day.close()
     row["wall_s"] = round(time.monotonic() - began)
-    failed = over_bars(row)
-    for figure in failed:
-        print(f"OVER THE BAR  {figure}")
-    if save:
-        print(f"row in {store(RESULTS, 'day', [row])}")
-    if check and failed:
-        raise typer.Exit(1)
+    finish("day", [row], over_bars(row, BARS), check, save)
 
 
 if __name__ == "__main__":

@@ -18,22 +18,20 @@ import urllib.request
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from bench.bars import finish, over_bars
 from bench.bridge import Packets
 from bench.heard import TELEPHONE, TONES, WEB, Ear, Seen, tone
 from bench.line import NEAR, NETWORK, Fault, Line
-from rtsr.bench.record import store
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import PACKET_S, Client
 from tests.live.bridge.server import Bridge
 
-RESULTS = Path(__file__).parent / "results"
 ROOM, TOKEN = "faults", "secret"
 POLL_S = 0.1
 SWITCH_S = 0.0005  # between threads: the line, the peers and who asks share an interpreter
@@ -196,15 +194,9 @@ def row(seen: Seen, scenario: Scenario, kind: str, began: float, over: float) ->
     return found
 
 
-def over_bars(rows: list[dict[str, Any]]) -> list[str]:
-    """Return each figure that is over its bar, in words."""
-    found = []
-    for one in rows:
-        bars = GROWN if one["key"] == "all" else {"recovery_s": one["allowed_s"], "silent_after": SILENT}
-        for name, bar in bars.items():
-            if not one[name] <= bar:
-                found.append(f"{one['key']}: {name} is {one[name]:g}, at most {bar:g}")
-    return found
+def bars_of(row: dict[str, Any]) -> dict[str, float]:
+    """Return what a row's figures may be at most."""
+    return GROWN if row["key"] == "all" else {"recovery_s": row["allowed_s"], "silent_after": SILENT}
 
 
 def measure(
@@ -238,13 +230,8 @@ def main(
     for one in rows[:-1]:
         print(f"{one['key']:24}" + "".join(f"{one[name]:14}" for name in names))
     print(", ".join(f"{name} {rows[-1][name]:g}" for name in GROWN))
-    failed = over_bars(rows)
-    for figure in failed:
-        print(f"OVER THE BAR  {figure}")
-    if save:
-        print(f"rows in {store(RESULTS, 'faults', [{'backend': backend, 'model': model, **one} for one in rows])}")
-    if check and failed:
-        raise typer.Exit(1)
+    failed = [figure for one in rows for figure in over_bars(one, bars_of(one), f"{one['key']}: ")]
+    finish("faults", [{"backend": backend, "model": model, **one} for one in rows], failed, check, save)
 
 
 if __name__ == "__main__":

@@ -17,21 +17,19 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
 import typer
 from aiortc import MediaStreamTrack
 
+from bench.bars import finish, over_bars
 from bench.bridge import Listener, Packets, encoded, tick_quantile
-from rtsr.bench.record import store
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import Client, Peer
 from tests.live.bridge.server import Bridge
 
-RESULTS = Path(__file__).parent / "results"
 BARS = {"tick_p99_ms": 5.0, "lost": 0, "gaps": 0, "ended": 0}
 SETTLED_S = 2.0
 STOP_S = 60.0  # that the bridge may take to end: not what is measured here
@@ -213,11 +211,6 @@ async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per
         return row
 
 
-def over_bars(row: dict[str, Any]) -> list[str]:
-    """Return each figure that is over its bar, in words."""
-    return [f"{name} is {row[name]:g}, at most {bar:g}" for name, bar in BARS.items() if not row[name] <= bar]
-
-
 def main(
     honest: Annotated[int, typer.Option(help="Calls that are looked at.")] = 8,
     hostile: Annotated[int, typer.Option(help="Peers that attack.")] = 200,
@@ -238,13 +231,7 @@ def main(
         bridge.stop(limit_s=STOP_S)
     for name, value in row.items():
         print(f"  {name:22} {value:10}" + (f"   bar {BARS[name]:g}" if name in BARS else ""))
-    failed = over_bars(row)
-    for figure in failed:
-        print(f"OVER THE BAR  {figure}")
-    if save:
-        print(f"row in {store(RESULTS, 'hostile', [{'backend': backend, 'model': model, **row}])}")
-    if check and failed:
-        raise typer.Exit(1)
+    finish("hostile", [{"backend": backend, "model": model, **row}], over_bars(row, BARS), check, save)
 
 
 if __name__ == "__main__":

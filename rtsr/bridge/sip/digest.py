@@ -55,7 +55,10 @@ class Gate:
         nonce = self._nonce(round(self._clock()))
         end = ", stale=true" if stale else ""
         return [
-            ("www-authenticate", f'Digest realm={quoted(self.realm)}, nonce="{nonce}", algorithm={name}, qop="auth"{end}')
+            (
+                "www-authenticate",
+                f'Digest realm={quoted(self.realm)}, nonce="{nonce}", algorithm={name}, qop="auth"{end}',
+            )
             for name in HASHES
         ]
 
@@ -108,7 +111,12 @@ def credentials(response: Response, method: str, uri: str, username: str, passwo
         for challenge in given:
             if challenge.get("algorithm", "MD5").upper() != algorithm or not challenge.get("nonce"):
                 continue
-            answer = {"username": username, "realm": challenge.get("realm", ""), "nonce": challenge["nonce"], "uri": uri}
+            answer = {
+                "username": username,
+                "realm": challenge.get("realm", ""),
+                "nonce": challenge["nonce"],
+                "uri": uri,
+            }
             if "algorithm" in challenge:
                 answer["algorithm"] = challenge["algorithm"]
             if offered := challenge.get("qop"):

@@ -89,8 +89,7 @@ class Message:
 
     def check(self) -> None:
         """Raise `ValueError` for what lacks a header that each message has, or has it malformed."""
-        for value in (self.via, self.sender, self.recipient, self.sequence):
-            assert value
+        _ = self.via, self.recipient, self.sequence  # each raises where it is malformed
         if not self.call_id or len(self.call_id) > 256:
             raise ValueError("Call-ID")
         for name in ("contact", "route", "record-route"):
@@ -154,6 +153,17 @@ def answer(
     if body:
         kept.append(("content-type", "application/sdp"))
     return Response([*kept, *headers], body, status, REASONS[status])
+
+
+def received_from(request: Request, peer: tuple[str, int]) -> Request:
+    """Return a request with where it came from noted in its topmost Via (section 18.2.1; RFC 3581)."""
+    via, place = request.via, next(i for i, (name, _) in enumerate(request.headers) if name == "via")
+    if via.host == peer[0] and "rport" not in via.params:
+        return request
+    noted = dict(via.params) | {"received": peer[0]} | ({"rport": str(peer[1])} if "rport" in via.params else {})
+    below = split(request.headers[place][1], ",")[1:]
+    value = ", ".join([str(replace(via, params=noted)), *below])
+    return request.with_headers([*request.headers[:place], ("via", value), *request.headers[place + 1 :]])
 
 
 def length_of(head: bytes) -> int:

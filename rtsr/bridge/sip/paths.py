@@ -60,6 +60,10 @@ class UdpPath:
         """Whether our socket is."""
         return self._port.transport is not None
 
+    def at(self, peer: Place) -> UdpPath:
+        """Return the path to another address."""
+        return UdpPath(self._port, peer, self.local)
+
     def send(self, data: bytes) -> None:
         """Send a datagram."""
         if self._port.transport:
@@ -92,7 +96,9 @@ class UdpSocket(asyncio.DatagramProtocol):
 class Connection(asyncio.Protocol):
     """A connection of TCP or TLS, from either end: a path, and the reader of its messages (RFC 3261, section 18.3)."""
 
-    def __init__(self, take: Take, transport: str, admits: Callable[[Connection], bool], gone: Callable[[Connection], None]):
+    def __init__(
+        self, take: Take, transport: str, admits: Callable[[Connection], bool], gone: Callable[[Connection], None]
+    ):
         self.transport, self._take, self._admits, self._gone = transport, take, admits, gone
         self.peer: Place = ("", 0)
         self.local: Place = ("", 0)
@@ -180,8 +186,14 @@ class Connection(asyncio.Protocol):
 class Paths:
     """All of them of one listening address. `admits` says of a host whether it may call; `take` gets each message."""
 
-    def __init__(self, transport: str, take: Take, admits: Admits, server: ssl.SSLContext | None = None,
-                 client: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        transport: str,
+        take: Take,
+        admits: Admits,
+        server: ssl.SSLContext | None = None,
+        client: ssl.SSLContext | None = None,
+    ) -> None:
         self.transport, self._take, self._admits = transport, take, admits
         self._server_tls, self._client_tls = server, client
         self._udp: UdpSocket | None = None
@@ -217,7 +229,7 @@ class Paths:
         """Return a path to a place, an open connection if there is one; raises `OSError`."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(*place, type=socket.SOCK_DGRAM, family=self._family)
-        peer = found[0][4][:2]
+        peer: Place = (str(found[0][4][0]), int(found[0][4][1]))
         if transport == "udp":
             if self._udp is None:
                 raise OSError("no UDP on this listening address")

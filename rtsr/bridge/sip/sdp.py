@@ -72,7 +72,7 @@ def read(body: bytes) -> list[Section]:
     lines = body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     if len(lines) > MOST_LINES or not lines[0].startswith("v=0"):
         raise InvalidSetting("expected SDP")
-    host, common, found = "", [], list[Section]()
+    host, common, found = "", list[str](), list[Section]()
     for line in lines:
         key, _, value = line.partition("=")
         if key == "m":
@@ -220,6 +220,11 @@ class Description:
         self.version += 1
         host = self.place[0]
         family = "IP6" if ":" in host else "IP4"
-        lines = ["v=0", f"o=rtsr {self.number} {self.version} IN {family} {host}", "s=-", f"c=IN {family} {host}", "t=0 0"]
+        lines = [
+            "v=0",
+            f"o=rtsr {self.number} {self.version} IN {family} {host}",
+            "s=-",
+            f"c=IN {family} {host}",
+            "t=0 0",
+        ]
         return "\r\n".join([*lines, *parts, ""]).encode()
-

@@ -11,7 +11,7 @@ from ...daemon.config import check
 from ...errors import InvalidSetting
 from ..codec import CODECS, G722, OPUS, PCMA, PCMU
 from ..config import NAME, Network, address, is_loopback, networks, numeric_address
-from .fields import TLS_PORT, DEFAULT_PORT, Uri
+from .fields import DEFAULT_PORT, TLS_PORT, Uri
 
 TRANSPORTS = ("udp", "tcp", "tls")
 LEAST_SESSION_S = 90  # RFC 4028, section 4
@@ -51,7 +51,9 @@ class SipSettings:
             raise InvalidSetting(f"name: expected 1 to 64 letters, digits, - or _, got {self.name!r}")
         if self.transport not in TRANSPORTS:
             raise InvalidSetting(f"transport: expected one of {', '.join(TRANSPORTS)}, got {self.transport!r}")
-        if (self.tls_cert is None) != (self.tls_key is None) or (self.transport == "tls") != (self.tls_cert is not None):
+        if (self.tls_cert is None) != (self.tls_key is None) or (self.transport == "tls") != (
+            self.tls_cert is not None
+        ):
             raise InvalidSetting("tls_cert and tls_key: expected both with transport 'tls', and none without")
         if not self.codecs or any(codec not in CODECS for codec in self.codecs):
             raise InvalidSetting(f"codecs: expected some of {', '.join(CODECS)}, got {', '.join(self.codecs)}")
@@ -139,7 +141,8 @@ def read_tables(tables: Sequence[dict[str, Any]]) -> tuple[SipSettings, ...]:
             if name not in known:
                 raise InvalidSetting(f"sip: no setting named {name!r}; there are: {', '.join(sorted(known))}")
         try:
-            found.append(SipSettings(**{n: tuple(v) if isinstance(v, list) else v for n, v in table.items()}))
+            given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in table.items()}
+            found.append(SipSettings(**given))
         except InvalidSetting as error:
             raise InvalidSetting(f"sip: {error}") from error
     names = [one.name for one in found]

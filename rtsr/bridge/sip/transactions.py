@@ -179,7 +179,9 @@ def ack_of(request: Request, response: Response) -> Request:
 def cancel_of(request: Request) -> Request:
     """Return the CANCEL of an INVITE (section 9.1)."""
     kept = [(name, value) for name, value in request.headers if name in ("via", "from", "to", "call-id", "route")]
-    return Request([*kept, ("cseq", f"{request.sequence[0]} CANCEL"), ("max-forwards", "70")], b"", "CANCEL", request.uri)
+    return Request(
+        [*kept, ("cseq", f"{request.sequence[0]} CANCEL"), ("max-forwards", "70")], b"", "CANCEL", request.uri
+    )
 
 
 class Transactions:
@@ -240,5 +242,7 @@ class Transactions:
 
     def close(self) -> None:
         """Forget all."""
-        for one in [*self.server.values(), *self.client.values()]:
-            one.end()
+        for asked in list(self.server.values()):
+            asked.end()
+        for asking in list(self.client.values()):
+            asking.end()

@@ -115,6 +115,8 @@ class BridgeService:
         router.add_get(f"/calls/{call}", self.show_call)
         router.add_post(f"/rooms/{room}/rtp", self.open_rtp)
         router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
+        router.add_post(f"/rooms/{room}/sip", self.sip.dial)
+        router.add_delete(f"/rooms/{room}/sip/{call}", self.hang_up)
         whip.route(router, room, call)
 
     def _send(self, packets: list[Any]) -> None:

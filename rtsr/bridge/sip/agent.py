@@ -25,6 +25,7 @@ from .digest import Gate
 from .line import Line
 from .message import Request, answer, parse, received_from
 from .paths import Path, Paths
+from .registration import Registration
 from .sdp import choose
 from .session_timer import TooShort
 from .settings import LEAST_SESSION_S, SipSettings
@@ -42,17 +43,23 @@ class SipAgent:
         self.line = Line(settings, bridge, calls, legs)
         self._gate = Gate(settings.realm, settings.accounts) if settings.accounts else None
         self._server_tls, self._client_tls = _tls(settings)
+        self.registration = Registration(self.line, self.look_up_server) if settings.register else None
+        self._opened = False
+        self._registering: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Listen; raises `InvalidSetting` where that cannot be."""
         settings, line = self.settings, self.line
         line.paths = Paths(settings.transport, self.take, self.admits, self._server_tls, self._client_tls)
+        self._opened = True
         try:
             await self.look_up_server()
             await line.paths.open(address(settings.listen, "listen"))
         except OSError as error:
             raise InvalidSetting(f"sip: cannot listen on {settings.listen} ({error})") from error
         host, port = line.paths.place
+        if self.registration:
+            self._registering = asyncio.ensure_future(self.registration.run())
         log_event("sip", name=settings.name, address=f"{host}:{port}", transport=settings.transport)
 
     async def look_up_server(self) -> None:
@@ -68,9 +75,15 @@ class SipAgent:
         self.line.servers = tuple({str(one[4][0]) for one in found})
 
     async def close(self) -> None:
-        """End what there is, and take nothing any more."""
+        """End what there is, and take nothing any more; one that was not opened is no error."""
+        if not self._opened:
+            return
         for call in list(self.line.by_dialog.values()):
             call.hang_up()
+        if self.registration and self._registering:
+            self._registering.cancel()
+            await asyncio.wait([self._registering])
+            await self.registration.leave()
         await self.line.finish(BYE_S)
         self.line.transactions.close()
         await self.line.paths.close()

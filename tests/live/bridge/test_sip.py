@@ -1,0 +1,273 @@
+"""SIP calls into rooms: sipp as telephones, over UDP, TCP and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtsr.speech.g711 import encode
+from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
+from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.server import Bridge
+from tests.live.bridge.sipp import answered, call, free_port, has, pause, play, receive, run, sdp, send
+
+SECRET = "correct horse"
+SILENCE = np.zeros(960, np.float32)
+
+
+class Lines:
+    """A bridge with some lines, and their ports."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+
+    def port(self, name: str) -> int:
+        return int(self.bridge.wait_for(rf"event=sip name={name} address=127.0.0.1:(\d+)"))
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
+    folder = tmp_path_factory.mktemp("sip")
+    certificate, key = write_certificate(folder)
+    config = folder / "bridge.toml"
+    config.write_text(f"""
+[bridge]
+rtp_silent_s = 3.0
+peers = 32
+[[bridge.sip]]
+name = "open"
+listen = "127.0.0.1:0"
+rooms = {{ "00(.*)" = "abroad-\\\\1", "[a-z0-9-]+" = "\\\\g<0>" }}
+sources = ["127.0.0.0/8"]
+ring_s = 5
+[[bridge.sip]]
+name = "locked"
+listen = "127.0.0.1:0"
+accounts = {{ alice = "{SECRET}" }}
+[[bridge.sip]]
+name = "encrypted"
+listen = "127.0.0.1:0"
+transport = "tls"
+tls_cert = "{certificate}"
+tls_key = "{key}"
+tls_ca = "{certificate}"
+""")
+    one = Bridge("--config", str(config), calls=32)
+    yield Lines(one)
+    assert one.stop() == 0, "\n".join(one.lines)
+    assert not [line for line in one.lines if "Traceback" in line]
+
+
+async def gone(client: Client, room: str, limit_s: float = 5.0) -> None:
+    """Wait until nobody of SIP is in a room."""
+    ends = time.monotonic() + limit_s
+    while [one for one in await client.room(room) if one["kind"] == "sip"]:
+        assert time.monotonic() < ends, await client.room(room)
+        await asyncio.sleep(0.05)
+
+
+def voice_file(folder: Path, law: str = "mu") -> Path:
+    path = folder / f"voice.{law}"
+    path.write_bytes(encode(demo_voice(), law).tobytes())
+    return path
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
+def test_a_telephone_calls_and_is_heard_enhanced(lines: Lines, tmp_path: Path, codec: str):
+    room, voice = f"call-{codec.lower()}", demo_voice()
+    recording = voice_file(tmp_path, {"PCMU": "mu", "PCMA": "a"}[codec])
+    speaking = [play(recording, codec), pause(len(voice) // 8 + 300)]
+
+    async def test() -> tuple[np.ndarray, list[dict]]:
+        async with Client(lines.bridge.url) as client:
+            peer = await client.call(room, VoiceTrack(SILENCE))
+            calling = asyncio.ensure_future(
+                run(tmp_path, call(*speaking, codecs=codec), lines.port("open"), service=room)
+            )
+            await asyncio.sleep(2)
+            during = await client.room(room)
+            code, text = await calling
+            assert code == 0, text
+            await gone(client, room)
+            return peer.heard, during
+
+    heard, during = asyncio.run(test())
+    (leg,) = [one for one in during if one["kind"] == "sip"]
+    assert (leg["name"], leg["speaker"]["codec"]) == ("Desk", codec.lower())
+    assert leg["speaker"]["received"] > 50
+    sent = as_g711(voice, codec.lower())
+    found = compare(heard, at_48k(sent, 8_000), enhanced(sent, 8_000))
+    print(codec, found)
+    assert found.pieces >= 3
+    assert found.lsd < 0.75 * found.lsd_plain
+
+
+def one(folder: Path, steps: list[str], target: int | None, *more: str, service: str = "desk") -> None:
+    code, text = asyncio.run(run(folder, steps, target, *more, service=service))
+    assert code == 0, text
+
+
+def test_the_codec_is_the_first_of_the_offer(lines: Lines, tmp_path: Path):
+    steps = call(pause(100), codecs="G722 PCMU")
+    steps[2] = receive(200, action=has("m=audio [0-9]+ RTP/AVP 9"))
+    one(tmp_path, steps, lines.port("open"))
+
+
+@pytest.mark.parametrize(("line", "mode"), [("open", "t1"), ("encrypted", "l1")])
+def test_calls_over_tcp_and_tls(lines: Lines, tmp_path: Path, line: str, mode: str):
+    certificate, key = write_certificate(tmp_path)
+    tls = ["-tls_cert", str(certificate), "-tls_key", str(key)] if mode == "l1" else []
+    one(tmp_path, call(pause(300)), lines.port(line), "-t", mode, *tls)
+
+
+def test_numbers_lead_to_rooms(lines: Lines, tmp_path: Path):
+    async def test() -> None:
+        async with Client(lines.bridge.url) as client:
+            calling = asyncio.ensure_future(run(tmp_path, call(pause(1_500)), lines.port("open"), service="0049"))
+            await asyncio.sleep(1)
+            assert len(await client.room("abroad-49")) == 1
+            code, text = await calling
+            assert code == 0, text
+
+    asyncio.run(test())
+
+
+def refused(status: int, body: str = "", more: str = "") -> list[str]:
+    return [send("INVITE", 1, body, more), receive(100, optional=True), receive(status), send("ACK", 1, ack=True)]
+
+
+@pytest.mark.parametrize(
+    ("status", "service", "body", "more"),
+    [
+        (404, "NOBODY", sdp(), ""),
+        (488, "desk", sdp().replace("RTP/AVP 0", "RTP/AVP 18").replace("0 PCMU", "18 G729"), ""),
+        (488, "desk", sdp().replace("[media_ip]", "224.0.0.1"), ""),
+        (420, "desk", sdp(), "Require: teleport\n"),
+        (422, "desk", sdp(), "Supported: timer\nSession-Expires: 30\n"),
+    ],
+)
+def test_what_cannot_be_is_refused(lines: Lines, tmp_path: Path, status: int, service: str, body: str, more: str):
+    one(tmp_path, refused(status, body, more), lines.port("open"), service=service)
+
+
+def test_digest_lets_in_who_knows_the_password(lines: Lines, tmp_path: Path):
+    steps = [
+        *refused(401, sdp())[:2],
+        receive(401, auth=True),
+        send("ACK", 1, ack=True),
+        send("INVITE", 2, sdp(), "[authentication]\n"),
+        *(receive(200), send("ACK", 2), pause(200), send("BYE", 3), receive(200)),
+    ]
+    one(tmp_path / "right", steps, lines.port("locked"), "-au", "alice", "-ap", SECRET)
+    wrong = [*steps[:5], receive(401), send("ACK", 2, ack=True)]
+    one(tmp_path / "wrong", wrong, lines.port("locked"), "-au", "alice", "-ap", "battery staple")
+
+
+def test_hold_stops_the_audio_and_does_not_end_the_call(lines: Lines, tmp_path: Path):
+    """Held for longer than silence may last, and taken up again."""
+    hold = send("INVITE", 2, sdp(direction="inactive"))
+    resume = send("INVITE", 3, sdp())
+    steps = call(
+        *(play(voice_file(tmp_path)), pause(500)),
+        *(hold, receive(200, action=has("a=inactive")), send("ACK", 2), pause(4_500)),
+        *(resume, receive(200, action=has("a=sendrecv")), send("ACK", 3), pause(200)),
+    )
+
+    async def test() -> list[list[int]]:
+        sent = []
+        async with Client(lines.bridge.url) as client:
+            await client.call("hold", VoiceTrack(SILENCE))
+            calling = asyncio.ensure_future(run(tmp_path, steps, lines.port("open"), service="hold"))
+            for wait_s in (1.5, 2.0, 1.0):
+                await asyncio.sleep(wait_s)
+                (leg,) = [leg for leg in await client.room("hold") if leg["kind"] == "sip"]
+                sent.append(leg["rtp"]["sent"])
+            code, text = await calling
+            assert code == 0, text
+            return sent
+
+    before, during, still = asyncio.run(test())
+    print(before, during, still)
+    assert during == still > 0
+
+
+def test_twenty_at_once(lines: Lines, tmp_path: Path):
+    descriptors = lines.bridge.descriptors()
+    steps = call(pause(3_000))
+    one(tmp_path, steps, lines.port("open"), "-m", "20", "-r", "40", "-l", "20")
+    one(tmp_path, call(pause(50)), lines.port("open"), "-m", "10", "-r", "10", "-l", "1")
+
+    async def test() -> None:
+        async with Client(lines.bridge.url) as client:
+            await gone(client, "desk")
+
+    asyncio.run(test())
+    assert lines.bridge.descriptors() <= descriptors + 1
+
+
+def test_a_call_from_the_room_is_answered_spoken_and_hung_up(lines: Lines, tmp_path: Path):
+    phone, voice = free_port(), demo_voice()
+    speaking = [play(voice_file(tmp_path))]
+
+    async def test() -> np.ndarray:
+        async with Client(lines.bridge.url) as client:
+            peer = await client.call("out", VoiceTrack(SILENCE))
+            answering = asyncio.ensure_future(run(tmp_path, answered(*speaking, ring_ms=300), None, "-p", str(phone)))
+            await asyncio.sleep(0.5)
+            body = {"to": f"sip:bob@127.0.0.1:{phone}", "line": "open", "name": "Bob"}
+            async with client.http.post("/rooms/out/sip", json=body) as reply:
+                assert reply.status == 201, await reply.text()
+                place = reply.headers["Location"]
+            await asyncio.sleep(len(voice) / 8_000 + 0.5)
+            (leg,) = [leg for leg in await client.room("out") if leg["kind"] == "sip"]
+            assert leg["name"] == "Bob"
+            async with client.http.delete(place) as reply:
+                assert reply.status == 200
+            code, text = await answering
+            assert code == 0, text
+            await gone(client, "out")
+            return peer.heard
+
+    sent = as_g711(voice, "pcmu")
+    found = compare(asyncio.run(test()), at_48k(sent, 8_000), enhanced(sent, 8_000))
+    assert found.pieces >= 3
+    assert found.lsd < 0.75 * found.lsd_plain
+
+
+def test_a_call_that_nobody_answers_is_cancelled(lines: Lines, tmp_path: Path):
+    phone = free_port()
+    head = "[last_Via:]\n[last_From:]\n[last_To:];tag=7\n[last_Call-ID:]\n"
+    steps = [
+        receive("INVITE"),
+        f"<send><![CDATA[\nSIP/2.0 180 Ringing\n{head}[last_CSeq:]\nContent-Length: 0\n\n]]></send>",
+        receive("CANCEL"),
+        f"<send><![CDATA[\nSIP/2.0 200 OK\n{head}[last_CSeq:]\nContent-Length: 0\n\n]]></send>",
+        f"<send><![CDATA[\nSIP/2.0 487 Terminated\n{head}CSeq: 1 INVITE\nContent-Length: 0\n\n]]></send>",
+    ]
+
+    async def test() -> None:
+        async with Client(lines.bridge.url) as client:
+            answering = asyncio.ensure_future(run(tmp_path, steps, None, "-p", str(phone)))
+            await asyncio.sleep(0.5)
+            body = {"to": f"sip:bob@127.0.0.1:{phone}", "line": "open"}
+            async with client.http.post("/rooms/out/sip", json=body) as reply:
+                assert (reply.status, (await reply.json())["status"]) == (502, 408)
+            code, text = await answering
+            assert code == 0, text
+            assert await client.room("out") == []
+
+    asyncio.run(test())

@@ -41,7 +41,7 @@ class SipAgent:
     def __init__(self, settings: SipSettings, bridge: BridgeSettings, calls: Calls, legs: RtpLegs) -> None:
         self.settings = settings
         self.line = Line(settings, bridge, calls, legs)
-        self._gate = Gate(settings.realm, settings.accounts) if settings.accounts else None
+        self._gate = Gate(settings.realm, settings.accounts, settings.digest) if settings.accounts else None
         self._server_tls, self._client_tls = _tls(settings)
         self.registration = Registration(self.line, self.look_up_server) if settings.register else None
         self._opened = False

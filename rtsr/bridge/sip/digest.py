@@ -7,12 +7,12 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from .fields import quoted, split, unquoted
 from .message import Request, Response
 
-HASHES = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}  # the better one is named first
+HASHES = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}  # the better one first
 NONCE_S = 300.0  # for which a nonce may be used
 TOKENS = ("algorithm", "nc", "stale")  # that are not quoted; qop neither, in credentials
 MOST_COUNTS = 1_024  # nonces whose count is remembered
@@ -28,7 +28,7 @@ def params_of(text: str) -> dict[str, str]:
 
 
 def proof(password: str, method: str, given: Mapping[str, str]) -> str:
-    """Return the `response` that belongs to other parameters; raises `KeyError` for an unknown algorithm."""
+    """Return the `response` that belongs to other parameters, whose algorithm is one of `HASHES`."""
     make = HASHES[given.get("algorithm", "MD5").upper()]
 
     def digest(text: str) -> str:
@@ -45,8 +45,14 @@ def proof(password: str, method: str, given: Mapping[str, str]) -> str:
 class Gate:
     """Challenges callers, and checks what they answer. It keeps no state of who was only challenged."""
 
-    def __init__(self, realm: str, accounts: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
-        self.realm = realm
+    def __init__(
+        self,
+        realm: str,
+        accounts: Mapping[str, str],
+        algorithms: Sequence[str] = tuple(HASHES),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.realm, self._algorithms = realm, algorithms
         self._accounts, self._clock, self._key = dict(accounts), clock, secrets.token_bytes(32)
         self._counts: dict[str, int] = {}  # the highest count of a nonce that was accepted
 
@@ -59,7 +65,7 @@ class Gate:
                 "www-authenticate",
                 f'Digest realm={quoted(self.realm)}, nonce="{nonce}", algorithm={name}, qop="auth"{end}',
             )
-            for name in HASHES
+            for name in self._algorithms
         ]
 
     def _nonce(self, at_s: int) -> str:
@@ -77,11 +83,10 @@ class Gate:
             given = params_of(value)
             if given.get("realm") != self.realm or given.get("qop") != "auth" or not given.get("cnonce"):
                 continue
-            password = self._accounts.get(given.get("username", ""))
-            try:
-                right = proof(password or secrets.token_hex(), request.method, given)
-            except KeyError:
+            if given.get("algorithm", "MD5").upper() not in self._algorithms:
                 continue
+            password = self._accounts.get(given.get("username", ""))
+            right = proof(password or secrets.token_hex(), request.method, given)
             fits = hmac.compare_digest(right.encode(), given.get("response", "").encode("latin-1", "replace"))
             if not fits or password is None:
                 continue

@@ -11,6 +11,7 @@ from ...daemon.config import check
 from ...errors import InvalidSetting
 from ..codec import CODECS, G722, OPUS, PCMA, PCMU
 from ..config import NAME, Network, address, is_loopback, networks, numeric_address
+from .digest import HASHES
 from .fields import DEFAULT_PORT, TLS_PORT, Uri
 
 TRANSPORTS = ("udp", "tcp", "tls")
@@ -33,6 +34,7 @@ class SipSettings:
     sources: tuple[str, ...] = ()  # addresses and networks that may call; none: all that can reach us
     accounts: dict[str, str] = field(default_factory=dict)  # name and password of callers; none: none is asked for
     realm: str = "rtsr"
+    digest: tuple[str, ...] = ("MD5", "SHA-256")  # by which passwords are asked for; many telephones take the first
     rooms: dict[str, str] = field(default_factory=lambda: dict(ANY_NUMBER))  # pattern of a number, and its room
     codecs: tuple[str, ...] = (OPUS, G722, PCMA, PCMU)  # that are taken; offered in this order
     srtp: bool = False  # what we offer; what is offered to us may be either
@@ -57,6 +59,8 @@ class SipSettings:
             raise InvalidSetting("tls_cert and tls_key: expected both with transport 'tls', and none without")
         if not self.codecs or any(codec not in CODECS for codec in self.codecs):
             raise InvalidSetting(f"codecs: expected some of {', '.join(CODECS)}, got {', '.join(self.codecs)}")
+        if not self.digest or any(name not in HASHES for name in self.digest):
+            raise InvalidSetting(f"digest: expected some of {', '.join(HASHES)}, got {', '.join(self.digest)}")
         if self.advertise is not None:
             numeric_address(self.advertise, "advertise")
         self._check_access()

@@ -36,10 +36,11 @@ def sdp(codecs: str = "PCMU", direction: str = "sendrecv", media: str = "[rtpstr
 
 
 def send(method: str, number: int, body: str = "", more: str = "", ack: bool = False) -> str:
-    """Send a request; sent again until it is answered."""
+    """Send a request; sent again until it is answered. An INVITE with more headers begins a dialog anew."""
     kind = "Content-Type: application/sdp\n" if body else ""
     uri = "[next_url]" if method not in ("INVITE", "CANCEL") and not ack else "sip:[service]@[remote_ip]:[remote_port]"
-    text = f"{method} {uri} SIP/2.0\n{HEAD}{more}CSeq: {number} {method}\n{kind}Content-Length: [len]\n\n{body}"
+    head = HEAD.replace("[peer_tag_param]", "") if more else HEAD
+    text = f"{method} {uri} SIP/2.0\n{head}{more}CSeq: {number} {method}\n{kind}Content-Length: [len]\n\n{body}"
     again = "" if method == "ACK" else ' retrans="500"'
     return f"<send{again}><![CDATA[\n{text}\n]]></send>"
 
@@ -104,6 +105,8 @@ async def run(folder: Path, steps: list[str], target: int | None, *more: str, se
         missing("sipp")
     folder.mkdir(parents=True, exist_ok=True)
     scenario = folder / "scenario.xml"
+    if any("assign_to" in step for step in steps):
+        steps = [*steps, '<Reference variables="1"/>']
     scenario.write_text('<?xml version="1.0"?>\n<scenario name="a telephone">\n' + "\n".join(steps) + "\n</scenario>\n")
     where = [f"127.0.0.1:{target}", "-s", service] if target else []
     port = [] if "-p" in more else ["-p", str(free_port())]

@@ -20,7 +20,8 @@ class Telephone:
     """A telephone with a folder of its own."""
 
     folder: Path
-    voice: np.ndarray  # at 8 kHz
+    voice: np.ndarray
+    rate: int = 8_000
     account: str = "<sip:alice@127.0.0.1>;regint=0;audio_codecs=pcmu"
     listen: str = "127.0.0.1:0"
     more: str = ""  # lines of its configuration
@@ -28,13 +29,18 @@ class Telephone:
 
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        soundfile.write(self.folder / "voice.wav", self.voice, 8_000, subtype="PCM_16")
+        soundfile.write(self.folder / "voice.wav", self.voice, self.rate, subtype="PCM_16")
         modules = [f"module {name}.so" for name in MODULES.split()] + ["module_app account.so", "module_app menu.so"]
         found = next(Path("/usr/lib").rglob("baresip/modules"))
         (self.folder / "config").write_text(
             "\n".join(
                 [
-                    *("poll_method epoll", f"sip_listen {self.listen}", "net_interface 127.0.0.1", f"module_path {found}"),
+                    *(
+                        "poll_method epoll",
+                        f"sip_listen {self.listen}",
+                        "net_interface 127.0.0.1",
+                        f"module_path {found}",
+                    ),
                     *(f"audio_source aufile,{self.folder}/voice.wav", f"audio_player aufile,{self.folder}/heard.wav"),
                     *("audio_alert aufile,/dev/null", "audio_path /usr/share/baresip", "rtp_timeout 0"),
                     *("call_local_timeout 60", "call_max_calls 2"),
@@ -61,13 +67,17 @@ class Telephone:
             cwd=self.folder,
         )
         try:
-            assert process.stdout
-            async with asyncio.timeout(seconds + 10):
-                out = await process.stdout.read()
-                await process.wait()
+            reading = asyncio.ensure_future(self._read(process))
+            await asyncio.wait([reading], timeout=seconds + 5)
+            assert reading.done(), self.log
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
-        self.log = out.decode(errors="replace")
+            await process.wait()
+            await reading
         return self.log
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        while data := await process.stdout.read(4_096):
+            self.log += data.decode(errors="replace")

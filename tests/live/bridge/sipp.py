@@ -47,7 +47,9 @@ def send(method: str, number: int, body: str = "", more: str = "", ack: bool = F
 
 def receive(what: str | int, *, optional: bool = False, auth: bool = False, action: str = "") -> str:
     """Expect a status, or a request."""
-    kind = f'response="{what}" rrs="true"' if isinstance(what, int) or what.isdecimal() else f'request="{what}"'
+    is_status = isinstance(what, int) or what.isdecimal()
+    kind = f'response="{what}"' if is_status else f'request="{what}"'
+    kind += ' rrs="true"' if what == 200 else ""
     more = (' optional="true"' if optional else "") + (' auth="true"' if auth else "")
     return f"<recv {kind}{more}>{action}</recv>"
 
@@ -76,7 +78,7 @@ def call(*during: str, codecs: str = "PCMU", more: str = "") -> list[str]:
         send("ACK", 1),
         *during,
         send("BYE", 9),
-        receive(200),
+        receive("200"),
     ]
 
 

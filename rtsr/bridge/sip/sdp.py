@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ...errors import InvalidSetting
-from ..codec import CODECS, COMFORT_NOISE_TYPE, EVENT_TYPE, LAST_DYNAMIC, OPUS
+from ..codec import CODECS, COMFORT_NOISE_TYPE, EVENT_TYPE, G722, L16, L16_8K, LAST_DYNAMIC, OPUS, PCMA, PCMU
 from ..rtp import PayloadTypes
 from ..srtp import Crypto
 
 MOST_LINES, MOST_SECTIONS, MOST_TYPES = 512, 16, 64
-ENCODINGS = {"l16-8k": "L16"}  # where it is not the codec's name
+ENCODINGS = {OPUS: "opus", G722: "G722", PCMU: "PCMU", PCMA: "PCMA", L16: "L16", L16_8K: "L16"}
 EVENTS = "telephone-event"
 PLAIN, SECURE = ("RTP/AVP", "RTP/AVPF"), ("RTP/SAVP", "RTP/SAVPF")
 SENDING, RECEIVING = ("sendrecv", "sendonly"), ("sendrecv", "recvonly")
@@ -140,7 +140,7 @@ def _types(section: Section, codecs: Sequence[str]) -> PayloadTypes | None:
     names, clocks = _names(section)
     for kind, name in names.items():
         for codec in (CODECS[one] for one in codecs):
-            if name != ENCODINGS.get(codec.name, codec.name).lower() or clocks[kind] != codec.clock:
+            if name != ENCODINGS[codec.name].lower() or clocks[kind] != codec.clock:
                 continue
             events = [one for one, other in names.items() if other == EVENTS and clocks[one] == codec.clock]
             free = EVENT_TYPE if kind != EVENT_TYPE else LAST_DYNAMIC
@@ -196,7 +196,7 @@ class Description:
         formats, lines = [str(kind) for kind, _ in kinds], []
         for kind, codec in kinds:
             stereo = "/2" if codec == OPUS else ""  # RFC 7587, section 7: always, whatever is in it
-            lines.append(f"a=rtpmap:{kind} {ENCODINGS.get(codec, codec).upper()}/{clocks[codec]}{stereo}")
+            lines.append(f"a=rtpmap:{kind} {ENCODINGS[codec]}/{clocks[codec]}{stereo}")
             if codec == OPUS:
                 lines.append(f"a=fmtp:{kind} useinbandfec=1")
         narrow = 8_000 in clocks.values()

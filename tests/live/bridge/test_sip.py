@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,80 +11,11 @@ import pytest
 
 from rtsr.bridge.rtp import write
 from rtsr.dsp.resample import Resampler
-from rtsr.speech.g711 import encode
 from tests.live.bridge.baresip import Telephone
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
-from tests.live.bridge.server import Bridge
-from tests.live.bridge.sipp import answered, call, free_port, has, pause, play, receive, run, sdp, send
-
-SECRET = "correct horse"
-SILENCE = np.zeros(960, np.float32)
-
-
-class Lines:
-    """A bridge with some lines, and their ports."""
-
-    def __init__(self, bridge: Bridge) -> None:
-        self.bridge = bridge
-
-    def port(self, name: str) -> int:
-        return int(self.bridge.wait_for(rf"event=sip name={name} address=127.0.0.1:(\d+)"))
-
-
-def write_certificate(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
-
-
-@pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lines]:
-    folder = tmp_path_factory.mktemp("sip")
-    certificate, key = write_certificate(folder)
-    config = folder / "bridge.toml"
-    config.write_text(f"""
-[bridge]
-rtp_silent_s = 3.0
-peers = 32
-[[bridge.sip]]
-name = "open"
-listen = "127.0.0.1:0"
-rooms = {{ "00(.*)" = "abroad-\\\\1", "[a-z0-9-]+" = "\\\\g<0>" }}
-sources = ["127.0.0.0/8"]
-ring_s = 5
-[[bridge.sip]]
-name = "locked"
-listen = "127.0.0.1:0"
-accounts = {{ alice = "{SECRET}" }}
-[[bridge.sip]]
-name = "encrypted"
-listen = "127.0.0.1:0"
-transport = "tls"
-tls_cert = "{certificate}"
-tls_key = "{key}"
-tls_ca = "{certificate}"
-""")
-    one = Bridge("--config", str(config), calls=32)
-    yield Lines(one)
-    assert one.stop() == 0, "\n".join(one.lines)
-    assert not [line for line in one.lines if "Traceback" in line]
-
-
-async def gone(client: Client, room: str, limit_s: float = 5.0) -> None:
-    """Wait until nobody of SIP is in a room."""
-    ends = time.monotonic() + limit_s
-    while [one for one in await client.room(room) if one["kind"] == "sip"]:
-        assert time.monotonic() < ends, await client.room(room)
-        await asyncio.sleep(0.05)
-
-
-def voice_file(folder: Path, law: str = "mu") -> Path:
-    path = folder / f"voice.{law}"
-    path.write_bytes(encode(demo_voice(), law).tobytes())
-    return path
+from tests.live.bridge.sip_lines import SECRET, SILENCE, Lines, gone, voice_file
+from tests.live.bridge.sipp import call, has, pause, play, receive, run, sdp, send
 
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
@@ -261,57 +189,3 @@ def test_twenty_at_once(lines: Lines, tmp_path: Path):
 
     asyncio.run(test())
     assert lines.bridge.descriptors() <= descriptors + 1
-
-
-def test_a_call_from_the_room_is_answered_spoken_and_hung_up(lines: Lines, tmp_path: Path):
-    phone, voice = free_port(), demo_voice()
-    speaking = [play(voice_file(tmp_path))]
-
-    async def test() -> np.ndarray:
-        async with Client(lines.bridge.url) as client:
-            peer = await client.call("out", VoiceTrack(SILENCE))
-            answering = asyncio.ensure_future(run(tmp_path, answered(*speaking, ring_ms=300), None, "-p", str(phone)))
-            await asyncio.sleep(0.5)
-            body = {"to": f"sip:bob@127.0.0.1:{phone}", "line": "open", "name": "Bob"}
-            async with client.http.post("/rooms/out/sip", json=body) as reply:
-                assert reply.status == 201, await reply.text()
-                place = reply.headers["Location"]
-            await asyncio.sleep(len(voice) / 8_000 + 0.5)
-            (leg,) = [leg for leg in await client.room("out") if leg["kind"] == "sip"]
-            assert leg["name"] == "Bob"
-            async with client.http.delete(place) as reply:
-                assert reply.status == 200
-            code, text = await answering
-            assert code == 0, text
-            await gone(client, "out")
-            return peer.heard
-
-    sent = as_g711(voice, "pcmu")
-    found = compare(asyncio.run(test()), at_48k(sent, 8_000), enhanced(sent, 8_000))
-    assert found.pieces >= 3
-    assert found.lsd < 0.75 * found.lsd_plain
-
-
-def test_a_call_that_nobody_answers_is_cancelled(lines: Lines, tmp_path: Path):
-    phone = free_port()
-    head = "[last_Via:]\n[last_From:]\n[last_To:];tag=7\n[last_Call-ID:]\n"
-    steps = [
-        receive("INVITE"),
-        f"<send><![CDATA[\nSIP/2.0 180 Ringing\n{head}[last_CSeq:]\nContent-Length: 0\n\n]]></send>",
-        receive("CANCEL"),
-        f"<send><![CDATA[\nSIP/2.0 200 OK\n{head}[last_CSeq:]\nContent-Length: 0\n\n]]></send>",
-        f"<send><![CDATA[\nSIP/2.0 487 Terminated\n{head}CSeq: 1 INVITE\nContent-Length: 0\n\n]]></send>",
-    ]
-
-    async def test() -> None:
-        async with Client(lines.bridge.url) as client:
-            answering = asyncio.ensure_future(run(tmp_path, steps, None, "-p", str(phone)))
-            await asyncio.sleep(0.5)
-            body = {"to": f"sip:bob@127.0.0.1:{phone}", "line": "open"}
-            async with client.http.post("/rooms/out/sip", json=body) as reply:
-                assert (reply.status, (await reply.json())["status"]) == (502, 408)
-            code, text = await answering
-            assert code == 0, text
-            assert await client.room("out") == []
-
-    asyncio.run(test())

@@ -18,10 +18,8 @@ from tests.live.bridge.sipp import free_port
 SECRET = "correct-horse"
 
 
-def test_calls_of_baresip_through_kamailio_both_ways(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    proxy, voice = Proxy(tmp_path, SECRET), demo_voice()
-    bridge = start_bridge(
-        settings=f"""
+def settings(proxy: Proxy) -> str:
+    return f"""
 [[bridge.sip]]
 name = "pbx"
 listen = "127.0.0.1:0"
@@ -31,47 +29,58 @@ username = "room"
 password = "{SECRET}"
 rooms = {{ ".*" = "desk" }}
 """
-    )
+
+
+def telephone(folder: Path, proxy: Proxy) -> Telephone:
+    """One that is registered as bob, and answers by itself."""
     account = f'<sip:bob@127.0.0.1>;auth_user=bob;auth_pass={SECRET};outbound="sip:127.0.0.1:{proxy.port}"'
     account += ";audio_codecs=pcmu;regint=60;answermode=auto"
-    silence = VoiceTrack(np.zeros(960, np.float32))
+    return Telephone(folder, demo_voice(), account=account, listen=f"127.0.0.1:{free_port()}")
 
-    async def in_call(client: Client, limit: int = 100) -> list[dict]:
-        for _ in range(limit):
-            if found := [one for one in await client.room("desk") if one["kind"] == "sip"]:
-                return found
+
+async def until(client: Client, *, there: bool) -> None:
+    """Wait until a telephone is in the room, or none."""
+    async with asyncio.timeout(10):
+        while any(one["kind"] == "sip" for one in await client.room("desk")) != there:
             await asyncio.sleep(0.1)
-        return []
 
-    async def test() -> tuple[np.ndarray, np.ndarray]:
+
+async def call_both_ways(client: Client, proxy: Proxy, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Let the telephone call the bridge, and then the bridge the telephone; returns what was heard of it."""
+    seconds = len(demo_voice()) / 8_000
+    peer = await client.call("desk", VoiceTrack(np.zeros(960, np.float32)))
+    caller, callee = telephone(folder / "caller", proxy), telephone(folder / "callee", proxy)
+    calling = asyncio.ensure_future(caller.run(seconds + 4, f"sip:room@127.0.0.1:{proxy.port}"))
+    await until(client, there=True)
+    await calling
+    await until(client, there=False)
+    first, began = peer.heard, len(peer.heard)
+    answering = asyncio.ensure_future(callee.run(seconds + 6))
+    await asyncio.sleep(2)  # it registers
+    async with client.http.post("/rooms/desk/sip", json={"to": "bob"}) as reply:
+        assert reply.status == 201, await reply.text()
+        place = reply.headers["Location"]
+    await asyncio.sleep(seconds + 0.5)
+    await client.http.delete(place)
+    await answering
+    return first, peer.heard[began:]
+
+
+def test_calls_of_baresip_through_kamailio_both_ways(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    proxy = Proxy(tmp_path, SECRET)
+
+    async def test(bridge: Bridge) -> tuple[np.ndarray, np.ndarray]:
         async with Client(bridge.url) as client:
-            peer = await client.call("desk", silence)
-            caller = Telephone(tmp_path / "caller", voice, account=account, listen=f"127.0.0.1:{free_port()}")
-            calling = asyncio.ensure_future(caller.run(len(voice) / 8_000 + 4, f"sip:room@127.0.0.1:{proxy.port}"))
-            assert await in_call(client), proxy.log.read_text()[-3_000:]
-            await calling
-            while await in_call(client, 1):
-                await asyncio.sleep(0.1)
-            first, began = peer.heard, len(peer.heard)
-
-            callee = Telephone(tmp_path / "callee", voice, account=account, listen=f"127.0.0.1:{free_port()}")
-            answering = asyncio.ensure_future(callee.run(len(voice) / 8_000 + 6))
-            await asyncio.sleep(2)
-            async with client.http.post("/rooms/desk/sip", json={"to": "bob"}) as reply:
-                assert reply.status == 201, await reply.text()
-                place = reply.headers["Location"]
-            await asyncio.sleep(len(voice) / 8_000 + 0.5)
-            await client.http.delete(place)
-            await answering
-            print(caller.log[-800:], callee.log[-800:])
-            return first, peer.heard[began:]
+            return await call_both_ways(client, proxy, tmp_path)
 
     try:
+        bridge = start_bridge(settings=settings(proxy))
         bridge.wait_for(r"event=\"?sip registered\"? name=pbx")
-        heard = asyncio.run(test())
+        heard = asyncio.run(test(bridge))
         assert bridge.stop() == 0
     finally:
         proxy.stop()
+    voice = demo_voice()
     sent = as_g711(voice, "pcmu")
     for way in heard:
         found = compare(way, at_48k(sent, 8_000), enhanced(sent, 8_000))

@@ -34,6 +34,14 @@ class PoolFull(RtsrError):
     """A pool has as many streams as its limit; close one, or open the pool with a higher limit."""
 
 
+class CallRefused(RtsrError):
+    """A call that was made was not answered; `status` is that of SIP (RFC 3261, section 21)."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+
+
 class Regression(RtsrError):
     """A benchmark's figure is worse than those stored for this kind of machine, beyond noise."""
 

@@ -183,6 +183,36 @@ def leg(data: bytes) -> None:
             RtpOptions.read(read)
 
 
+def sip(data: bytes) -> None:
+    """A message of SIP: what is read is written and read again as the same."""
+    from rtsr.bridge.codec import CODECS
+    from rtsr.bridge.sip.digest import Gate
+    from rtsr.bridge.sip.message import Request, answer, parse, received_from
+    from rtsr.bridge.sip.sdp import Description, choose, read
+    from rtsr.bridge.sip.session_timer import TooShort, taken
+
+    found = parse(data)
+    if found is None:
+        return
+    again = parse(found.write())
+    assert again is not None
+    assert (again.headers, again.body) == ([*found.headers, *again.headers[len(found.headers) :]], found.body)
+    if not isinstance(found, Request):
+        return
+    request = received_from(found, ("192.0.2.1", 5060))
+    assert parse(answer(request, 401, Gate("r", {"a": "b"}).challenges(), tag="t").write()) is not None
+    assert Gate("r", {"a": "b"}).user_of(request)[0] is None
+    with contextlib.suppress(TooShort):
+        taken(request, 1_800)
+    try:
+        sections = read(request.body)
+        voice = choose(sections, tuple(CODECS))
+    except InvalidSetting:
+        return
+    written = Description(("192.0.2.2", 10_000), 20, 1).answer(sections, voice)
+    assert len(read(written)) == len(sections)
+
+
 def config(data: bytes) -> None:
     """A configuration file, for `rtsr live` and for `rtsr bridge`."""
     from rtsr.bridge.config import make_settings as of_bridge
@@ -228,9 +258,21 @@ def audio(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    read.__name__: read for read in (rtp, voice, rtcp, sdp, candidate, text, body, stream, leg, config, control, audio)
+    read.__name__: read
+    for read in (rtp, voice, rtcp, sdp, candidate, text, body, stream, leg, sip, config, control, audio)
 }
-BRIDGE = ("rtp", "voice", "rtcp", "sdp", "candidate", "text", "body", "stream", "leg")  # need the bridge's packages
+BRIDGE = (
+    "rtp",
+    "voice",
+    "rtcp",
+    "sdp",
+    "candidate",
+    "text",
+    "body",
+    "stream",
+    "leg",
+    "sip",
+)  # need the bridge's packages
 
 
 def seeds(name: str) -> list[bytes]:

@@ -47,7 +47,7 @@ class Call:
     """One peer, or one plain RTP stream, in a room."""
 
     id: str
-    kind: str  # call, whip, whep, rtp or stream
+    kind: str  # call, whip, whep, rtp, sip or stream
     leg: Leg
     close: Callable[[], Any]  # a coroutine function that hangs up
     out: Sent | None = None

@@ -236,7 +236,7 @@ class Calls:
             received = speaker.playout.counts.received
             if received != call.heard:
                 call.heard, call.heard_s = received, now_s
-            elif now_s - call.heard_s > self.settings.idle_s and call.kind != "rtp":
+            elif now_s - call.heard_s > self.settings.idle_s and call.rtp is None:
                 self.end(call.id, f"nothing heard for {self.settings.idle_s:g} s")
 
     async def drain(self, limit_s: float) -> None:

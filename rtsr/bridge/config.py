@@ -58,6 +58,7 @@ class BridgeSettings:
     rtp_silent_s: float = 8.0  # without a packet of its caller, and the call ends
     room: str = "phone"  # that it joins
     codec: str = PCMU  # that it sends and receives
+    sip: tuple[dict[str, Any], ...] = ()  # tables [[bridge.sip]]; sip/settings.py reads them
 
     def __post_init__(self) -> None:
         bounds = {

@@ -83,16 +83,17 @@ class RtpEndpoint:
         types: PayloadTypes,
         on_caller: Callable[[Place], RtpSession | None],
         on_leave: Callable[[], None],
-        srtp: Srtp | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.latch, self.types, self.source = latch, types, secrets.randbits(32)
         self.session: RtpSession | None = None
+        self.srtp: Srtp | None = None
         self.busy_until_s = -math.inf  # nobody becomes the caller before
+        self.sends = True  # False: the caller wants no audio now
         self.refused = 0  # datagrams
         self.rtp: UdpPort | None = None
         self.rtcp: UdpPort | None = None
-        self._on_caller, self._on_leave, self._srtp, self._clock = on_caller, on_leave, srtp, clock
+        self._on_caller, self._on_leave, self._clock = on_caller, on_leave, clock
         self._caller: Place = ()
         self._reports: tuple[UdpPort | None, Place] = (None, ())  # from which port, and where, our reports go
         self._buckets = {
@@ -160,8 +161,7 @@ class RtpEndpoint:
         elif place != self._caller:
             log_event("rtp moved", address=f"{place[0]}:{place[1]}", call=self.session.leg.call)
         if place != self._caller:
-            self._caller = place
-            self._reports = (self.rtcp or self.rtp, (place[0], place[1] + 1, *place[2:]))
+            self.aim(place)
         self.session.take(read, now_s)
 
     def take_report(self, data: bytes, place: Place, port: UdpPort | None = None) -> None:
@@ -182,22 +182,26 @@ class RtpEndpoint:
         if len(data) > LONGEST or not self.latch.admits(place[0]) or not self._buckets[known, report].take():
             self.refused += 1
             return None
-        packet = self._srtp.unprotect(data, report=report) if self._srtp else data
+        packet = self.srtp.unprotect(data, report=report) if self.srtp else data
         self.refused += packet is None
         return packet
 
+    def aim(self, place: Place) -> None:
+        """Send to an address that the signalling has named, until the caller's packets come from another."""
+        self._caller, self._reports = place, (self.rtcp or self.rtp, (place[0], place[1] + 1, *place[2:]))
+
     def send(self, data: bytes) -> bool:
         """Send RTP to the caller; returns whether there is one."""
-        if not self.rtp or not self._caller:
+        if not self.rtp or not self._caller or not self.sends:
             return False
-        self.rtp.send(self._srtp.protect(data) if self._srtp else data, self._caller)
+        self.rtp.send(self.srtp.protect(data) if self.srtp else data, self._caller)
         return True
 
     def send_report(self, data: bytes) -> None:
         """Send RTCP to where the caller's comes from; before it does, to the port after that of its RTP."""
         port, place = self._reports
         if port and place and place[1] < 1 << 16:
-            port.send(self._srtp.protect(data, report=True) if self._srtp else data, place)
+            port.send(self.srtp.protect(data, report=True) if self.srtp else data, place)
 
     def forget_caller(self) -> None:
         """Send nothing any more; the next stream may be the caller."""

@@ -7,6 +7,7 @@ the room's audio goes to (symmetric RTP, RFC 4961). Everything is the event loop
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
 import time
 from collections.abc import Callable
@@ -69,47 +70,91 @@ def _address(text: object) -> str:
     raise InvalidSetting("remote: expected a numeric ADDRESS or ADDRESS:PORT")
 
 
+@dataclass(eq=False)
+class RtpLeg:
+    """Two ports, and once it has joined a room, a call."""
+
+    call_id: str
+    room: str
+    endpoint: RtpEndpoint
+    opened_s: float
+    session: RtpSession | None = None
+    may_be_silent: bool = False  # its peer said that it sends nothing, as on hold: that does not end the call
+    on_close: Callable[[], None] = lambda: None  # when the call has ended, whoever ended it
+
+
 class RtpLegs:
     """Opens legs, and ends those whose peer is silent."""
 
     def __init__(self, settings: BridgeSettings, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._calls, self._clock = settings, calls, clock
         self._allowed = networks(settings.rtp_sources, "rtp_sources")
-        self._open: dict[str, tuple[RtpEndpoint, RtpSession, float]] = {}  # by call, and when it was opened
+        self._open: dict[str, RtpLeg] = {}  # by call
 
     async def open(self, room: str, options: RtpOptions) -> tuple[Call, dict[str, Any]]:
         """Open a leg and let it into a room; returns its call and the answer.
 
         Raises `PoolFull` where there is no room for one more, or no port, and `InvalidSetting`.
         """
-        self._calls.admit(room)
-        latch = Latch(self._sources(options), self._settings.rtp_silent_s)
+        sources = self._sources(options)
         ours = options.crypto.answer() if options.crypto else None
-        srtp = Srtp(ours, options.crypto) if ours and options.crypto else None
+        leg = await self.bind(room, sources, options.types)
+        leg.endpoint.srtp = Srtp(ours, options.crypto) if ours and options.crypto else None
+        call = self.join(leg, CallOptions(kind="rtp", name=options.name))
+        host, port = leg.endpoint.place
+        log_event("rtp leg", call=call.id, room=room, address=f"{host}:{port}", srtp=ours is not None)
+        return call, self._answer(call, leg.endpoint, ours)
+
+    async def bind(
+        self, room: str, sources: tuple[Network, ...], types: PayloadTypes, *, ends_with_bye: bool = True
+    ) -> RtpLeg:
+        """Open the ports of a leg that is to join a room, or be released; raises `PoolFull`.
+
+        `ends_with_bye`: an RTCP BYE of the peer's ends the call.
+        """
+        self._calls.admit(room)
         call_id = self._calls.new_id()
-        leg = self._calls.make_leg(call_id, room, options.types.codec, CallOptions(kind="rtp", name=options.name))
 
         def leave() -> None:
-            self._calls.end(call_id, "the peer has left")
+            if ends_with_bye:
+                self._calls.end(call_id, "the peer has left")
 
-        endpoint = RtpEndpoint(latch, options.types, lambda _: session, leave, srtp, self._clock)
-        send, send_report, pass_on = endpoint.send, endpoint.send_report, self._calls.pass_event
-        session = RtpSession(leg, options.types, endpoint.source, send, send_report, pass_on, self._clock)
+        endpoint = RtpEndpoint(
+            Latch(sources, self._settings.rtp_silent_s), types, lambda _: leg.session, leave, clock=self._clock
+        )
+        endpoint.busy_until_s = math.inf  # nobody is heard before it joins
+        leg = RtpLeg(call_id, room, endpoint, self._clock())
         try:
             await endpoint.open_pair(self._settings.rtp_host, self._candidates())
-            self._calls.admit(room)  # others may have come meanwhile
         except OSError as error:
             raise PoolFull(str(error)) from error
         except BaseException:
             endpoint.close()
             raise
-        call = Call(call_id, "rtp", leg, partial(self._close, call_id), rtp=session)
-        self._open[call_id] = (endpoint, session, self._clock())
+        return leg
+
+    def join(self, leg: RtpLeg, options: CallOptions) -> Call:
+        """Let a leg into its room and return its call; raises `PoolFull`, and then it is released."""
+        try:
+            self._calls.admit(leg.room)  # others may have come since its ports were opened
+        except PoolFull:
+            leg.endpoint.close()
+            raise
+        endpoint, types = leg.endpoint, leg.endpoint.types
+        one = self._calls.make_leg(leg.call_id, leg.room, types.codec, options)
+        send, send_report, pass_on = endpoint.send, endpoint.send_report, self._calls.pass_event
+        leg.session = RtpSession(one, types, endpoint.source, send, send_report, pass_on, self._clock)
+        leg.opened_s, endpoint.busy_until_s = self._clock(), -math.inf
+        call = Call(leg.call_id, options.kind, one, partial(self._close, leg.call_id), rtp=leg.session)
+        self._open[call.id] = leg
         self._calls.add(call)
         self._calls.start(self._calls.join(call))
-        host, port = endpoint.place
-        log_event("rtp leg", call=call_id, room=room, address=f"{host}:{port}", srtp=srtp is not None)
-        return call, self._answer(call, endpoint, ours)
+        return call
+
+    @staticmethod
+    def release(leg: RtpLeg) -> None:
+        """Close the ports of a leg that has not joined."""
+        leg.endpoint.close()
 
     def _sources(self, options: RtpOptions) -> tuple[Network, ...]:
         """Return who may send to a leg; raises `InvalidSetting` where that would be everybody."""
@@ -150,15 +195,20 @@ class RtpLegs:
     def look_after(self) -> None:
         """Send reports, and end the legs whose peer is silent or never came; called every second."""
         now_s = self._clock()
-        for call_id, (endpoint, session, opened_s) in list(self._open.items()):
+        for call_id, leg in list(self._open.items()):
             with self._calls.media.faults.survived("send", f"a report could not be sent: call={call_id}"):
-                session.report()
-            if endpoint.latch.is_silent(now_s):
+                assert leg.session
+                leg.session.report()
+            if leg.may_be_silent:
+                continue
+            if leg.endpoint.latch.is_silent(now_s):
                 self._calls.end(call_id, f"nothing heard for {self._settings.rtp_silent_s:g} s")
-            elif endpoint.latch.caller is None and now_s - opened_s > self._settings.idle_s:
+            elif leg.endpoint.latch.caller is None and now_s - leg.opened_s > self._settings.idle_s:
                 self._calls.end(call_id, f"nobody came within {self._settings.idle_s:g} s")
 
     async def _close(self, call_id: str) -> None:
-        endpoint, session, _ = self._open.pop(call_id)
-        session.leave()
-        endpoint.close()
+        leg = self._open.pop(call_id)
+        assert leg.session
+        leg.session.leave()
+        leg.endpoint.close()
+        leg.on_close()

@@ -36,6 +36,8 @@ from .metrics import exposition
 from .page import files
 from .report import report_of
 from .rtp_legs import RtpLegs, RtpOptions
+from .sip.exchange import Exchange
+from .sip.settings import read_tables
 from .telephone import Telephone
 
 RETRY_AFTER_S = 10
@@ -78,6 +80,7 @@ class BridgeService:
         """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), _tls(settings)
+        read_tables(settings.sip)  # an error in them is found before the model is opened
         model = load(settings.model, settings.backend)
         limit = settings.calls or measure(model, settings.packet_ms)
         self.loop = asyncio.new_event_loop()
@@ -85,6 +88,7 @@ class BridgeService:
         self.calls = Calls(self.media, settings, limit)
         self.telephone = Telephone(settings, self.calls) if settings.rtp else None
         self.rtp_legs = RtpLegs(settings, self.calls)
+        self.sip = Exchange(settings, self.calls, self.rtp_legs)
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
         self.media_sockets = MediaSockets(self.calls, self.authentication, settings.middlebox_url)
         self.audiosocket = AudioSocketServer(settings, self.calls) if settings.audiosocket else None
@@ -111,6 +115,8 @@ class BridgeService:
         router.add_get(f"/calls/{call}", self.show_call)
         router.add_post(f"/rooms/{room}/rtp", self.open_rtp)
         router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
+        router.add_post(f"/rooms/{room}/sip", self.sip.dial)
+        router.add_delete(f"/rooms/{room}/sip/{call}", self.hang_up)
         whip.route(router, room, call)
 
     def _send(self, packets: list[Any]) -> None:
@@ -141,6 +147,7 @@ class BridgeService:
                 await self.telephone.open()
             if self.audiosocket:
                 await self.audiosocket.open()
+            await self.sip.open()
             self.media.start()
             self._take_signals()
             log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
@@ -148,6 +155,7 @@ class BridgeService:
         finally:
             await self.listener.stop()
             await self.calls.drain(0)
+            await self.sip.close()
             if self.telephone:
                 self.telephone.close()
             if self.audiosocket:

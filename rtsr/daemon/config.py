@@ -114,6 +114,8 @@ def _check_type(name: str, value: Any, kind: str) -> None:
         "int": isinstance(value, int) and number,
         "float": number,
         "tuple[str, ...]": isinstance(value, tuple) and all(isinstance(v, str) for v in value),
+        "tuple[dict[str, Any], ...]": isinstance(value, tuple) and all(isinstance(v, dict) for v in value),
+        "dict[str, str]": isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
         "None": value is None,
     }
     kinds = kind.split(" | ")

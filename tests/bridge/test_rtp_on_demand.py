@@ -205,7 +205,7 @@ def test_a_flood_from_elsewhere_does_not_keep_the_caller_out(null):
         call, answer = await bench.open()
         phone = await Phone.call(answer["port"])
         await phone.say(3)
-        endpoint, _, _ = bench.legs._open[call.id]
+        endpoint = bench.legs._open[call.id].endpoint
         for n in range(5_000):
             endpoint.take(write(0, n, n * 160, 99, VOICE), ("127.0.0.2", 9))
         assert endpoint.refused > 4_000

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.live.bridge.server import Bridge
+from tests.live.bridge.sip_lines import lines
+
+__all__ = ["lines"]  # pytest finds it here
 
 NEEDED = ("aiortc", "aiohttp", "prometheus_client")
 

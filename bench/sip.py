@@ -1,0 +1,94 @@
+"""`python -m bench.sip`: calls of sipp in sequence and at once, how many failed, and what they leave in the bridge.
+
+Prints the figures beside their bars and stores one row. With --check it ends with 1 where a figure is over its bar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtsr.bench.record import store
+from tests.live.bridge.peers import Client
+from tests.live.bridge.server import Bridge
+from tests.live.bridge.sipp import call, pause, run
+
+RESULTS = Path(__file__).parent / "results"
+BARS = {"failed": 0, "left_calls": 0, "left_descriptors": 0, "left_threads": 0, "resident_kb": 8_192}
+SETTINGS = '[bridge]\npeers = 64\n[[bridge.sip]]\nname = "bench"\nlisten = "127.0.0.1:0"\n'
+SETTLED_S = 1.0
+HELD_MS = 3_000
+
+
+async def measure(bridge: Bridge, folder: Path, in_sequence: int, at_once: int) -> dict[str, float]:
+    """Return the figures of a bridge that has one line."""
+    port = int(bridge.wait_for(r"event=sip name=bench address=127.0.0.1:(\d+)"))
+
+    async def calls(name: str, count: int, together: int, held_ms: int) -> int:
+        steps = call(pause(held_ms))
+        limits = ("-m", str(count), "-r", str(max(together, 50)), "-l", str(together), "-trace_stat", "-fd", "1")
+        code, text = await run(folder / name, steps, port, *limits)
+        if code not in (0, 1):
+            raise SystemExit(text)
+        (table,) = (folder / name).glob("*.csv")
+        head, *rows = (line.split(";") for line in table.read_text().splitlines())
+        done = int(dict(zip(head, rows[-1], strict=False))["SuccessfulCall(C)"])
+        return count - done
+
+    await calls("warm", at_once, at_once, 200)
+    await asyncio.sleep(SETTLED_S)
+    before = bridge.descriptors(), bridge.threads(), bridge.resident_kb()
+    began = time.monotonic()
+    failed = await calls("sequence", in_sequence, 1, 50)
+    took_s = time.monotonic() - began
+    failed += await calls("together", at_once, at_once, HELD_MS)
+    await asyncio.sleep(SETTLED_S)
+    after = bridge.descriptors(), bridge.threads(), bridge.resident_kb()
+    async with Client(bridge.url) as client:
+        metrics = await client.metrics()
+        left = int(metrics["rtsr_bridge_calls"])
+    grown = [b - a for a, b in zip(before, after, strict=True)]
+    return {
+        "in_sequence": in_sequence,
+        "at_once": at_once,
+        "failed": failed,
+        "left_calls": left,
+        "left_descriptors": max(grown[0] - 1, 0),  # of this client
+        "left_threads": grown[1],
+        "resident_kb": grown[2],
+        "ms_a_call": round(1000 * took_s / in_sequence - 50, 1),
+    }
+
+
+def main(
+    in_sequence: Annotated[int, typer.Option(help="Calls, one after the other.")] = 200,
+    at_once: Annotated[int, typer.Option(help="Calls at the same time.")] = 20,
+    save: Annotated[bool, typer.Option(help="Store a row.")] = True,
+    check: Annotated[bool, typer.Option("--check", help="End with 1 where a figure is over its bar.")] = False,
+) -> None:
+    """Call, and print what failed and what is left."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = folder / "bridge.toml"
+        config.write_text(SETTINGS)
+        bridge = Bridge("--config", str(config), calls=2 * at_once)
+        try:
+            row = asyncio.run(measure(bridge, folder, in_sequence, at_once))
+        finally:
+            bridge.stop()
+    for key, value in row.items():
+        print(f"  {key:22} {value:10}" + (f"   bar {BARS[key]:g}" if key in BARS else ""))
+    failed = [key for key, bar in BARS.items() if row[key] > bar]
+    if save:
+        print(f"row in {store(RESULTS, 'sip', [row])}")
+    if check and failed:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

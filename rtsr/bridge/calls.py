@@ -15,8 +15,9 @@ from aiohttp import web
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .call import Call, CallOptions
 from .codec import CODECS
-from .config import BridgeSettings, address, is_loopback
+from .config import BridgeSettings, address, is_loopback, port_range
 from .events import Event
+from .gathering import Gathering
 from .leg import Leg, Speaker
 from .limits import AddressPolicy
 from .log import log_event, log_json
@@ -39,6 +40,15 @@ class Calls:
         self.by_id: dict[str, Call] = {}
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
+        self.ice_servers = settings.ice_servers()
+        self._gathering = Gathering(
+            settings.ice_addresses,
+            is_loopback(host),
+            port_range(settings.ice_ports, "ice_ports") if settings.ice_ports else None,
+            settings.advertise,
+            self.ice_servers,
+            settings.relay,
+        )
         self.webhook = Webhook(settings.report_url) if settings.report_url else None
         self.draining = False
         self.opened = self.refused = 0
@@ -120,7 +130,7 @@ class Calls:
         out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if options.listens else None
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
-        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)
+        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy, self._gathering)
         call = Call(call_id, options.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:

@@ -25,8 +25,9 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
-from ..errors import InvalidSetting
+from ..errors import InvalidSetting, PoolFull
 from .codec import CODECS
+from .gathering import Gathering
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
 from .rtcp import LONGEST_ROUND_TRIP_S, without_feedback
@@ -151,11 +152,17 @@ class Peer:
     """One peer connection, made from an offer. Everything is the event loop's; `put` is called there too."""
 
     def __init__(
-        self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None], policy: AddressPolicy
+        self,
+        codec: str,
+        put: Put | None,
+        out: OutTrack | None,
+        ended: Callable[[str], None],
+        policy: AddressPolicy,
+        gathering: Gathering,
     ) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connected = asyncio.Event()
-        self._ended, self._policy = ended, policy
+        self._ended, self._policy, self._gathering = ended, policy, gathering
         self._limits: dict[Any, ConnectionLimits] = {}  # by aioice connection
         self._candidates = self._names = 0
         direction = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
@@ -181,7 +188,7 @@ class Peer:
             self._ended(f"connection {state}")
 
     async def answer(self, sdp: str) -> str:
-        """Take an offer and return the answer; raises `InvalidSetting` for one that cannot be."""
+        """Take an offer and return the answer; raises `InvalidSetting`, and `PoolFull` without a port."""
         try:
             offered = SessionDescription.parse(sdp).media
             bare = RTCSessionDescription(sdp=without_candidates(sdp), type="offer")
@@ -190,6 +197,7 @@ class Peer:
                 ice = transceiver.receiver.transport.transport._connection
                 if ice not in self._limits:
                     self._limits[ice] = ConnectionLimits(ice, self._policy)
+                    self._gathering.attach(ice, relay=transceiver is self._audio)
                     ignore_feedback(transceiver.receiver.transport)
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
@@ -204,6 +212,8 @@ class Peer:
             await self.connection.setLocalDescription(mine)
             for limits in self._limits.values():
                 limits.watch()
+        except PoolFull:
+            raise
         except Exception as error:  # an offer may be wrong in as many ways as aiortc has lines
             raise InvalidSetting(f"expected an offer that can be answered: {type(error).__name__}: {error}") from error
         return str(self.connection.localDescription.sdp)

@@ -11,6 +11,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from rtsr.bridge.codec import OPUS
+from rtsr.bridge.gathering import Gathering
 from rtsr.bridge.limits import MOST_CANDIDATES, MOVED_S, AddressPolicy
 from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer, without_candidates
 from rtsr.bridge.rtp import parse
@@ -25,7 +26,7 @@ async def offered() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
     client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     client.addTransceiver("audio", "recvonly")
     await client.setLocalDescription(await client.createOffer())
-    peer = Peer(OPUS, None, OutTrack(48_000, 20), lambda why: None, AddressPolicy(loopback=True))
+    peer = Peer(OPUS, None, OutTrack(48_000, 20), lambda why: None, AddressPolicy(loopback=True), Gathering())
     try:
         yield peer, client
     finally:

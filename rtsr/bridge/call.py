@@ -94,3 +94,4 @@ class CallOptions:
     narrow_hz: int | None = None  # the incoming stream is resampled to this rate first
     echo: bool = False  # it hears itself
     name: str = ""
+    replaces: str = ""  # the call that this one continues, where its connection was lost

@@ -23,11 +23,17 @@ MOST_CANDIDATES = 32  # in one fragment
 
 
 def route(router: web.UrlDispatcher, room: str, call: str) -> None:
-    """Add the endpoints: POST where sessions are made, PATCH and DELETE where they are."""
+    """Add the endpoints: POST where sessions are made, PATCH and DELETE where they are, and the servers for both."""
+    router.add_get("/ice", _servers)
     for kind in KINDS:
         router.add_post(f"/{kind}/{room}", _begin)
         router.add_patch(f"/{kind}/{room}/{call}", _trickle)
         router.add_delete(f"/{kind}/{room}/{call}", _end)
+
+
+async def _servers(request: web.Request) -> web.Response:
+    """Return the STUN and TURN servers, with credentials, as an RTCConfiguration of a browser has them."""
+    return web.json_response({"iceServers": request.app[CALLS].ice_servers.configuration()})
 
 
 async def _begin(request: web.Request) -> web.Response:
@@ -36,8 +42,10 @@ async def _begin(request: web.Request) -> web.Response:
         raise web.HTTPUnsupportedMediaType(text=f"expected {SDP}, got {request.content_type}")
     kind = request.path.split("/")[1]
     offer = await read_text(request)
-    call, answer = await request.app[CALLS].answer(request.match_info["room"], offer, KINDS[kind])
-    headers = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    calls = request.app[CALLS]
+    call, answer = await calls.answer(request.match_info["room"], offer, KINDS[kind])
+    told = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    headers = [*told.items(), *(("Link", link) for link in calls.ice_servers.links())]
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
 
@@ -112,5 +120,5 @@ def _restarts(fragment: str, known: str) -> bool:
 
 async def _end(request: web.Request) -> web.Response:
     """End a session."""
-    request.app[CALLS].end(_session(request).id, "deleted")
+    request.app[CALLS].hang_up(_session(request).id, "deleted")
     return web.Response(status=200)

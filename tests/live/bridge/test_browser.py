@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
+from tests.live.bridge.chromium import chromium, high_share_db, join, record, wait_for
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.server import Bridge
-from tests.speech import missing
 
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-)
-RECORD = """async (seconds) => {
-  const context = new AudioContext({ sampleRate: 48000 }), parts = [];
-  const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
-  const node = context.createScriptProcessor(4096, 1, 1);
-  node.onaudioprocess = (event) => parts.push(new Float32Array(event.inputBuffer.getChannelData(0)));
-  source.connect(node);
-  node.connect(context.destination);
-  await new Promise((done) => setTimeout(done, 1000 * seconds));
-  node.disconnect();
-  source.disconnect();
-  await context.close();
-  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
-  return btoa(text);
-}"""
 MUTE = """{
   const media = navigator.mediaDevices, take = media.getUserMedia.bind(media);
   media.getUserMedia = async (wish) => {
@@ -57,20 +32,8 @@ WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Chromium, whose microphone says the bundled telephone prompt over and over."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright")
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        missing("chromium")
-    voice = tmp_path_factory.mktemp("voice") / "voice.wav"
-    soundfile.write(voice, at_48k(demo_voice(), 8_000), 48_000, subtype="PCM_16")
-    with sync_playwright() as playwright:
-        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
-        chromium = playwright.chromium.launch(executable_path=program, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium(tmp_path_factory.mktemp("voice")) as one:
+        yield one
 
 
 @pytest.fixture
@@ -101,32 +64,10 @@ def is_trouble(line) -> bool:
     return line.type == "error" and "status of 410" not in line.text
 
 
-def join(page, room: str, codec: str = "") -> None:
-    page.fill("#room", room)
-    page.fill("#name", f"in {codec or 'opus'}")
-    page.select_option("#codec", codec)
-    page.check("#headphones")
-    page.click("#join")
-    wait_for(page, "#speakers li")
-
-
-def wait_for(page, selector: str) -> None:
-    page.wait_for_selector(selector)
-
-
-def record(page, seconds: float) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(page.evaluate(RECORD, seconds)), np.float32)
-
-
 def button_of(page, codec: str):
     """The button of the speaker with a codec."""
     wait_for(page, f"#speakers li:has-text('in {codec}')")
     return page.locator("#speakers li", has_text=f"in {codec}").locator("button")
-
-
-def high_share_db(sound: np.ndarray) -> float:
-    power, hz = np.abs(np.fft.rfft(sound)) ** 2, np.fft.rfftfreq(len(sound), 1 / 48_000)
-    return float(10 * np.log10(power[(hz > 4_500) & (hz < 7_500)].sum() / power[(hz > 300) & (hz < 3_400)].sum()))
 
 
 @pytest.mark.parametrize("codec", ["", "pcmu"])

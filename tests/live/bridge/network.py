@@ -26,6 +26,7 @@ from tests.speech import missing
 CLONE_NEWNET = 0x40000000
 PREFIX = f"rtsr{os.getpid()}"
 TURN, GATE, HOME, HOME_MOVED = "203.0.113.3", "203.0.113.4", "203.0.113.5", "203.0.113.6"
+NOWHERE = "203.0.113.1"  # the way to all other addresses: what goes there is lost, as private ones are on the internet
 RTSR, ME, ME_MOVED = "10.8.0.2", "192.168.7.2", "192.168.7.3"
 WEB, FIRST, LAST = 8_443, 20_000, 20_049  # the ports that the gate lets in
 SECRET = "shared with coturn"
@@ -107,10 +108,12 @@ class Network:
     def _build(self, folder: Path) -> None:
         self.wan.ip("link", "add", "switch", "type", "bridge")
         self.wan.ip("link", "set", "switch", "up")
+        self.wan.ip("address", "add", f"{NOWHERE}/24", "dev", "switch")
         for name, address in (("turn", TURN), ("gate", GATE), ("home", HOME)):
             self.wan.link(self._all[name], name, "out")
             self.wan.ip("link", "set", name, "master", "switch")
             self._all[name].ip("address", "add", f"{address}/24", "dev", "out")
+            self._all[name].ip("route", "add", "default", "via", NOWHERE)
         for router, inside, first, client in (
             (self.home, self.me, "192.168.7.1", ME),
             (self.gate, self.rtsr, "10.8.0.1", RTSR),
@@ -135,6 +138,9 @@ class Network:
         if old:
             self.home.ip("address", "del", f"{old}/24", "dev", "out")
             self.home.ip("address", "add", f"{public}/24", "dev", "out")
+            self.home.ip("link", "set", "out", "down")  # mappings are forgotten by that alone
+            self.home.ip("link", "set", "out", "up")
+            self.home.ip("route", "replace", "default", "via", NOWHERE)
         self.home.nft("""
             table ip nat
             delete table ip nat

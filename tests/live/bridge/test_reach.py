@@ -37,6 +37,7 @@ URL = f"http://{GATE}:{WEB}"
 UP_S, AGAIN_S = 3.0, 3.0  # bars: until a call is up, and until there is sound again
 PLAIN_DB = -45.0  # of what is above the band of a telephone, where nothing is generated
 WATCHED_S = 6.0
+LOOPBACK = "--allow-loopback-in-peer-connection"  # without a network, Chromium sends nothing at all otherwise
 WRAP = """{
   const Native = RTCPeerConnection;
   window.peers = [];
@@ -237,14 +238,15 @@ def test_after_a_change_of_address_there_is_sound_again(browser, start, net: Net
         assert page.locator("#speakers li").count() == 1
         assert longest_s < AGAIN_S
         assert heard.longest_s < AGAIN_S
-        assert longest_s > 0.3, "the address has not changed"
+        if whose == "the machine's":  # the other change is over with the browser's next check of its way
+            assert longest_s > 0.3, "the address has not changed"
 
 
 def test_a_machine_without_a_network_calls_itself(browser, tmp_path: Path):
     alone = Namespace("alone")
     try:
         bridge = alone.run(lambda: Bridge("--backend", "null"))
-        inside = launch(browser.browser_type, tmp_path, namespace=alone.name)
+        inside = launch(browser.browser_type, tmp_path, LOOPBACK, namespace=alone.name)
         with closing(inside), page_of(inside, bridge.url) as page:
             enter(page, "alone")
             assert page.evaluate(PAIR)[1][1] == "127.0.0.1"

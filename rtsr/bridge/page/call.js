@@ -8,7 +8,8 @@ const SILENT_MS = 800; // without a packet, and the bridge is called again
 const AGAIN_MS = 400; // between two tries
 const PROBE_MS = 800; // that the bridge has to answer the first request of a try: a connection from before is dead then
 const ANSWER_MS = 5000;
-const CONNECT_MS = 8000;
+const CONNECT_MS = 8000; // until sound may pass, the first time
+const RENEW_MS = 3000; // likewise, where a network that has changed may change again
 const GIVE_UP_MS = 120000;
 const MAY_PASS = [0, 502, 503, 504]; // no answer, a proxy without its bridge, a bridge that is full or ends
 
@@ -57,7 +58,7 @@ export class Call {
       this.place = reply.headers.get("Location");
       this.id = answer.call;
       if (this.over) return this.hangUp(line);
-      await line.accept(answer.sdp, CONNECT_MS);
+      await line.accept(answer.sdp, this.line ? RENEW_MS : CONNECT_MS);
       if (this.over) return this.hangUp(line);
     } catch (error) {
       line.close();

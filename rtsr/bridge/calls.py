@@ -140,7 +140,7 @@ class Calls:
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
         peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy, self._gathering)
-        call = Call(call_id, options.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
+        call = Call(call_id, options.kind, leg, peer.close, out, peer)
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)

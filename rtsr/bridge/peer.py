@@ -22,6 +22,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcicetransport import candidate_to_aioice
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
@@ -30,6 +31,7 @@ from .codec import CODECS
 from .gathering import Gathering
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
+from .restart import Credentials, Restart
 from .rtcp import LONGEST_ROUND_TRIP_S, without_feedback
 
 ROUND_TRIP = "_RTCRtpSender__rtt"  # aiortc's, in seconds
@@ -165,6 +167,7 @@ class Peer:
         self._ended, self._policy, self._gathering = ended, policy, gathering
         self._limits: dict[Any, ConnectionLimits] = {}  # by aioice connection
         self._candidates = self._names = 0
+        self._restart: Restart | None = None  # the last one
         direction = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
         transceiver = self.connection.addTransceiver(out or "audio", direction[put is not None, out is not None])
         self._prefer(transceiver, codec)
@@ -236,6 +239,8 @@ class Peer:
     @property
     def remote_fragment(self) -> str:
         """The name that the peer's ICE goes by."""
+        if self._restart:
+            return self._restart.theirs.fragment
         media = SessionDescription.parse(self.connection.remoteDescription.sdp).media
         return next((m.ice.usernameFragment for m in media if m.ice and m.ice.usernameFragment), "")
 
@@ -259,9 +264,35 @@ class Peer:
             if self._names > MOST_NAMES:
                 return
         candidate.sdpMid = mid
-        await self.connection.addIceCandidate(candidate)
+        if self._restart and self._restart.lasts:
+            await self._restart.connection.add_remote_candidate(candidate_to_aioice(candidate))
+        else:
+            await self.connection.addIceCandidate(candidate)
+
+    async def restart(self, fragment: str) -> str:
+        """Begin an ICE restart with the peer's SDP fragment and return ours; `finish_restart` has to be run then.
+
+        Raises `InvalidSetting`, and `PoolFull` without a port.
+        """
+        if not self.connected.is_set() or (self._restart and self._restart.lasts):
+            raise InvalidSetting("expected one ICE restart at a time, of a peer that is connected")
+        self._limits = {ice: limits for ice, limits in self._limits.items() if not ice._closed}
+        self._restart = Restart(self._audio.receiver.transport.transport, Credentials.read(fragment))
+        self._gathering.attach(self._restart.connection, relay=True)
+        self._limits[self._restart.connection] = limits = ConnectionLimits(self._restart.connection, self._policy)
+        self._candidates = self._names = 0
+        await self._restart.begin()
+        limits.watch()
+        return self._restart.fragment(self._audio.mid or "0")
+
+    async def finish_restart(self, limit_s: float) -> bool:
+        """Go on over the new connection once it is there; returns False, with the old one in use, where it never is."""
+        assert self._restart is not None
+        return await self._restart.finish(limit_s)
 
     async def close(self) -> None:
         """Hang up."""
         self.connection.remove_all_listeners("connectionstatechange")
+        if self._restart:
+            await self._restart.close()
         await self.connection.close()

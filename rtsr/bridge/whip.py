@@ -8,8 +8,9 @@ import re
 from aiohttp import web
 
 from ..errors import InvalidSetting
-from .call import Call, CallOptions
+from .call import Call, CallOptions, new_tag
 from .calls import CALLS
+from .log import log_event
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 KINDS = {
@@ -86,7 +87,7 @@ def _session(request: web.Request) -> Call:
 
 
 async def _trickle(request: web.Request) -> web.Response:
-    """Take candidates that were found later (204). ICE restarts are not supported (422)."""
+    """Take candidates that were found later (204), or begin an ICE restart (200, with our fragment and a new tag)."""
     call = _session(request)
     if media_type(request) != FRAGMENT:
         raise web.HTTPUnsupportedMediaType(text=f"expected {FRAGMENT}, got {request.content_type}")
@@ -97,8 +98,29 @@ async def _trickle(request: web.Request) -> web.Response:
         raise web.HTTPPreconditionFailed(text=f"expected If-Match: {call.etag}")
     fragment = await read_text(request)
     assert call.peer is not None
-    if tag == "*" or _restarts(fragment, call.peer.remote_fragment):
-        raise web.HTTPUnprocessableEntity(text="ICE restarts are not supported: end this session and begin another")
+    restarts = _restarts(fragment, call.peer.remote_fragment)
+    if tag == "*" and not restarts:
+        raise web.HTTPUnprocessableEntity(text="expected an ICE restart with If-Match: *")
+    answer = await call.peer.restart(fragment) if restarts else ""
+    await _add_candidates(call, fragment)
+    if not restarts:
+        return web.Response(status=204)
+    call.etag = new_tag()
+    calls = request.app[CALLS]
+    calls.start(_finish_restart(call, calls.settings.connect_s))
+    return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": call.etag})
+
+
+async def _finish_restart(call: Call, limit_s: float) -> None:
+    """Let a call go on over its new connection once that is there."""
+    assert call.peer is not None
+    done = await call.peer.finish_restart(limit_s)
+    log_event("restarted" if done else "not-restarted", call=call.id, room=call.leg.room)
+
+
+async def _add_candidates(call: Call, fragment: str) -> None:
+    """Add the candidates of a fragment; raises `InvalidSetting`."""
+    assert call.peer is not None
     mid = None
     candidates = 0
     for line in fragment.splitlines():
@@ -109,7 +131,6 @@ async def _trickle(request: web.Request) -> web.Response:
             if candidates > MOST_CANDIDATES:
                 raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates")
             await call.peer.add_candidate(line, mid)
-    return web.Response(status=204)
 
 
 def _restarts(fragment: str, known: str) -> bool:

@@ -25,6 +25,45 @@ HANG_UP = """async (room) => {
   const { calls } = await (await fetch(`/rooms/${room}`)).json();
   await Promise.all(calls.map((one) => fetch(`/rooms/${room}/calls/${one.id}`, { method: "DELETE" })));
 }"""
+RESTART = """async (room) => {
+  const gathered = (peer) => new Promise((done) => {
+    const look = () => peer.iceGatheringState === "complete" && done();
+    peer.onicegatheringstatechange = look;
+    look();
+  });
+  const lines = (sdp, start) => sdp.split(/\\r?\\n/).filter((line) => line.startsWith(start));
+  const until = async (what) => { while (!(await what())) await new Promise((done) => setTimeout(done, 20)); };
+  const peer = new RTCPeerConnection();
+  peer.addTrack((await navigator.mediaDevices.getUserMedia({ audio: true })).getTracks()[0]);
+  await peer.setLocalDescription();
+  await gathered(peer);
+  const headers = { "Content-Type": "application/sdp" };
+  const made = await fetch(`/whip/${room}`, { method: "POST", headers, body: peer.localDescription.sdp });
+  const sdp = await made.text(), place = made.headers.get("Location"), tag = made.headers.get("ETag");
+  await peer.setRemoteDescription({ type: "answer", sdp });
+  await until(() => peer.connectionState === "connected");
+  peer.restartIce();
+  await peer.setLocalDescription();
+  await gathered(peer);
+  const mine = peer.localDescription.sdp;
+  const wanted = ["a=ice-ufrag", "a=ice-pwd", "m=audio", "a=mid", "a=candidate"];
+  const body = wanted.flatMap((start) => lines(mine, start)).join("\\r\\n") + "\\r\\n";
+  const more = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": tag };
+  const reply = await fetch(place, { method: "PATCH", headers: more, body });
+  const theirs = await reply.text();
+  const kept = sdp.split("\\r\\n").filter((line) => !/^a=(candidate|end-of-candidates|ice-)/.test(line) && line);
+  const news = ["a=ice-ufrag", "a=ice-pwd", "a=candidate"].flatMap((start) => lines(theirs, start));
+  await peer.setRemoteDescription({ type: "answer", sdp: [...kept, ...news, ""].join("\\r\\n") });
+  await until(async () => {
+    const all = await peer.getStats();
+    const ways = [...all.values()].filter((one) => one.type === "transport");
+    const pair = all.get(ways[0].selectedCandidatePairId);
+    const port = pair && all.get(pair.remoteCandidateId).port;
+    return pair && lines(theirs, "a=candidate").some((one) => one.includes(` ${port} `));
+  });
+  window.restarted = peer;
+  return [reply.status, tag !== reply.headers.get("ETag"), place, peer.connectionState];
+}"""
 STRETCHES = 4  # that are listened to, at most
 WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
 
@@ -168,6 +207,20 @@ def test_a_page_calls_again_where_its_bridge_has_ended_and_begun_anew(browser, s
     page.click("#leave")
     second.wait_for("event=ended .*room=restart why='?\"?hung up")
     page.close()
+
+
+def test_an_ice_restart_keeps_the_session(open_page, bridge: Bridge):
+    page = open_page()
+    status, new_tag, place, state = page.evaluate(RESTART, "restarted")
+    assert (status, new_tag, state) == (200, True, "connected")
+    bridge.wait_for("event=restarted .*room=restarted")
+    received = "async () => (await (await fetch('/rooms/restarted')).json()).calls.map((c) => c.speaker.received)"
+    before = page.evaluate(received)
+    page.wait_for_timeout(500)
+    after = page.evaluate(received)
+    assert len(before) == len(after) == 1
+    assert after[0] > before[0] + 10
+    assert page.evaluate("async (place) => (await fetch(place, { method: 'DELETE' })).status", place) == 200
 
 
 @pytest.mark.parametrize("narrow", [8_000, 4_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ class History:
         self.most_jitter_ms = max(self.most_jitter_ms, jitter_ms)
 
 
+def new_tag() -> str:
+    """Return an entity tag of a session (RFC 9110, 8.8.3)."""
+    return f'"{secrets.token_urlsafe(6)}"'
+
+
 @dataclass(eq=False)
 class Call:
     """One peer, or one plain RTP stream, in a room."""
@@ -54,7 +60,7 @@ class Call:
     peer: Peer | None = None
     rtp: RtpSession | None = None
     history: History = field(default_factory=History)
-    etag: str = ""
+    etag: str = field(default_factory=new_tag)  # of its ICE session
     began_s: float = field(default_factory=time.monotonic)
     heard_s: float = field(default_factory=time.monotonic)  # when its packets were last seen to grow
     heard: int = 0
@@ -94,3 +100,4 @@ class CallOptions:
     narrow_hz: int | None = None  # the incoming stream is resampled to this rate first
     echo: bool = False  # it hears itself
     name: str = ""
+    replaces: str = ""  # the call that this one continues, where its connection was lost

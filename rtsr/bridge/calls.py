@@ -15,8 +15,9 @@ from aiohttp import web
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .call import Call, CallOptions
 from .codec import CODECS
-from .config import BridgeSettings, address, is_loopback
+from .config import BridgeSettings, address, is_loopback, port_range
 from .events import Event
+from .gathering import Gathering
 from .leg import Leg, Speaker
 from .limits import AddressPolicy
 from .log import log_event, log_json
@@ -27,6 +28,7 @@ from .report import report_of
 from .webhook import Webhook
 
 BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
+MOST_HUNG_UP = 1_000  # calls that are remembered, so that nobody continues them
 REPORTS_S = 5.0  # that the last reports have to be delivered when the bridge ends
 log = logging.getLogger("rtsr.bridge")
 
@@ -39,8 +41,18 @@ class Calls:
         self.by_id: dict[str, Call] = {}
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
+        self.ice_servers = settings.ice_servers()
+        self._gathering = Gathering(
+            settings.ice_addresses,
+            is_loopback(host),
+            port_range(settings.ice_ports, "ice_ports") if settings.ice_ports else None,
+            settings.advertise,
+            self.ice_servers,
+            settings.relay,
+        )
         self.webhook = Webhook(settings.report_url) if settings.report_url else None
         self.draining = False
+        self.hung_up: dict[str, str] = {}  # the last calls that were ended for good, and why
         self.opened = self.refused = 0
         self.past: Counter[str] = Counter()  # what calls that have ended counted, by part and name
         self.connect_ms: float | None = None  # of the last call: from offer to sound
@@ -110,18 +122,25 @@ class Calls:
         return f"{next(self._numbers)}-{secrets.token_urlsafe(9)}"
 
     async def answer(self, room: str, sdp: str, options: CallOptions) -> tuple[Call, str]:
-        """Let a peer in and return its call and the answer; raises `PoolFull` and `InvalidSetting`."""
-        self.admit(room)
+        """Let a peer in and return its call and the answer; raises `PoolFull` and `InvalidSetting`.
+
+        A call that it replaces ends. The choices of who listens plain, by that call and to it, go on with this one.
+        """
+        old = self._replaced(room, options)
+        if old is None:
+            self.admit(room)
         codec = choose_codec(sdp)
         if options.narrow_hz is not None and CODECS[codec].rate <= options.narrow_hz:
             raise InvalidSetting(f"expected a codec that is wider than {options.narrow_hz} Hz, got {codec}")
         call_id = self.new_id()
         leg = self.make_leg(call_id, room, codec, options)
+        if old is not None:
+            self._give_way(old, leg)
         out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if options.listens else None
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
-        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy)
-        call = Call(call_id, options.kind, leg, peer.close, out, peer, etag=f'"{secrets.token_urlsafe(6)}"')
+        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy, self._gathering)
+        call = Call(call_id, options.kind, leg, peer.close, out, peer)
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)
@@ -130,6 +149,23 @@ class Calls:
             raise
         self.start(self._connect(call, peer))
         return call, answer
+
+    def _replaced(self, room: str, options: CallOptions) -> Call | None:
+        """Return the call that another continues, if it is still there; raises `InvalidSetting` where it may not."""
+        old = self.by_id.get(options.replaces)
+        if old is not None and (old.leg.room != room or old.kind != options.kind):
+            raise InvalidSetting(f"replaces: expected a call of this room, by the same kind of request, got {old.id}")
+        return old
+
+    def _give_way(self, old: Call, leg: Leg) -> None:
+        """End a call for a new leg of the same peer, which is heard, and hears others, as the old one was."""
+        if old.leg.speaker and leg.speaker:
+            leg.speaker.bypass = old.leg.speaker.bypass
+        leg.plain = old.leg.plain
+        hear_it_plain = [call.leg for call in self.in_room(leg.room) if old.id in call.leg.plain]
+        self.end(old.id, "its peer has called again")
+        for other in hear_it_plain:
+            other.plain |= {leg.call}
 
     def add(self, call: Call) -> None:
         """Note a call."""
@@ -160,6 +196,14 @@ class Calls:
             self.end(call.id, str(error))
         if call.id not in self.by_id:  # it ended meanwhile
             await asyncio.wrap_future(self.media.leave(call.leg))
+
+    def hang_up(self, call_id: str, why: str) -> None:
+        """End a call for good: its peer may not continue it by another."""
+        if call_id in self.by_id:
+            while len(self.hung_up) >= MOST_HUNG_UP:
+                del self.hung_up[next(iter(self.hung_up))]
+            self.hung_up[call_id] = why
+            self.end(call_id, why)
 
     def end(self, call_id: str, why: str) -> None:
         """End a call, soon; one that is not there any more is no error."""
@@ -227,9 +271,9 @@ class Calls:
         for call in list(self.by_id.values()):
             speaker = call.leg.speaker
             if call.leg.failed:
-                self.end(call.id, "its sound could not be dealt with")
+                self.hang_up(call.id, "its sound could not be dealt with")
             elif call.peer and call.peer.floods():
-                self.end(call.id, "it sends too much")
+                self.hang_up(call.id, "it sends too much")
             if speaker is None or not call.leg.joined:
                 continue
             call.history.sample(speaker)

@@ -14,6 +14,7 @@ from yarl import URL
 from ..daemon.config import check, settings_of
 from ..errors import InvalidSetting
 from .codec import CODECS, PCMU
+from .ice_servers import Credential, IceServers
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a room, and of a call
 PACKET_MS = (10, 20)
@@ -46,6 +47,16 @@ class BridgeSettings:
     report_url: str | None = None  # where a report of each call is posted when it ends
     sdp_bytes: int = 65_536  # of an offer
     private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
+    stun: tuple[str, ...] = ()  # URLs (RFC 7064)
+    turn: tuple[str, ...] = ()  # URLs (RFC 7065); the bridge takes the first that answers, peers are told all
+    turn_username: str | None = None
+    turn_password: str | None = None
+    turn_secret: str | None = None  # shared with the TURN servers: credentials are made of it, and expire
+    turn_lifetime_s: float = 3_600.0  # of such credentials
+    relay: bool = True  # whether the bridge itself takes a relay; false: TURN is for its peers alone
+    advertise: tuple[str, ...] = ()  # public addresses, at most one of IPv4 and one of IPv6, told instead of its own
+    ice_addresses: tuple[str, ...] = ()  # addresses, networks and interfaces for calls; none: all
+    ice_ports: str | None = None  # FIRST-LAST, UDP ports for calls; None: the system chooses
     connections: int = 256  # of HTTP clients at once
     connections_per_address: int = 64  # of them, from one that is no trusted proxy
     http_s: float = 20.0  # that a client may be idle, or take to send a request's head or to receive an answer
@@ -71,6 +82,7 @@ class BridgeSettings:
             "drain_s": (0.0, 86_400.0),
             "rtp_silent_s": (1.0, 600.0),
             "sdp_bytes": (1_024, 1_048_576),
+            "turn_lifetime_s": (60.0, 604_800.0),
             "connections": (1, 100_000),
             "connections_per_address": (1, 100_000),
             "http_s": (1.0, 3_600.0),
@@ -89,6 +101,7 @@ class BridgeSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidSetting("tls_cert and tls_key: expected both or none")
         self._check_access()
+        self._check_ice()
         networks(self.rtp_sources, "rtp_sources")
         numeric_address(self.rtp_host, "rtp_host")
         if self.rtp_ports is not None:
@@ -97,6 +110,24 @@ class BridgeSettings:
             self._check_reachable(self.audiosocket, "audiosocket")
         if self.rtp is not None:
             self._check_reachable(self.rtp, "rtp")
+
+    def _check_ice(self) -> None:
+        """Raise `InvalidSetting` for what is no server, no address, or no range of ports."""
+        self.ice_servers()
+        versions = [ipaddress.ip_address(numeric_address(one, "advertise")).version for one in self.advertise]
+        if len(versions) != len(set(versions)):
+            raise InvalidSetting(
+                f"advertise: expected one address of IPv4, one of IPv6, or one of each, got {versions}"
+            )
+        if self.ice_ports is not None:
+            port_range(self.ice_ports, "ice_ports")
+
+    def ice_servers(self) -> IceServers:
+        """Return the STUN and TURN servers; raises `InvalidSetting`."""
+        if (self.turn_username is None) != (self.turn_password is None):
+            raise InvalidSetting("turn_username and turn_password: expected both or none")
+        static = Credential(self.turn_username, self.turn_password or "") if self.turn_username is not None else None
+        return IceServers(self.stun, self.turn, static, self.turn_secret, self.turn_lifetime_s)
 
     def _check_reachable(self, place: str, name: str) -> None:
         """Raise `InvalidSetting` where others could send to a port and nobody says who may."""

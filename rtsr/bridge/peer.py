@@ -22,13 +22,16 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcicetransport import candidate_to_aioice
 from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
-from ..errors import InvalidSetting
+from ..errors import InvalidSetting, PoolFull
 from .codec import CODECS
+from .gathering import Gathering
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
+from .restart import Credentials, Restart
 from .rtcp import LONGEST_ROUND_TRIP_S, without_feedback
 
 ROUND_TRIP = "_RTCRtpSender__rtt"  # aiortc's, in seconds
@@ -151,13 +154,20 @@ class Peer:
     """One peer connection, made from an offer. Everything is the event loop's; `put` is called there too."""
 
     def __init__(
-        self, codec: str, put: Put | None, out: OutTrack | None, ended: Callable[[str], None], policy: AddressPolicy
+        self,
+        codec: str,
+        put: Put | None,
+        out: OutTrack | None,
+        ended: Callable[[str], None],
+        policy: AddressPolicy,
+        gathering: Gathering,
     ) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connected = asyncio.Event()
-        self._ended, self._policy = ended, policy
+        self._ended, self._policy, self._gathering = ended, policy, gathering
         self._limits: dict[Any, ConnectionLimits] = {}  # by aioice connection
         self._candidates = self._names = 0
+        self._restart: Restart | None = None  # the last one
         direction = {(True, True): "sendrecv", (True, False): "recvonly", (False, True): "sendonly"}
         transceiver = self.connection.addTransceiver(out or "audio", direction[put is not None, out is not None])
         self._prefer(transceiver, codec)
@@ -181,7 +191,7 @@ class Peer:
             self._ended(f"connection {state}")
 
     async def answer(self, sdp: str) -> str:
-        """Take an offer and return the answer; raises `InvalidSetting` for one that cannot be."""
+        """Take an offer and return the answer; raises `InvalidSetting`, and `PoolFull` without a port."""
         try:
             offered = SessionDescription.parse(sdp).media
             bare = RTCSessionDescription(sdp=without_candidates(sdp), type="offer")
@@ -190,6 +200,7 @@ class Peer:
                 ice = transceiver.receiver.transport.transport._connection
                 if ice not in self._limits:
                     self._limits[ice] = ConnectionLimits(ice, self._policy)
+                    self._gathering.attach(ice, relay=transceiver is self._audio)
                     ignore_feedback(transceiver.receiver.transport)
                 if transceiver is not self._audio:
                     transceiver.direction = "inactive"
@@ -204,6 +215,8 @@ class Peer:
             await self.connection.setLocalDescription(mine)
             for limits in self._limits.values():
                 limits.watch()
+        except PoolFull:
+            raise
         except Exception as error:  # an offer may be wrong in as many ways as aiortc has lines
             raise InvalidSetting(f"expected an offer that can be answered: {type(error).__name__}: {error}") from error
         return str(self.connection.localDescription.sdp)
@@ -226,6 +239,8 @@ class Peer:
     @property
     def remote_fragment(self) -> str:
         """The name that the peer's ICE goes by."""
+        if self._restart:
+            return self._restart.theirs.fragment
         media = SessionDescription.parse(self.connection.remoteDescription.sdp).media
         return next((m.ice.usernameFragment for m in media if m.ice and m.ice.usernameFragment), "")
 
@@ -249,9 +264,35 @@ class Peer:
             if self._names > MOST_NAMES:
                 return
         candidate.sdpMid = mid
-        await self.connection.addIceCandidate(candidate)
+        if self._restart and self._restart.lasts:
+            await self._restart.connection.add_remote_candidate(candidate_to_aioice(candidate))
+        else:
+            await self.connection.addIceCandidate(candidate)
+
+    async def restart(self, fragment: str) -> str:
+        """Begin an ICE restart with the peer's SDP fragment and return ours; `finish_restart` has to be run then.
+
+        Raises `InvalidSetting`, and `PoolFull` without a port.
+        """
+        if not self.connected.is_set() or (self._restart and self._restart.lasts):
+            raise InvalidSetting("expected one ICE restart at a time, of a peer that is connected")
+        self._limits = {ice: limits for ice, limits in self._limits.items() if not ice._closed}
+        self._restart = Restart(self._audio.receiver.transport.transport, Credentials.read(fragment))
+        self._gathering.attach(self._restart.connection, relay=True)
+        self._limits[self._restart.connection] = limits = ConnectionLimits(self._restart.connection, self._policy)
+        self._candidates = self._names = 0
+        await self._restart.begin()
+        limits.watch()
+        return self._restart.fragment(self._audio.mid or "0")
+
+    async def finish_restart(self, limit_s: float) -> bool:
+        """Go on over the new connection once it is there; returns False, with the old one in use, where it never is."""
+        assert self._restart is not None
+        return await self._restart.finish(limit_s)
 
     async def close(self) -> None:
         """Hang up."""
         self.connection.remove_all_listeners("connectionstatechange")
+        if self._restart:
+            await self._restart.close()
         await self.connection.close()

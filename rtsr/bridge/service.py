@@ -230,11 +230,16 @@ class BridgeService:
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def offer(self, request: web.Request) -> web.Response:
-        """Take a two-way call into a room: JSON with sdp, and if wanted name, narrow_hz, echo; 201."""
+        """Take a two-way call into a room: JSON with sdp, and if wanted name, narrow_hz, echo, replaces; 201.
+
+        410 where the call that it replaces was hung up: a peer that lost its connection may go on, this one may not.
+        """
         body = await read_json(request)
         sdp, options = body.get("sdp"), options_of(body)
         if not isinstance(sdp, str):
             raise InvalidSetting('expected {"sdp": "..."} with an offer')
+        if why := self.calls.hung_up.get(options.replaces):
+            raise web.HTTPGone(text=why)
         call, answer = await self.calls.answer(request.match_info["room"], sdp, options)
         place = f"/rooms/{call.leg.room}/calls/{call.id}"
         reply = {"type": "answer", "sdp": answer, "call": call.id}
@@ -249,7 +254,8 @@ class BridgeService:
     async def show_room(self, request: web.Request) -> web.Response:
         """Return who is in a room and how they are heard."""
         calls = self.calls.in_room(request.match_info["room"])
-        return web.json_response({"calls": [call.stats() for call in calls], "load": round(self.media.load, 3)})
+        told = {"load": round(self.media.load, 3), "cutoff_max_hz": self.media.pool.spec.cutoff_max_hz}
+        return web.json_response({"calls": [call.stats() for call in calls], **told})
 
     async def show_call(self, request: web.Request) -> web.Response:
         """Return the report of a call that lasts."""
@@ -278,7 +284,7 @@ class BridgeService:
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call; one that is gone is no error, as a peer's connection may end before its request comes."""
         if call := self._call(request):
-            self.calls.end(call.id, "hung up")
+            self.calls.hang_up(call.id, "hung up")
         return web.Response(status=200)
 
 

@@ -8,8 +8,9 @@ import re
 from aiohttp import web
 
 from ..errors import InvalidSetting
-from .call import Call, CallOptions
+from .call import Call, CallOptions, new_tag
 from .calls import CALLS
+from .log import log_event
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 KINDS = {
@@ -23,11 +24,17 @@ MOST_CANDIDATES = 32  # in one fragment
 
 
 def route(router: web.UrlDispatcher, room: str, call: str) -> None:
-    """Add the endpoints: POST where sessions are made, PATCH and DELETE where they are."""
+    """Add the endpoints: POST where sessions are made, PATCH and DELETE where they are, and the servers for both."""
+    router.add_get("/ice", _servers)
     for kind in KINDS:
         router.add_post(f"/{kind}/{room}", _begin)
         router.add_patch(f"/{kind}/{room}/{call}", _trickle)
         router.add_delete(f"/{kind}/{room}/{call}", _end)
+
+
+async def _servers(request: web.Request) -> web.Response:
+    """Return the STUN and TURN servers, with credentials, as an RTCConfiguration of a browser has them."""
+    return web.json_response({"iceServers": request.app[CALLS].ice_servers.configuration()})
 
 
 async def _begin(request: web.Request) -> web.Response:
@@ -36,8 +43,10 @@ async def _begin(request: web.Request) -> web.Response:
         raise web.HTTPUnsupportedMediaType(text=f"expected {SDP}, got {request.content_type}")
     kind = request.path.split("/")[1]
     offer = await read_text(request)
-    call, answer = await request.app[CALLS].answer(request.match_info["room"], offer, KINDS[kind])
-    headers = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    calls = request.app[CALLS]
+    call, answer = await calls.answer(request.match_info["room"], offer, KINDS[kind])
+    told = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    headers = [*told.items(), *(("Link", link) for link in calls.ice_servers.links())]
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
 
@@ -78,7 +87,7 @@ def _session(request: web.Request) -> Call:
 
 
 async def _trickle(request: web.Request) -> web.Response:
-    """Take candidates that were found later (204). ICE restarts are not supported (422)."""
+    """Take candidates that were found later (204), or begin an ICE restart (200, with our fragment and a new tag)."""
     call = _session(request)
     if media_type(request) != FRAGMENT:
         raise web.HTTPUnsupportedMediaType(text=f"expected {FRAGMENT}, got {request.content_type}")
@@ -89,8 +98,29 @@ async def _trickle(request: web.Request) -> web.Response:
         raise web.HTTPPreconditionFailed(text=f"expected If-Match: {call.etag}")
     fragment = await read_text(request)
     assert call.peer is not None
-    if tag == "*" or _restarts(fragment, call.peer.remote_fragment):
-        raise web.HTTPUnprocessableEntity(text="ICE restarts are not supported: end this session and begin another")
+    restarts = _restarts(fragment, call.peer.remote_fragment)
+    if tag == "*" and not restarts:
+        raise web.HTTPUnprocessableEntity(text="expected an ICE restart with If-Match: *")
+    answer = await call.peer.restart(fragment) if restarts else ""
+    await _add_candidates(call, fragment)
+    if not restarts:
+        return web.Response(status=204)
+    call.etag = new_tag()
+    calls = request.app[CALLS]
+    calls.start(_finish_restart(call, calls.settings.connect_s))
+    return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": call.etag})
+
+
+async def _finish_restart(call: Call, limit_s: float) -> None:
+    """Let a call go on over its new connection once that is there."""
+    assert call.peer is not None
+    done = await call.peer.finish_restart(limit_s)
+    log_event("restarted" if done else "not-restarted", call=call.id, room=call.leg.room)
+
+
+async def _add_candidates(call: Call, fragment: str) -> None:
+    """Add the candidates of a fragment; raises `InvalidSetting`."""
+    assert call.peer is not None
     mid = None
     candidates = 0
     for line in fragment.splitlines():
@@ -101,7 +131,6 @@ async def _trickle(request: web.Request) -> web.Response:
             if candidates > MOST_CANDIDATES:
                 raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates")
             await call.peer.add_candidate(line, mid)
-    return web.Response(status=204)
 
 
 def _restarts(fragment: str, known: str) -> bool:
@@ -112,5 +141,5 @@ def _restarts(fragment: str, known: str) -> bool:
 
 async def _end(request: web.Request) -> web.Response:
     """End a session."""
-    request.app[CALLS].end(_session(request).id, "deleted")
+    request.app[CALLS].hang_up(_session(request).id, "deleted")
     return web.Response(status=200)

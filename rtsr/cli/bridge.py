@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,9 +50,46 @@ class BridgeOptions:
     codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu, pcma, g722, opus, l16 or l16-8k.")] = None
 
 
+@dataclass(frozen=True)
+class ReachOptions:
+    """How calls reach the bridge: through NAT, from telephones and platforms. What is not given is None."""
+
+    stun: Annotated[list[str] | None, typer.Option(help="stun:HOST[:PORT]; may be repeated.")] = None
+    turn: Annotated[
+        list[str] | None, typer.Option(help="turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST; may be repeated.")
+    ] = None
+    turn_username: Annotated[str | None, typer.Option(help="For TURN servers with a fixed user.")] = None
+    turn_password: Annotated[
+        str | None, typer.Option(envvar="RTSR_BRIDGE_TURN_PASSWORD", help="Better in the variable than in ps.")
+    ] = None
+    turn_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RTSR_BRIDGE_TURN_SECRET",
+            help="Shared with the TURN server (use-auth-secret of coturn): credentials then expire.",
+        ),
+    ] = None
+    relay: Annotated[
+        bool | None, typer.Option("--relay/--no-relay", help="Whether the bridge itself takes a relay; it does.")
+    ] = None
+    advertise: Annotated[
+        list[str] | None, typer.Option(help="Public address told to peers, behind 1:1 NAT; one of IPv4, one of IPv6.")
+    ] = None
+    ice_address: Annotated[
+        list[str] | None, typer.Option(help="Address, network or interface for calls; may be repeated; all.")
+    ] = None
+    ice_ports: Annotated[str | None, typer.Option(help="FIRST-LAST: UDP ports for calls.")] = None
+    rtp_host: Annotated[str | None, typer.Option(help="Address for RTP legs by request; 127.0.0.1.")] = None
+    rtp_ports: Annotated[str | None, typer.Option(help="FIRST-LAST: their UDP ports.")] = None
+    audiosocket: Annotated[str | None, typer.Option(help="HOST:PORT for AudioSocket of Asterisk.")] = None
+    middlebox_url: Annotated[
+        str | None, typer.Option(help="WebSocket of a program that hears the enhanced voice and answers.")
+    ] = None
+
+
 @app.command()
 @grouped
-def bridge(options: BridgeOptions) -> None:
+def bridge(options: BridgeOptions, reach: ReachOptions) -> None:
     """Carry calls between browsers, WebRTC programs and telephones, each voice enhanced.
 
     Open the page it serves, or use POST /rooms/ROOM/offer, WHIP at /whip/ROOM and WHEP at /whep/ROOM. SIGTERM lets
@@ -65,6 +102,8 @@ def bridge(options: BridgeOptions) -> None:
         rtsr bridge --listen 0.0.0.0:8443 --tls cert.pem key.pem --token-file tokens
 
         rtsr bridge --rtp 127.0.0.1:4000 --room desk --codec pcmu # a telephone leg in room "desk"
+
+        rtsr bridge --advertise 203.0.113.4 --ice-ports 20000-20499 --listen 0.0.0.0:8443 ... # in a container
     """
     try:
         from ..bridge.config import make_settings
@@ -72,7 +111,7 @@ def bridge(options: BridgeOptions) -> None:
         from ..bridge.service import BridgeService
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
-    settings = make_settings(options.config, _given(options))
+    settings = make_settings(options.config, {**_given(options), **_reach(reach)})
     if settings.rtp is None and (options.room or options.codec):
         reason = "--room and --codec: expected --rtp HOST:PORT, the telephone leg that they are about"
         raise InvalidSetting(reason)
@@ -92,3 +131,11 @@ def _given(options: BridgeOptions) -> dict[str, Any]:
         **{name: str(path) if path else None for name, path in files.items()},
         "allow_plain_http": options.allow_plain_http or None,
     }
+
+
+def _reach(options: ReachOptions) -> dict[str, Any]:
+    """Return the options of reach under the names of the settings, None where one was not given."""
+    lists = ("stun", "turn", "advertise", "ice_address")
+    given = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in lists}
+    named = {name.replace("ice_address", "ice_addresses"): getattr(options, name) for name in lists}
+    return {**given, **{name: tuple(values) if values else None for name, values in named.items()}}

@@ -11,6 +11,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from rtsr.bridge.codec import OPUS
+from rtsr.bridge.gathering import Gathering
 from rtsr.bridge.limits import MOST_CANDIDATES, MOVED_S, AddressPolicy
 from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer, without_candidates
 from rtsr.bridge.rtp import parse
@@ -25,7 +26,7 @@ async def offered() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
     client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     client.addTransceiver("audio", "recvonly")
     await client.setLocalDescription(await client.createOffer())
-    peer = Peer(OPUS, None, OutTrack(48_000, 20), lambda why: None, AddressPolicy(loopback=True))
+    peer = Peer(OPUS, None, OutTrack(48_000, 20), lambda why: None, AddressPolicy(loopback=True), Gathering())
     try:
         yield peer, client
     finally:
@@ -157,3 +158,43 @@ def test_names_of_candidates_are_not_asked_for_without_end(monkeypatch):
 def test_an_offer_without_its_candidates_is_otherwise_the_same():
     sdp = "v=0\r\nm=audio 9 UDP 0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=mid:0\r\na=end-of-candidates\r\n"
     assert without_candidates(sdp) == "v=0\r\nm=audio 9 UDP 0\r\na=mid:0\r\n"
+
+
+def test_a_restart_that_comes_to_nothing_changes_nothing():
+    """The peer never answers on the new connection: the old one is used on, and another restart may be asked for."""
+    fragment = "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=mid:0\r\n"
+
+    async def run() -> None:
+        heard = asyncio.Event()
+
+        async def arrive(data: bytes, arrival_time_ms: int) -> None:
+            heard.set()
+
+        async with asyncio.timeout(LIMIT_S), connected() as (peer, client):
+            with pytest.raises(InvalidSetting, match="ice-pwd"):
+                await peer.restart("a=ice-ufrag:abcd\r\n")
+            before = ice(peer)
+            answer = await peer.restart(fragment)
+            assert "a=ice-ufrag:" in answer
+            assert "a=candidate:" in answer
+            assert before.local_username not in answer
+            with pytest.raises(InvalidSetting, match="one ICE restart at a time"):
+                await peer.restart(fragment)
+            assert not await peer.finish_restart(0.2)
+            assert ice(peer) is before
+            client.getTransceivers()[0].receiver.transport._handle_rtp_data = arrive
+            peer._audio.sender.track.put(b"\x78" + bytes(60), 0)
+            await heard.wait()
+            await peer.restart(fragment)
+
+    asyncio.run(run())
+
+
+def test_a_restart_before_the_connection_is_refused():
+    async def run() -> None:
+        async with offered() as (peer, client):
+            await peer.answer(client.localDescription.sdp)
+            with pytest.raises(InvalidSetting, match="that is connected"):
+                await peer.restart("a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\n")
+
+    asyncio.run(run())

@@ -29,10 +29,14 @@ async function listMicrophones() {
 }
 
 function explain(error) {
-  if (error instanceof Refused && error.status === 401) return "This bridge asks for a token.";
-  if (error instanceof Refused && error.status === 503) return `No room for one more call: ${error.message}.`;
-  if (error.name === "NotAllowedError") return "The microphone was not allowed.";
-  if (error.name === "NotFoundError") return "No microphone was found.";
+  if (error instanceof Refused && error.status === 401) {
+    const given = $("token").value;
+    return given ? "This bridge does not know that token. Ask who runs it for another." : "This bridge asks for a token.";
+  }
+  if (error instanceof Refused && error.status === 503) return `No room for one more call: ${error.message}. Try later.`;
+  if (error.name === "NotAllowedError") return "The microphone was not allowed. Allow it in the browser's address bar.";
+  if (error.name === "NotFoundError") return "No microphone was found. Plug one in, and join again.";
+  if (error.name === "NotReadableError") return "Another program holds the microphone. Close it, and join again.";
   return error.message;
 }
 
@@ -45,11 +49,11 @@ async function join(more = {}) {
     if (!navigator.mediaDevices) throw new Error("A browser gives its microphone to https and localhost alone.");
     const microphone = await navigator.mediaDevices.getUserMedia(constraints());
     const options = { room: $("room").value, token: $("token").value, name: $("name").value, codec: $("codec").value, echo: false, ...more };
-    call = state.call = new Call(microphone, options, ended);
+    call = state.call = new Call(microphone, options, { ended, trouble, renewed });
     await listMicrophones();
     await call.start();
     await show(call);
-    if (!call.over) say(options.echo ? "Connected: speak, and you hear yourself." : `In room “${options.room}”.`);
+    if (!call.over) say(within(options));
   } catch (error) {
     if (call && call.over) return; // `ended` has said why
     if (call) call.end("left");
@@ -59,7 +63,26 @@ async function join(more = {}) {
   }
 }
 
+const within = (options) => (options.echo ? "Connected: speak, and you hear yourself." : `In room “${options.room}”.`);
+
+function trouble(error) {
+  state.failing = false; // what is said now stays until the call goes on
+  say(`${explain(error)} Calling again …`, true);
+}
+
+/** The call goes on over another connection, whose sound is another stream. */
+function renewed() {
+  const { call } = state;
+  $("speaker").srcObject = call.remote;
+  if (state.views.length) {
+    state.views[1].stop();
+    state.views[1] = new View(state.context, call.remote, $("spectrum-out"), $("level-out"));
+  }
+  say(`${within(call.options)} The connection was lost for a moment.`);
+}
+
 async function show(call) {
+  warnOfSilence(call.microphone);
   $("speaker").srcObject = call.remote;
   state.context = new AudioContext();
   await state.context.resume();
@@ -71,6 +94,11 @@ async function show(call) {
   entered(true);
   await look(call);
   watch(call);
+}
+
+function warnOfSilence(microphone) {
+  const [track] = microphone.getAudioTracks();
+  track.onended = () => say("The microphone has gone: nobody hears you. Choose another one.", true);
 }
 
 function entered(yes) {
@@ -93,20 +121,20 @@ function ended(reason) {
 async function watch(call) {
   while (!call.over) {
     await new Promise((done) => setTimeout(done, POLL_MS));
-    if (!call.over) await look(call);
+    if (!call.over && !call.renewing) await look(call);
   }
 }
 
 async function look(call) {
   try {
-    const [{ calls, mine }, figures] = await Promise.all([call.look(), call.measure()]);
-    if (call.over) return;
+    const [{ calls, mine, cutoff_max_hz }, figures] = await Promise.all([call.look(), call.measure()]);
+    if (call.over || call.renewing) return;
     if (state.failing) say(state.said);
     state.failing = false;
     showFigures(figures, mine);
-    showSpeakers(call, calls);
+    showSpeakers(call, calls, cutoff_max_hz);
   } catch (error) {
-    if (call.over) return;
+    if (call.over || call.renewing) return;
     state.failing = true;
     say(explain(error), true);
   }
@@ -140,7 +168,7 @@ function element(kind, text) {
 }
 
 /** One row a speaker, kept while it stays, so that a button does not vanish under a finger. */
-function showSpeakers(call, calls) {
+function showSpeakers(call, calls, most_hz) {
   const list = $("speakers");
   const speaking = calls.filter((one) => one.speaker);
   for (const row of [...list.children]) if (!speaking.some((one) => one.id === row.dataset.call)) row.remove();
@@ -150,9 +178,17 @@ function showSpeakers(call, calls) {
     row.querySelector("meter").value = speaker.level_out_db;
     showChoice(row.querySelector("button"), speaker.bypass, call.plain.has(one.id));
     row.querySelector("small").textContent =
-      `${speaker.codec}, ${speaker.rate_hz / 1000} kHz · waits ${ms(speaker.delay_ms)} · jitter ${ms(speaker.jitter_ms)} · ` +
+      `${band(speaker, most_hz)} · ${speaker.codec}, ${speaker.rate_hz / 1000} kHz · waits ${ms(speaker.delay_ms)} · jitter ${ms(speaker.jitter_ms)} · ` +
       `lost ${speaker.lost} · late ${speaker.late} · underruns ${speaker.underruns}`;
   }
+}
+
+/** How much of a voice was received, and whether something is added to it. */
+function band({ cutoff_hz, bypass }, most_hz) {
+  if (!cutoff_hz) return "nothing heard yet";
+  const received = `received up to ${(cutoff_hz / 1000).toFixed(1)} kHz`;
+  if (cutoff_hz > most_hz) return `${received}: wide already`;
+  return bypass ? received : `${received}, enhanced above`;
 }
 
 function showChoice(button, forAll, plain) {
@@ -196,6 +232,8 @@ $("microphone").addEventListener("change", async () => {
   try {
     await call.replace(await navigator.mediaDevices.getUserMedia(constraints()));
     if (call.over) return;
+    warnOfSilence(call.microphone);
+    say(within(call.options));
     state.views[0].stop();
     state.views[0] = new View(state.context, call.microphone, $("spectrum-in"), $("level-in"));
   } catch (error) {

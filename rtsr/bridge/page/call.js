@@ -1,4 +1,17 @@
-// One call through the bridge: an offer out, an answer in, sound both ways.
+// One call through the bridge. It outlives its connection: where that is lost, the call goes on over another one, in the
+// same room and under the same name, as long as nobody hangs up.
+
+import { Line } from "./line.js";
+
+const WATCH_MS = 250;
+const SILENT_MS = 800; // without a packet, and the bridge is called again
+const AGAIN_MS = 400; // between two tries
+const PROBE_MS = 800; // that the bridge has to answer the first request of a try: a connection from before is dead then
+const ANSWER_MS = 5000;
+const CONNECT_MS = 8000; // until sound may pass, the first time
+const RENEW_MS = 3000; // likewise, where a network that has changed may change again
+const GIVE_UP_MS = 120000;
+const MAY_PASS = [0, 502, 503, 504]; // no answer, a proxy without its bridge, a bridge that is full or ends
 
 export class Refused extends Error {
   constructor(status, text) {
@@ -7,62 +20,96 @@ export class Refused extends Error {
   }
 }
 
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
 export class Call {
-  /** options: {room, token, name, codec, narrow_hz, echo}; `ended` is called once, with a reason. */
-  constructor(microphone, options, ended) {
+  /**
+   * options: {room, token, name, codec, narrow_hz, echo}. `on.ended` is called once, with a reason; `on.trouble` with an
+   * error where the connection was lost and a try to call again failed; `on.renewed` once sound passes again.
+   */
+  constructor(microphone, options, on) {
     this.microphone = microphone;
     this.options = options;
-    this.ended = ended;
+    this.on = on;
     this.place = null;
     this.plain = new Set(); // calls that are heard without their generated band here
     this.choices = 0; // an answer to an older request than the last says nothing of `plain`
-    this.remote = new MediaStream();
-    this.peer = new RTCPeerConnection({ iceServers: [] });
-    this.peer.ontrack = (event) => this.remote.addTrack(event.track);
-    this.peer.onconnectionstatechange = () => {
-      if (["failed", "closed"].includes(this.peer.connectionState)) this.end("the connection was lost");
-    };
+    this.line = null;
+    this.renewing = false;
   }
 
   async start() {
-    const [track] = this.microphone.getAudioTracks();
-    const transceiver = this.peer.addTransceiver(track, { direction: "sendrecv", streams: [this.microphone] });
-    this.prefer(transceiver);
-    await this.peer.setLocalDescription();
-    await this.gathered();
-    const { room, name, narrow_hz, echo } = this.options;
-    const body = { type: "offer", sdp: this.peer.localDescription.sdp, name, echo };
-    if (narrow_hz) body.narrow_hz = narrow_hz;
-    const reply = await this.ask("POST", `/rooms/${room}/offer`, body);
-    this.place = reply.headers.get("Location");
-    const answer = await reply.json();
-    this.id = answer.call;
-    await this.peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    await this.connect();
+    this.watch();
   }
 
-  prefer(transceiver) {
-    if (!this.options.codec) return;
-    const known = RTCRtpReceiver.getCapabilities("audio").codecs;
-    const wanted = (codec) => codec.mimeType.toLowerCase() === `audio/${this.options.codec}`;
-    transceiver.setCodecPreferences([...known.filter(wanted), ...known.filter((codec) => !wanted(codec))]);
+  /** Make a connection, and the call that it is for; it takes the place of the one before. */
+  async connect() {
+    const { iceServers } = await (await this.ask("GET", "/ice", undefined, PROBE_MS)).json();
+    if (this.line && (await this.line.flows())) return; // it was the bridge that paused
+    const line = new Line(iceServers, (lost) => lost === this.line && this.renew());
+    try {
+      const { room, name, narrow_hz, echo, codec } = this.options;
+      const body = { type: "offer", sdp: await line.offer(this.microphone, codec), name, echo };
+      if (narrow_hz) body.narrow_hz = narrow_hz;
+      if (this.id) body.replaces = this.id;
+      const reply = await this.ask("POST", `/rooms/${room}/offer`, body);
+      const answer = await reply.json();
+      this.place = reply.headers.get("Location");
+      this.id = answer.call;
+      if (this.over) return this.hangUp(line);
+      await line.accept(answer.sdp, this.line ? RENEW_MS : CONNECT_MS);
+      if (this.over) return this.hangUp(line);
+    } catch (error) {
+      line.close();
+      throw error;
+    }
+    if (this.line) this.line.close();
+    this.line = line;
   }
 
-  /** Wait for candidates, but not for long: those of this machine come at once. */
-  gathered() {
-    if (this.peer.iceGatheringState === "complete") return Promise.resolve();
-    return new Promise((resolve) => {
-      setTimeout(resolve, 1000);
-      this.peer.onicegatheringstatechange = () => {
-        if (this.peer.iceGatheringState === "complete") resolve();
-      };
-    });
+  hangUp(line) {
+    line.close();
+    this.ask("DELETE", this.place).catch(() => {});
   }
 
-  async ask(method, path, body) {
+  /** Call again once nothing comes any more; where the network has changed, that is much sooner than ICE says so. */
+  async watch() {
+    while (!this.over) {
+      await pause(WATCH_MS);
+      if (!this.over && !this.renewing && (await this.line.silent_ms()) > SILENT_MS) await this.renew();
+    }
+  }
+
+  /** Call again and again, until the bridge answers or says that it is of no use. */
+  async renew() {
+    if (this.renewing || this.over) return;
+    this.renewing = true;
+    const began_ms = performance.now();
+    this.on.trouble(new Refused(0, "The connection was lost."));
+    while (!this.over) {
+      try {
+        await this.connect();
+        if (!this.over) this.on.renewed();
+        break;
+      } catch (error) {
+        if (this.over) break;
+        if (error.status === 410) this.end(error.message);
+        else if (error instanceof Refused && !MAY_PASS.includes(error.status)) this.end(error.message);
+        else if (performance.now() - began_ms > GIVE_UP_MS) this.end("the connection was lost");
+        else this.on.trouble(error);
+        await pause(AGAIN_MS);
+      }
+    }
+    this.renewing = false;
+  }
+
+  async ask(method, path, body, limit_ms = ANSWER_MS) {
     const headers = {};
     if (this.options.token) headers.Authorization = `Bearer ${this.options.token}`;
     if (body) headers["Content-Type"] = "application/json";
-    const request = { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE" };
+    const signal = AbortSignal.timeout(limit_ms);
+    const request = { method, headers, body: body && JSON.stringify(body), keepalive: method === "DELETE", signal };
     const reply = await fetch(path, request).catch(() => {
       throw new Refused(0, "The bridge does not answer.");
     });
@@ -73,14 +120,14 @@ export class Call {
     return reply;
   }
 
-  /** Who is in the room, as the bridge reports; ends the call where the bridge knows nothing of it any more. */
+  /** Who is in the room, as the bridge reports; calls again where the bridge knows nothing of this call any more. */
   async look() {
-    const { choices } = this;
-    const { calls } = await (await this.ask("GET", `/rooms/${this.options.room}`)).json();
-    const mine = calls.find((one) => one.id === this.id);
-    if (!mine) this.end("the bridge has ended it");
-    else if (choices === this.choices) this.plain = new Set(mine.plain);
-    return { calls, mine };
+    const { choices, id } = this;
+    const { calls, cutoff_max_hz } = await (await this.ask("GET", `/rooms/${this.options.room}`)).json();
+    const mine = calls.find((one) => one.id === id);
+    if (!mine && id === this.id) this.renew();
+    else if (mine && choices === this.choices) this.plain = new Set(mine.plain);
+    return { calls, mine, cutoff_max_hz };
   }
 
   /** Whether what a call of the room says is heard here: oneself alone, or all others who do not try their own voice. */
@@ -102,39 +149,30 @@ export class Call {
   async replace(microphone) {
     const [track] = microphone.getAudioTracks();
     if (this.over) return track.stop();
-    await this.peer.getSenders()[0].replaceTrack(track);
+    await this.line.peer.getSenders()[0].replaceTrack(track);
     this.microphone.getTracks().forEach((old) => old.stop());
     this.microphone = microphone;
   }
 
-  /** What the browser itself measures, in milliseconds and percent. */
-  async measure() {
-    const figures = {};
-    (await this.peer.getStats()).forEach((report) => {
-      if (report.type === "inbound-rtp" && report.kind === "audio") {
-        const all = report.packetsReceived + report.packetsLost;
-        figures.loss = all ? (100 * report.packetsLost) / all : 0;
-        figures.jitter = 1000 * report.jitter;
-        figures.buffer = (1000 * report.jitterBufferDelay) / (report.jitterBufferEmittedCount || 1);
-        figures.concealed = report.concealmentEvents || 0;
-      } else if (report.type === "candidate-pair" && report.nominated) {
-        figures.trip = 1000 * (report.currentRoundTripTime || 0);
-      }
-    });
-    return figures;
+  measure() {
+    return this.line.measure();
+  }
+
+  get remote() {
+    return this.line.remote;
   }
 
   get over() {
-    return !this.ended;
+    return !this.on;
   }
 
   end(reason) {
     if (this.over) return;
-    const onEnd = this.ended;
-    this.ended = null;
+    const { ended } = this.on;
+    this.on = null;
     if (this.place && reason === "left") this.ask("DELETE", this.place).catch(() => {});
-    this.peer.close();
+    if (this.line) this.line.close();
     this.microphone.getTracks().forEach((track) => track.stop());
-    onEnd(reason);
+    ended(reason);
   }
 }

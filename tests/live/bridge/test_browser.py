@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import os
-import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
+from tests.live.bridge.chromium import chromium, high_share_db, join, record, wait_for
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.server import Bridge
-from tests.speech import missing
 
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-)
-RECORD = """async (seconds) => {
-  const context = new AudioContext({ sampleRate: 48000 }), parts = [];
-  const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
-  const node = context.createScriptProcessor(4096, 1, 1);
-  node.onaudioprocess = (event) => parts.push(new Float32Array(event.inputBuffer.getChannelData(0)));
-  source.connect(node);
-  node.connect(context.destination);
-  await new Promise((done) => setTimeout(done, 1000 * seconds));
-  node.disconnect();
-  source.disconnect();
-  await context.close();
-  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
-  let text = "";
-  for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
-  return btoa(text);
-}"""
 MUTE = """{
   const media = navigator.mediaDevices, take = media.getUserMedia.bind(media);
   media.getUserMedia = async (wish) => {
@@ -49,6 +25,45 @@ HANG_UP = """async (room) => {
   const { calls } = await (await fetch(`/rooms/${room}`)).json();
   await Promise.all(calls.map((one) => fetch(`/rooms/${room}/calls/${one.id}`, { method: "DELETE" })));
 }"""
+RESTART = """async (room) => {
+  const gathered = (peer) => new Promise((done) => {
+    const look = () => peer.iceGatheringState === "complete" && done();
+    peer.onicegatheringstatechange = look;
+    look();
+  });
+  const lines = (sdp, start) => sdp.split(/\\r?\\n/).filter((line) => line.startsWith(start));
+  const until = async (what) => { while (!(await what())) await new Promise((done) => setTimeout(done, 20)); };
+  const peer = new RTCPeerConnection();
+  peer.addTrack((await navigator.mediaDevices.getUserMedia({ audio: true })).getTracks()[0]);
+  await peer.setLocalDescription();
+  await gathered(peer);
+  const headers = { "Content-Type": "application/sdp" };
+  const made = await fetch(`/whip/${room}`, { method: "POST", headers, body: peer.localDescription.sdp });
+  const sdp = await made.text(), place = made.headers.get("Location"), tag = made.headers.get("ETag");
+  await peer.setRemoteDescription({ type: "answer", sdp });
+  await until(() => peer.connectionState === "connected");
+  peer.restartIce();
+  await peer.setLocalDescription();
+  await gathered(peer);
+  const mine = peer.localDescription.sdp;
+  const wanted = ["a=ice-ufrag", "a=ice-pwd", "m=audio", "a=mid", "a=candidate"];
+  const body = wanted.flatMap((start) => lines(mine, start)).join("\\r\\n") + "\\r\\n";
+  const more = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": tag };
+  const reply = await fetch(place, { method: "PATCH", headers: more, body });
+  const theirs = await reply.text();
+  const kept = sdp.split("\\r\\n").filter((line) => !/^a=(candidate|end-of-candidates|ice-)/.test(line) && line);
+  const news = ["a=ice-ufrag", "a=ice-pwd", "a=candidate"].flatMap((start) => lines(theirs, start));
+  await peer.setRemoteDescription({ type: "answer", sdp: [...kept, ...news, ""].join("\\r\\n") });
+  await until(async () => {
+    const all = await peer.getStats();
+    const ways = [...all.values()].filter((one) => one.type === "transport");
+    const pair = all.get(ways[0].selectedCandidatePairId);
+    const port = pair && all.get(pair.remoteCandidateId).port;
+    return pair && lines(theirs, "a=candidate").some((one) => one.includes(` ${port} `));
+  });
+  window.restarted = peer;
+  return [reply.status, tag !== reply.headers.get("ETag"), place, peer.connectionState];
+}"""
 STRETCHES = 4  # that are listened to, at most
 WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
 
@@ -56,20 +71,8 @@ WIDE, PHONE = {"width": 800, "height": 600}, {"width": 360, "height": 740}
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """Chromium, whose microphone says the bundled telephone prompt over and over."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright")
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        missing("chromium")
-    voice = tmp_path_factory.mktemp("voice") / "voice.wav"
-    soundfile.write(voice, at_48k(demo_voice(), 8_000), 48_000, subtype="PCM_16")
-    with sync_playwright() as playwright:
-        flags = [*FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
-        chromium = playwright.chromium.launch(executable_path=program, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium(tmp_path_factory.mktemp("voice")) as one:
+        yield one
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def open_page(browser, bridge: Bridge) -> Iterator[object]:
         page.set_default_timeout(30_000)
         page.add_init_script(MUTE if silent else "")
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda line: troubles.append(line.text) if line.type == "error" else None)
+        page.on("console", lambda line: troubles.append(line.text) if is_trouble(line) else None)
         page.on("request", lambda request: asked.append(request.url))
         page.goto(bridge.url)
         return page
@@ -95,32 +98,15 @@ def open_page(browser, bridge: Bridge) -> Iterator[object]:
     assert all(url.startswith(bridge.url) for url in asked), "the page asks others"
 
 
-def join(page, room: str, codec: str = "") -> None:
-    page.fill("#room", room)
-    page.fill("#name", f"in {codec or 'opus'}")
-    page.select_option("#codec", codec)
-    page.check("#headphones")
-    page.click("#join")
-    wait_for(page, "#speakers li")
-
-
-def wait_for(page, selector: str) -> None:
-    page.wait_for_selector(selector)
-
-
-def record(page, seconds: float) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(page.evaluate(RECORD, seconds)), np.float32)
+def is_trouble(line) -> bool:
+    """Whether a line of the console is an error of the page; the browser itself notes that a call was hung up (410)."""
+    return line.type == "error" and "status of 410" not in line.text
 
 
 def button_of(page, codec: str):
     """The button of the speaker with a codec."""
     wait_for(page, f"#speakers li:has-text('in {codec}')")
     return page.locator("#speakers li", has_text=f"in {codec}").locator("button")
-
-
-def high_share_db(sound: np.ndarray) -> float:
-    power, hz = np.abs(np.fft.rfft(sound)) ** 2, np.fft.rfftfreq(len(sound), 1 / 48_000)
-    return float(10 * np.log10(power[(hz > 4_500) & (hz < 7_500)].sum() / power[(hz > 300) & (hz < 3_400)].sum()))
 
 
 @pytest.mark.parametrize("codec", ["", "pcmu"])
@@ -197,25 +183,44 @@ def test_who_leaves_or_is_hung_up_on_leaves_no_error_in_any_page(open_page, brid
     stays.wait_for_selector("#speakers li >> nth=1", state="detached")
     assert "In room" in stays.inner_text("#status")
     stays.evaluate(HANG_UP, "races")
-    wait_for(stays, "#status:text('The bridge has ended it')")
+    wait_for(stays, "#status:text('The call has ended: hung up')")
     stays.wait_for_selector("#call", state="hidden")
     join(stays, "races")
     stays.reload()
     wait_for(stays, "#join")
 
 
-def test_a_page_outlives_its_bridge(browser, start_bridge):
+def test_a_page_calls_again_where_its_bridge_has_ended_and_begun_anew(browser, start_bridge):
     first = start_bridge("--backend", "null")
     page = browser.new_page()
     page.goto(first.url)
-    join(page, "restart")
+    join(page, "restart", "pcmu")
     first.close()
-    wait_for(page, "#status:text('The bridge does not answer')")
-    start_bridge("--backend", "null", "--listen", first.url.removeprefix("http://"))
-    wait_for(page, "#status:text('The call has ended')")
-    join(page, "restart")
-    assert "In room" in page.inner_text("#status")
+    wait_for(page, "#status:text('The bridge does not answer. Calling again')")
+    second = start_bridge("--backend", "null", "--listen", first.url.removeprefix("http://"))
+    began = time.monotonic()
+    second.wait_for("event=joined .*room=restart")
+    assert time.monotonic() - began < 3
+    wait_for(page, "#status:text('In room')")
+    assert "in pcmu (you)" in page.inner_text("#speakers")
+    assert np.abs(record(page, 0.5)).size
+    page.click("#leave")
+    second.wait_for("event=ended .*room=restart why='?\"?hung up")
     page.close()
+
+
+def test_an_ice_restart_keeps_the_session(open_page, bridge: Bridge):
+    page = open_page()
+    status, new_tag, place, state = page.evaluate(RESTART, "restarted")
+    assert (status, new_tag, state) == (200, True, "connected")
+    bridge.wait_for("event=restarted .*room=restarted")
+    received = "async () => (await (await fetch('/rooms/restarted')).json()).calls.map((c) => c.speaker.received)"
+    before = page.evaluate(received)
+    page.wait_for_timeout(500)
+    after = page.evaluate(received)
+    assert len(before) == len(after) == 1
+    assert after[0] > before[0] + 10
+    assert page.evaluate("async (place) => (await fetch(place, { method: 'DELETE' })).status", place) == 200
 
 
 @pytest.mark.parametrize("narrow", [8_000, 4_000])

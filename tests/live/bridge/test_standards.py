@@ -80,7 +80,7 @@ STATUSES = {
     "trickle": 204,
     "no tag": 428,
     "another tag": 412,
-    "restart": 422,
+    "restart too early": 400,
     "a bad candidate": 400,
     "a bad type": 415,
     "by another kind": 404,
@@ -116,7 +116,7 @@ def test_the_rules_of_sessions(guarded: Bridge):
             await ask("trickle", "PATCH", place, data=body, headers=tagged)
             await ask("no tag", "PATCH", place, data=body, headers=FRAGMENT)
             await ask("another tag", "PATCH", place, data=body, headers={**FRAGMENT, "If-Match": '"x"'})
-            await ask("restart", "PATCH", place, data=body.replace(user, "other"), headers=tagged)
+            await ask("restart too early", "PATCH", place, data=body.replace(user, "other"), headers=tagged)
             await ask("a bad candidate", "PATCH", place, data="a=candidate:x", headers=tagged)
             await ask("a bad type", "PATCH", place, data=body, headers={"If-Match": tag})
             await ask("by another kind", "DELETE", place.replace("whip", "whep"))

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -39,6 +38,7 @@ from .rtp_legs import RtpLegs, RtpOptions
 from .sip.exchange import Exchange
 from .sip.settings import read_tables
 from .telephone import Telephone
+from .tls import server_context
 
 RETRY_AFTER_S = 10
 SWEEP_S = 1.0
@@ -79,7 +79,7 @@ class BridgeService:
     def __init__(self, settings: BridgeSettings) -> None:
         """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
         self.settings = settings
-        tokens, self._tls = settings.all_tokens(), _tls(settings)
+        tokens, self._tls = settings.all_tokens(), server_context(settings.tls_cert, settings.tls_key)
         read_tables(settings.sip)  # an error in them is found before the model is opened
         model = load(settings.model, settings.backend)
         limit = settings.calls or measure(model, settings.packet_ms)
@@ -177,7 +177,7 @@ class BridgeService:
         """Read the certificate, its key and the file of tokens again; where that fails, go on with the old ones."""
         assert self.listener is not None
         try:
-            tls, tokens = _tls(self.settings), self.settings.all_tokens()
+            tls, tokens = server_context(self.settings.tls_cert, self.settings.tls_key), self.settings.all_tokens()
         except InvalidSetting as error:
             log_event("not-reloaded", why=error)
             return
@@ -286,21 +286,3 @@ class BridgeService:
         if call := self._call(request):
             self.calls.hang_up(call.id, "hung up")
         return web.Response(status=200)
-
-
-def _tls(settings: BridgeSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-
-    def password() -> str:  # OpenSSL would ask for it on the terminal
-        raise InvalidSetting(
-            f"cannot use {settings.tls_key}: expected a key that is not encrypted; "
-            "openssl pkey -in ENCRYPTED -out KEY writes one"
-        )
-
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidSetting(f"cannot use {settings.tls_cert} with {settings.tls_key}: {error}") from error
-    return context

@@ -13,7 +13,8 @@ import pytest
 from rtsr.bridge import media as media_module
 from rtsr.bridge import service as service_module
 from rtsr.bridge.config import BridgeSettings
-from rtsr.bridge.service import BridgeService, _tls
+from rtsr.bridge.service import BridgeService
+from rtsr.bridge.tls import server_context
 from rtsr.errors import InvalidSetting, RtsrError
 
 
@@ -58,7 +59,7 @@ def test_a_key_that_is_encrypted_is_an_error_and_no_question(tmp_path: Path):
     command = ["openssl", "req", "-x509", *curve, "-keyout", str(key), "-out", str(cert)]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(InvalidSetting, match="expected a key that is not encrypted"):
-        _tls(BridgeSettings(tls_cert=str(cert), tls_key=str(key)))
+        server_context(cert, key)
 
 
 def test_the_clock_does_not_wait_long_for_requests_that_compute(service, monkeypatch):

@@ -18,6 +18,7 @@ from ..latch import Latch
 from ..log import log_event
 from ..rtp import PayloadTypes
 from ..rtp_legs import RtpLegs
+from ..tls import load_chain, server_context
 from . import session_timer
 from .call import SDP, SipCall, offered
 from .dialog import ALLOW, new_tag, of_request
@@ -226,13 +227,8 @@ def _tls(settings: SipSettings) -> tuple[ssl.SSLContext | None, ssl.SSLContext |
     """Return the contexts of those who connect to us, and of our connections; raises `InvalidSetting`."""
     try:
         client = ssl.create_default_context(cafile=settings.tls_ca)
-        if settings.tls_cert is None or settings.tls_key is None:
-            return None, client
-        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        for context in (server, client):
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except (OSError, ssl.SSLError) as error:
-        raise InvalidSetting(
-            f"sip: cannot use {settings.tls_cert}, {settings.tls_key} or {settings.tls_ca}: {error}"
-        ) from error
-    return server, client
+        raise InvalidSetting(f"sip: cannot use {settings.tls_ca}: {error}") from error
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        load_chain(client, settings.tls_cert, settings.tls_key)
+    return server_context(settings.tls_cert, settings.tls_key), client

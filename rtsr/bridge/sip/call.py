@@ -226,6 +226,8 @@ class SipCall:
         """Leave nothing of the call."""
         self.ended = True
         self._timers.clear()
+        if self._answering:
+            self._answering.acknowledge()  # nobody waits for that answer any more
         self.line.by_dialog.pop(self.dialog.key, None)
         if self.leg.session is None:
             self.line.legs.release(self.leg)

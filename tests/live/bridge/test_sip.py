@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rtsr.dsp.resample import Resampler
 from tests.live.bridge.baresip import Telephone
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.server import Bridge
 from tests.live.bridge.sip_lines import SECRET, SILENCE, Lines, gone, voice_file
 from tests.live.bridge.sipp import call, has, pause, play, receive, run, sdp, send
 
@@ -177,15 +179,20 @@ def test_hold_stops_the_audio_and_does_not_end_the_call(lines: Lines, tmp_path: 
     assert len(arrivals) > 80
 
 
-def test_twenty_at_once(lines: Lines, tmp_path: Path):
-    descriptors = lines.bridge.descriptors()
-    steps = call(pause(3_000))
-    one(tmp_path, steps, lines.port("open"), "-m", "20", "-r", "40", "-l", "20")
-    one(tmp_path, call(pause(50)), lines.port("open"), "-m", "10", "-r", "10", "-l", "1")
+def test_twenty_at_once_and_ten_in_sequence_leave_nothing(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    """Signalling alone: the network is not computed, as a busy machine rightly refuses calls that it cannot carry."""
+    line = '[[bridge.sip]]\nname = "many"\nlisten = "127.0.0.1:0"'
+    bridge = start_bridge(settings=f'peers = 32\nbackend = "null"\n{line}', calls=32)
+    port = Lines(bridge).port("many")
+    one(tmp_path / "warm", call(pause(50)), port)
+    descriptors, threads = bridge.descriptors(), bridge.threads()
+    one(tmp_path / "together", call(pause(3_000)), port, "-m", "20", "-r", "40", "-l", "20")
+    one(tmp_path / "sequence", call(pause(50)), port, "-m", "10", "-r", "10", "-l", "1")
 
     async def test() -> None:
-        async with Client(lines.bridge.url) as client:
+        async with Client(bridge.url) as client:
             await gone(client, "desk")
 
     asyncio.run(test())
-    assert lines.bridge.descriptors() <= descriptors + 1
+    assert bridge.descriptors() <= descriptors + 1  # a connection of this client
+    assert bridge.threads() == threads

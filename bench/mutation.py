@@ -1,7 +1,8 @@
 """`python -m bench.mutation rtsr/dsp/mix.py`: mutate a file at random places, and list what its tests do not notice.
 
 cosmic-ray mutates the files of this checkout. Each mutation is tested in a fork of this process, which has imported
-the libraries already: these take most of the time of a short test. numba's functions are mutated without numba.
+the libraries already: these take most of the time of a short test. A file with numba's functions is tested without
+numba.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,8 +39,8 @@ name = "local"
 """
 
 
-def sample(session: Path, count: int, seed: int) -> int:
-    """Keep one mutation at each of so many places of a session; returns how many mutations there were."""
+def sample(session: Path, lines: list[str], count: int, seed: int) -> int:
+    """Keep one mutation at each of so many places of a session; returns how many mutations of `lines` there were."""
     with sqlite3.connect(session) as data:
         found = data.execute(
             "SELECT start_pos_row, start_pos_col, operator_name, occurrence, operator_args, job_id FROM mutation_specs "
@@ -45,7 +48,8 @@ def sample(session: Path, count: int, seed: int) -> int:
         ).fetchall()
         places: dict[tuple[int, int], list[str]] = {}
         for row, column, operator, *_, job in found:
-            if "_BitOr_" not in operator:  # the types of annotations, which nothing evaluates
+            # Nothing evaluates the types of annotations, and numba's decorators do nothing here.
+            if "_BitOr_" not in operator and not lines[row - 1].startswith("@njit"):
                 places.setdefault((row, column), []).append(job)
         chooser = random.Random(seed)
         kept = [chooser.choice(places[place]) for place in chooser.sample(sorted(places), min(count, len(places)))]
@@ -54,19 +58,21 @@ def sample(session: Path, count: int, seed: int) -> int:
     return len(found)
 
 
-def test(arguments: list[str]) -> None:
+def test(arguments: list[str], compiled: bool) -> None:
     """Run pytest, and end the process with what it returns."""
+    import numba
     import pytest
 
+    numba.config.DISABLE_JIT = not compiled
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
     os._exit(int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *arguments])))
 
 
-def tested(arguments: list[str], timeout_s: float) -> int:
+def tested(arguments: list[str], compiled: bool, timeout_s: float) -> int:
     """Return what pytest returns in a fork, or 1 where it does not end in time."""
-    process = multiprocessing.get_context("fork").Process(target=test, args=(arguments,))
+    process = multiprocessing.get_context("fork").Process(target=test, args=(arguments, compiled))
     process.start()
     process.join(timeout_s)
     if process.is_alive():
@@ -75,34 +81,39 @@ def tested(arguments: list[str], timeout_s: float) -> int:
     return min(abs(process.exitcode or 0), 1)
 
 
-def execute(config: Path, session: Path, fifos: tuple[Path, Path], arguments: list[str], timeout_s: float) -> None:
+def execute(folder: Path, test_it: Callable[[], int]) -> None:
     """Let cosmic-ray make each mutation; what it starts as its test asks this process for one, by two FIFOs."""
-    ask, answer = fifos
-    asked = os.open(ask, os.O_RDWR)
-    cosmic_ray = subprocess.Popen(["cosmic-ray", "exec", config, session])
+    asked = os.open(folder / "ask", os.O_RDWR)
+    cosmic_ray = subprocess.Popen(["cosmic-ray", "exec", folder / "toml", folder / "sqlite"])
     while cosmic_ray.poll() is None:
         if select.select([asked], [], [], 0.5)[0]:
             os.read(asked, 1)
-            answer.write_text(f"{tested(arguments, timeout_s)}\n")
+            (folder / "answer").write_text(f"{test_it()}\n")
     os.close(asked)
     if cosmic_ray.returncode:
         raise SystemExit("cosmic-ray has failed")
 
 
-def mutate(file: Path, arguments: list[str], sampled: int, seed: int, timeout_s: float) -> None:
-    """Mutate one file and print what its tests do not notice; ends the process where they fail anyway."""
-    if tested(arguments, timeout_s):
-        raise SystemExit(f"the tests of {file} fail without a mutation, or take more than {timeout_s:.0f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        config, session, ask, answer = (Path(folder) / name for name in ("toml", "sqlite", "ask", "answer"))
-        os.mkfifo(ask)
-        os.mkfifo(answer)
-        command = json.dumps(f"sh -c 'echo > {ask}; read code < {answer}; exit $code'")
-        config.write_text(CONFIG.format(file=json.dumps(str(file)), timeout_s=10 * timeout_s, command=command))
-        subprocess.run(["cosmic-ray", "init", config, session], check=True, stdout=subprocess.DEVNULL)
-        print(f"{file}: {sampled} of {sample(session, sampled, seed)} mutations", flush=True)
-        execute(config, session, (ask, answer), arguments, timeout_s)
+def mutate(file: Path, arguments: list[str], sampled: int, seed: int, timeout_s: float) -> bool:
+    """Mutate one file and print what its tests do not notice; returns whether they pass without a mutation."""
+    text = file.read_text()
+    test_it = partial(tested, arguments, "njit" not in text, timeout_s)
+    if test_it():
+        print(f"{file}: its tests fail without a mutation, or take more than {timeout_s:.0f} s", flush=True)
+        return False
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for fifo in ("ask", "answer"):
+            os.mkfifo(folder / fifo)
+        command = json.dumps(f"sh -c 'echo > {folder}/ask; read code < {folder}/answer; exit $code'")
+        config = CONFIG.format(file=json.dumps(str(file)), timeout_s=10 * timeout_s, command=command)
+        (folder / "toml").write_text(config)
+        session = folder / "sqlite"
+        subprocess.run(["cosmic-ray", "init", folder / "toml", session], check=True, stdout=subprocess.DEVNULL)
+        print(f"{file}: {sampled} of {sample(session, text.splitlines(), sampled, seed)} mutations", flush=True)
+        execute(folder, test_it)
         subprocess.run(["cr-report", session, "--surviving-only", "--show-diff"], check=True)
+    return True
 
 
 def main(
@@ -122,12 +133,11 @@ def main(
     for file, arguments in chosen.items():
         if not arguments:
             raise SystemExit(f"no tests for {file} in {TABLE}: name some with --tests")
-    os.environ["NUMBA_DISABLE_JIT"] = "1"
     sys.dont_write_bytecode = True  # a mutation may have the length and the second of the one before
     for name in LIBRARIES:
         importlib.import_module(name)
-    for file, arguments in chosen.items():
-        mutate(file, shlex.split(arguments), sampled, seed, timeout_s)
+    passed = [mutate(file, shlex.split(arguments), sampled, seed, timeout_s) for file, arguments in chosen.items()]
+    raise SystemExit(not all(passed))
 
 
 if __name__ == "__main__":

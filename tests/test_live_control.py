@@ -57,7 +57,13 @@ def test_an_error_is_answered_with_its_words():
 
 
 @pytest.mark.parametrize(
-    "nest", [b"[" * 60_000, b'{"do":' * 10_000, b'{"do": "x", "value": ' + b"[" * 9 + b"]" * 9 + b"}"]
+    "nest",
+    [
+        b"[" * 60_000,
+        b'{"do":' * 10_000,
+        b'{"do": "x", "value": ' + b"[" * 9 + b"]" * 9 + b"}",
+        b'{"do": "x", "value": [[], ' + b"[" * (DEEPEST - 1) + b"]" * DEEPEST + b"}",
+    ],
 )
 def test_what_is_nested_deeply_is_refused(nest):
     assert "in one another" in answer(nest, lambda do, value: None)["error"]
@@ -87,6 +93,20 @@ def test_a_line_that_is_too_long_is_answered_once_and_ends_the_connection(tmp_pa
         assert len(answers) == 1
     finally:
         control.close()
+
+
+def test_closing_waits_for_no_client_and_takes_a_socket_that_is_gone(tmp_path):
+    path = tmp_path / "s"
+    control = Control(path, lambda do, value: None)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b'{"do": "x"}\n')
+        assert connection.recv(100)  # its thread waits for the next line
+        path.unlink()
+        closing = threading.Thread(target=control.close, daemon=True)
+        closing.start()
+        closing.join(10)
+        assert not closing.is_alive()
 
 
 def test_a_socket_whose_queue_is_full_is_in_use(tmp_path):
@@ -140,9 +160,10 @@ def test_without_a_runtime_folder_the_socket_lies_in_one_of_the_users_alone(temp
     assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
 
 
-def test_a_folder_that_others_may_write_to_is_refused(temporary):
+@pytest.mark.parametrize("others_may", [0o40, 0o20, 0o10, 0o4, 0o2, 0o1])
+def test_a_folder_that_others_may_reach_is_refused(temporary, others_may):
     temporary.mkdir()
-    temporary.chmod(0o777)
+    temporary.chmod(0o700 | others_may)
     with pytest.raises(ControlFailed, match="not yours alone"):
         default_socket()
 

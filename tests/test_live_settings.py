@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from rtsr.cli.live import with_default_names
-from rtsr.daemon.config import LiveSettings, make_settings
+from rtsr.daemon.config import Launch, LiveSettings, make_settings
 from rtsr.errors import InvalidSetting
 from rtsr.io.device import explain
 from rtsr.io.devices import OWNER, Device, find_device
@@ -65,6 +65,39 @@ def test_both_virtual_devices_are_two_paths():
 def test_sizes_follow_the_host():
     settings = LiveSettings(low_water_ms=10.0, block_ms=5.0)
     assert (settings.low_water, settings.block) == (480, 240)
+
+
+@pytest.mark.parametrize(
+    ("host", "low_water", "block"), [("sounddevice", 384, 120), ("pyaudio", 336, 120), ("jack", 336, 64)]
+)
+def test_a_host_has_sizes_of_its_own(host, low_water, block):
+    settings = LiveSettings(host=host)
+    assert (settings.low_water, settings.block) == (low_water, block)
+
+
+def test_defaults_are_those_that_operations_md_documents():
+    settings, launch = LiveSettings(), Launch("mark")
+    assert (settings.rate, settings.gain_db, settings.sleep_db, settings.cutoff) == (48_000, 0.0, -70.0, "auto")
+    assert (launch.again, launch.commands) == (False, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("rate", 16_000, 192_000),
+        ("block_ms", 1.0, 100.0),
+        ("low_water_ms", 1.0, 300.0),
+        ("gain_db", -120.0, 24.0),
+        ("sleep_db", -200.0, 0.0),
+        ("metrics", 0, 65_535),
+    ],
+)
+def test_bounds_are_allowed_and_nothing_beyond_them(name, least, most):
+    for value in (least, most):
+        assert getattr(LiveSettings(**{name: value}), name) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(InvalidSetting, match=f"{name}: expected"):
+            LiveSettings(**{name: value})
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def test_frequent_underruns_give_a_hint_for_each_cause(counts, contained, absent
     assert absent not in line
 
 
+def test_a_hint_says_how_many_there_were():
+    line = said((OFTEN, 2))[0]
+    assert line is not None
+    assert line.startswith(f"{OFTEN + 2} underruns in a minute")
+
+
 def test_a_hint_comes_once_an_hour_at_most():
     lines = [line for line in said(*((OFTEN * i, 0) for i in range(1, 200))) if line]
     assert len(lines) == -(-199 * WINDOW_S // QUIET_S)
@@ -40,6 +46,21 @@ def test_a_hint_comes_once_an_hour_at_most():
 
 def test_what_happens_now_and_then_in_the_hour_after_is_not_added_up():
     assert not any(said((OFTEN, 0), *((OFTEN + i, 0) for i in range(1, 200)))[1:])
+
+
+def test_a_hint_may_come_again_an_hour_later_to_the_second():
+    hint = TuningHint(8.0, 2.5)
+    assert hint.look(WINDOW_S, OFTEN, 0)
+    assert hint.look(WINDOW_S + QUIET_S - 1, OFTEN, 0) is None
+    assert hint.look(2 * WINDOW_S + QUIET_S - 1, 2 * OFTEN, 0)
+    assert QUIET_S == 3600
+
+
+def test_the_first_window_begins_with_the_session():
+    hint = TuningHint(8.0, 2.5)
+    assert hint.look(WINDOW_S - 0.5, OFTEN, 0) is None
+    assert hint.look(WINDOW_S + 0.5, 0, OFTEN - 1) is None  # looks come when they come
+    assert hint.look(3 * WINDOW_S, 0, 2 * OFTEN - 1)
 
 
 def test_a_window_that_is_not_over_says_nothing():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtsr.dsp.resample import Resampler
+from rtsr.dsp.resample import MOST_PHASES, Resampler
 from rtsr.errors import InvalidSetting
 from tests.signals import cut, noise
 
@@ -148,6 +148,13 @@ def test_reset_forgets():
 def test_rates_that_cannot_be_are_refused(rates, delay):
     with pytest.raises(InvalidSetting, match="positive rates"):
         Resampler(*rates, delay)
+
+
+def test_rates_without_a_common_divisor_are_refused():
+    for rates in ((1, MOST_PHASES + 1), (MOST_PHASES + 1, 1)):
+        with pytest.raises(InvalidSetting, match="simpler ratio"):
+            Resampler(*rates, 10)
+    assert Resampler(1, MOST_PHASES, 10).filter.up == MOST_PHASES
 
 
 @pytest.mark.parametrize(("rates", "delay"), [((8000, 16000), 0), ((8000, 16000), 0.5), ((48000, 16000), 1 / 7)])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rtsr import Stream
-from rtsr.daemon.drift import Drift
+from rtsr.daemon.drift import MOST, Drift
+from rtsr.daemon.gate import Gate
 from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
 from rtsr.errors import InvalidSetting
 from rtsr.io import layout as at
@@ -33,6 +34,30 @@ def test_what_comes_out_is_the_stream_whole_and_late_by_a_constant(host, generat
     )
     assert counts(fake) == (0, 0)
     assert late / RATE < 0.015
+
+
+@pytest.mark.parametrize(("ready", "ratio"), [(RATE, 1 + MOST), (0, 1 - MOST)])
+def test_a_level_far_off_is_corrected_by_a_thousandth_at_most(ready, ratio):
+    drift = Drift(RATE, 240)
+    for _ in range(5 * 200):
+        drift.observe(600)
+    for _ in range(60 * 200):
+        drift.observe(ready)
+    # From 12.5 ms below, the loop asks for 0.25 % at once and for as much again by its integral.
+    assert (drift.ratio, drift.ppm) == pytest.approx((ratio, 1e6 * (ratio - 1)))
+    drift.relearn()
+    assert drift.ratio == ratio
+
+
+def test_a_level_within_a_millisecond_is_not_corrected():
+    drift = Drift(RATE, 240)
+    for ready, ratio in ((600, 1.0), (645, 1.0), (555, 1.0)):
+        for _ in range(10 * 200):
+            drift.observe(ready)
+        assert drift.ratio == ratio
+    for _ in range(10 * 200):
+        drift.observe(660)
+    assert drift.ratio > 1
 
 
 @pytest.mark.parametrize("ppm", [-200.0, 200.0])
@@ -148,6 +173,20 @@ def test_a_burst_after_a_pause_is_no_overload(kind, generating):
         while worker.step():
             now[0] += 0.001
     assert worker.report().overloads == 0
+
+
+def test_a_gate_shuts_after_a_fifth_of_a_second_and_opens_at_once(null):
+    gate, out = Gate(null, -60.0), np.zeros((1, null.spec.bands), np.float32)
+    quiet, loud = (np.zeros((1, null.spec.bins_in, 2), np.float32) for _ in range(2))
+    quiet[0, 9, 0] = 0.99 * np.sqrt(gate.threshold)
+    loud[0, 9, 1] = 1.01 * np.sqrt(gate.threshold)
+    asleep = []
+    for spectrum in [quiet] * 42 + [loud] + [quiet] * 41:
+        gate.step(spectrum, np.zeros(1, np.float32), None, out)
+        asleep.append(gate.asleep)
+    assert np.flatnonzero(asleep).tolist() == [40, 41, 83]  # a frame lasts 5 ms
+    assert gate.rested == 3
+    assert gate.threshold == pytest.approx(1e-6 * null.spec.history**2 / 16)
 
 
 def test_the_network_sleeps_in_silence_and_wakes_with_the_onset(host):

@@ -5,6 +5,7 @@ from .enhance import enhance
 from .errors import (
     AlreadyRunning,
     BackendFailed,
+    CallRefused,
     ControlFailed,
     CorruptWeights,
     DeviceFailed,
@@ -28,6 +29,7 @@ __all__ = [
     "AlreadyRunning",
     "Backend",
     "BackendFailed",
+    "CallRefused",
     "ControlFailed",
     "CorruptWeights",
     "DeviceFailed",

@@ -16,6 +16,7 @@ PUBLIC = [
     "AlreadyRunning",
     "Backend",
     "BackendFailed",
+    "CallRefused",
     "ControlFailed",
     "CorruptWeights",
     "DeviceFailed",

@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from ..errors import BackendFailed, MissingDependency
+from ..errors import BackendFailed, CorruptWeights, MissingDependency, UnknownName
 from .base import Backend
 
 TRIAL_S = 1.0  # for all candidates together
@@ -28,16 +28,22 @@ def has_nvidia() -> bool:
 def fastest(names: Iterable[str], open_backend: Callable[[str], Backend], rows: int) -> Backend:
     """Open those of `names` that can be opened and return the one whose median step of `rows` rows is the shortest.
 
-    Raises what the last of them raised where none can be opened.
+    A driver or a library that fails in any way only takes its backend out of the choice. Raises what the last of them
+    raised where none can be opened, and `UnknownName` or `CorruptWeights` at once.
     """
     names, found = list(names), list[tuple[float, Backend]]()
-    refused: BackendFailed | MissingDependency | None = None
+    refused: Exception | None = None
     for name in names:
         try:
             opened = open_backend(name)
             found.append((step_seconds(opened, rows, TRIAL_S / len(names)), opened))
+        except (UnknownName, CorruptWeights):
+            raise  # of the model, so of all backends
         except (BackendFailed, MissingDependency) as error:
             log.info("auto: not %s: %s", name, error)
+            refused = error
+        except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
+            log.warning("auto: not %s: %s: %s", name, type(error).__name__, error)
             refused = error
     if not found:
         raise refused or BackendFailed("expected at least one backend to choose from, got none")

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import pytest
 
-from rtsr import BackendFailed, InvalidSetting, MissingDependency, Pool, load
+from rtsr import BackendFailed, InvalidSetting, MissingDependency, Pool, UnknownName, load
 from rtsr.backend import GPU_BACKENDS, choose
 from rtsr.net.weights import Weights
 from tests.contracts.test_graph import close
@@ -113,6 +113,40 @@ def test_auto_takes_the_fastest_that_can_be_opened(model_path, monkeypatch):
     if not HAS_CUDA:
         with pytest.raises(BackendFailed, match="CUDA"):
             choose.fastest(("graph",), lambda name: load(model_path, name), 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        type("Fail", (Exception,), {})("[ONNXRuntimeError] : 1 : FAIL : CUDA failure 35"),  # as onnxruntime's are
+        OSError("libcudart.so.12: cannot open shared object file"),
+    ],
+)
+@pytest.mark.parametrize("when", ["opened", "run"])
+def test_auto_stays_on_the_cpu_whatever_a_gpu_raises(model_path, caplog, error, when):
+    def fail(*_: object) -> None:
+        raise error
+
+    def opened(name: str):
+        if name == "graph" and when == "opened":
+            fail()
+        model = load(model_path, "eager")
+        if name == "graph":
+            model.step = fail
+        return model
+
+    assert choose.fastest(("graph", "eager"), opened, 2).name == "eager"
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [f"auto: not graph: {type(error).__name__}: {error}"]
+    with pytest.raises(type(error)):
+        choose.fastest(("graph",), opened, 2)
+
+
+def test_a_model_that_does_not_exist_is_no_matter_of_choice():
+    with pytest.raises(UnknownName):
+        choose.fastest(("graph", "eager"), lambda name: load("voice-17k", "null"), 2)
 
 
 def test_a_step_is_timed_for_as_many_rows(model_path):

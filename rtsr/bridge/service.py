@@ -26,7 +26,7 @@ from .authentication import Authentication
 from .bodies import ids_of, options_of, read_json
 from .call import Call
 from .calls import CALLS, Calls
-from .capacity import measure
+from .capacity import CALL_COUNTS, measure
 from .config import NAME, BridgeSettings
 from .listener import Listener
 from .log import log_event
@@ -78,7 +78,7 @@ class BridgeService:
         """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), _tls(settings)
-        model = load(settings.model, settings.backend)
+        model = load(settings.model, settings.backend, rows=settings.calls or max(CALL_COUNTS))
         limit = settings.calls or measure(model, settings.packet_ms)
         self.loop = asyncio.new_event_loop()
         self.media = MediaThread(model, limit, self._send, settings.packet_ms)

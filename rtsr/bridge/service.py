@@ -25,7 +25,7 @@ from .authentication import Authentication
 from .bodies import ids_of, options_of, read_json
 from .call import Call
 from .calls import CALLS, Calls
-from .capacity import measure
+from .capacity import CALL_COUNTS, measure
 from .config import NAME, BridgeSettings
 from .listener import Listener
 from .log import log_event
@@ -81,7 +81,7 @@ class BridgeService:
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), server_context(settings.tls_cert, settings.tls_key)
         read_tables(settings.sip)  # an error in them is found before the model is opened
-        model = load(settings.model, settings.backend)
+        model = load(settings.model, settings.backend, rows=settings.calls or max(CALL_COUNTS))
         limit = settings.calls or measure(model, settings.packet_ms)
         self.loop = asyncio.new_event_loop()
         self.media = MediaThread(model, limit, self._send, settings.packet_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -60,10 +61,13 @@ class HostBatch:
     def __init__(self, model: Backend, rate: int, rate_out: int, rows: int, spare: Backend | None = None) -> None:
         self.model, self.spare = model, spare
         self.path = HostPath(model.spec, rate, rate_out, rows)
-        self.state = model.new_state(rows)
         self.blocks, self.out = self.path.blocks, self.path.out
         self.active = np.zeros(rows, np.bool_)
         self.failures: list[Exception] = []
+        try:
+            self.state = model.new_state(rows)
+        except Exception as error:  # a device that is gone or full; there is nothing to carry over
+            self.state = self._take_spare(error).new_state(rows)
 
     @property
     def name(self) -> str:
@@ -86,12 +90,9 @@ class HostBatch:
         self.model.step(path.spectrum[:rows], path.network_cutoff_hz[:rows], self.state, path.envelope[:rows], active)
 
     def _fall_back(self, error: Exception) -> None:
-        """Go on with the spare, or raise `BackendFailed`."""
-        if self.spare is None:
-            raise BackendFailed(f"{self.name} failed and there is no other backend to go on with: {error}") from error
-        failed, self.model, self.spare = self.model, self.spare, None
-        self.failures.append(error)
-        old, self.state = self.state, self.model.new_state(len(self.active))
+        """Go on with the spare and what rows remember, or raise `BackendFailed`."""
+        failed = self.model
+        old, self.state = self.state, self._take_spare(error).new_state(len(self.active))
         try:
             for row in range(len(self.active)):
                 self.model.write_row(self.state, row, failed.read_row(old, row))
@@ -99,6 +100,22 @@ class HostBatch:
             error.add_note(f"and what its rows remembered is lost: {lost}")
             self.state = self.model.new_state(len(self.active))
             self.fade_in()
+
+    def _take_spare(self, error: Exception) -> Backend:
+        """Put the spare in the model's place and return it, or raise `BackendFailed`."""
+        if self.spare is None:
+            raise BackendFailed(f"{self.name} failed and there is no other backend to go on with: {error}") from error
+        self.model, self.spare = self.spare, None
+        self.failures.append(error)
+        return self.model
+
+    def _try(self, change: Callable[[], None]) -> None:
+        """Change the state, on the spare where the model fails."""
+        try:
+            change()
+        except Exception as error:  # as in a tick
+            self._fall_back(error)
+            change()
 
     def fade_in(self) -> None:
         """Let every row's generated band rise from nothing over its next hop."""
@@ -124,9 +141,9 @@ class HostBatch:
     def clear(self, row: int) -> None:
         """Make a row that of a new stream with the settings it has."""
         self.path.clear(row)
-        self.model.write_row(self.state, row)
+        self._try(lambda: self.model.write_row(self.state, row))
 
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""
         self.path.move(source, target)
-        self.model.write_row(self.state, target, self.model.read_row(self.state, source))
+        self._try(lambda: self.model.write_row(self.state, target, self.model.read_row(self.state, source)))

@@ -160,8 +160,15 @@ class Pool:
             return Slots(HostBatch(self.model, rate, rate_out, rows, spare), rows)
         from .device_batch import DeviceBatch  # here, as it loads torch
 
-        batch = DeviceBatch(cast("GraphBackend", self.model), rate, rate_out, rows)
-        return Slots(batch, rows, (lambda: HostBatch(spare, rate, rate_out, rows)) if spare else None)
+        if spare is None:
+            return Slots(DeviceBatch(cast("GraphBackend", self.model), rate, rate_out, rows), rows)
+        try:
+            batch = DeviceBatch(cast("GraphBackend", self.model), rate, rate_out, rows)
+            return Slots(batch, rows, lambda: HostBatch(spare, rate, rate_out, rows))
+        except Exception as error:  # a device that is gone or full; nobody has been heard yet
+            on_host = HostBatch(spare, rate, rate_out, rows)
+            on_host.failures.append(error)
+        return Slots(on_host, rows)
 
     def _heard_as(self, stream: OpenStream) -> tuple[float, float]:
         """Return a stream's cutoff in Hz, NaN to detect it, and its linear gain; raises `InvalidSetting`."""

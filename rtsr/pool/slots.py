@@ -179,6 +179,8 @@ class Slots:
         failed = self.batch
         try:
             failed.move(source, target)
+        except BackendFailed:
+            raise  # a batch on the host has tried its own spare
         except Exception as error:  # as in a tick, but every row has heard what it read
             self._fall_back(error, np.zeros_like(failed.active))
             self.batch.active[:], self.batch.out[:] = failed.active, failed.out

@@ -23,6 +23,20 @@ def service() -> BridgeService:
     return BridgeService(BridgeSettings(listen="127.0.0.1:0", backend="null", calls=2))
 
 
+@pytest.mark.parametrize(("calls", "rows"), [(300, 300), (None, 64)])
+def test_the_backend_is_chosen_for_as_many_voices_as_may_call(monkeypatch, calls, rows):
+    asked = []
+
+    def load(model: str, backend: str, threads: int = 1, *, rows: int = 1) -> None:
+        asked.append((model, backend, rows))
+        raise InvalidSetting("that is all that was to be seen")
+
+    monkeypatch.setattr(service_module, "load", load)
+    with pytest.raises(InvalidSetting, match="all that was to be seen"):
+        BridgeService(BridgeSettings(calls=calls))
+    assert asked == [("voice-16k", "auto", rows)]
+
+
 def test_a_clock_that_dies_ends_the_bridge_with_its_reason(service, monkeypatch):
     monkeypatch.setattr(service.media, "tick", lambda now_s: 1 / 0)
     with pytest.raises(RtsrError, match="ZeroDivisionError"):

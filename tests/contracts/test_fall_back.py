@@ -92,3 +92,33 @@ def test_a_spare_that_fails_too_is_not_tried_for_ever(model_path, voices):
     pool = Pool(broken, ROWS, spare=Faulty(broken.inner, 3, False))
     with pytest.raises(BackendFailed, match="no other"):
         run(pool, voices)
+
+
+@pytest.mark.parametrize("lost", ["new_state", "write_row"])
+def test_a_stream_that_joins_a_lost_device_is_carried_by_the_spare(model_path, voices, expected, lost):
+    broken = Faulty(open_backend(model_path, "ort"), TICKS, True)
+    setattr(broken, lost, _lose)
+    pool = Pool(broken, ROWS, spare=broken.inner)
+    np.testing.assert_array_equal(run(pool, voices), expected)
+    assert pool.running_on == ["ort"]
+    assert [type(error) for error in pool.failures] == [OSError]
+
+
+def test_a_stream_that_joins_a_lost_device_without_a_spare_is_refused(model_path):
+    broken = Faulty(open_backend(model_path, "ort"), TICKS, True)
+    broken.new_state = _lose
+    with pytest.raises(BackendFailed, match=r"faulty failed and there is no other.*fell off the bus"):
+        Pool(broken, ROWS).open(8000)
+
+
+def test_a_stream_can_leave_a_lost_device(model_path, null):
+    broken = Faulty(null, TICKS, False)
+    pool = Pool(broken, ROWS, spare=null)
+    rows = [pool.open(8000) for _ in range(ROWS)]
+    broken.write_row = _lose
+    pool.close(rows[0])
+    assert pool.running_on == ["null"]
+
+
+def _lose(*_: object) -> None:
+    raise OSError("the device fell off the bus")

@@ -202,6 +202,22 @@ def test_a_lost_device_without_a_spare_says_so(graph):
         pool.tick()
 
 
+@pytest.mark.parametrize("lost", ["new_memory", "advance"])
+def test_a_pair_of_rates_opened_on_a_full_device_runs_on_the_spare(model_path, null, lost):
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    model = GraphBackend(Weights.find(model_path), "cpu")
+    pool = Pool(model, limit=2, spare=null)
+    pool.open(8000)
+    setattr(model, lost, full)
+    row = pool.open(16000)
+    assert pool.running_on == ["graph", "null"]
+    assert [type(error) for error in pool.failures] == [torch.cuda.OutOfMemoryError]
+    pool.push(row, noise(80))
+    assert np.isfinite(pool.tick()[row]).all()
+
+
 def lose(rows: int) -> None:
     raise OSError("the device fell off the bus")
 

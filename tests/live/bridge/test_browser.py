@@ -13,6 +13,8 @@ from tests.live.bridge.chromium import chromium, high_share_db, join, record, wa
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.server import Bridge
 
+pytestmark = pytest.mark.alone
+
 MUTE = """{
   const media = navigator.mediaDevices, take = media.getUserMedia.bind(media);
   media.getUserMedia = async (wish) => {

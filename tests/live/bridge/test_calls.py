@@ -11,6 +11,8 @@ from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, en
 from tests.live.bridge.peers import Client, Peer, VoiceTrack
 from tests.live.bridge.server import Bridge
 
+pytestmark = pytest.mark.alone
+
 SILENCE = np.zeros(960, np.float32)
 NOISE = (0.1 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
 PLAIN_DB = -40.0  # of the energy above the telephone's band: enhanced noise has -32 to -34, plain noise less than -48

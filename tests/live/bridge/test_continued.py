@@ -12,6 +12,8 @@ import pytest
 from tests.live.bridge.peers import Client, Peer, VoiceTrack
 from tests.live.bridge.server import Bridge
 
+pytestmark = pytest.mark.alone
+
 SILENCE = np.zeros(960, np.float32)
 TURN = "turn:127.0.0.1:9?transport=tcp"  # where nobody answers
 

@@ -17,6 +17,8 @@ from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.streams import PACKET_S, START, Pipecat, as_bytes, as_sound, power_at, send, speak, stream, tone
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_twilio_stream_is_heard_wideband_in_a_room_and_hears_it(bridge: Bridge):
     async def call() -> tuple[np.ndarray, np.ndarray, dict]:

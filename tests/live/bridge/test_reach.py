@@ -33,6 +33,8 @@ from tests.live.bridge.network import (
 )
 from tests.live.bridge.server import Bridge
 
+pytestmark = pytest.mark.alone
+
 TOKEN = "a-token"
 URL = f"http://{GATE}:{WEB}"
 UP_S, AGAIN_S = 3.0, 3.0  # bars: until a call is up, and until there is sound again

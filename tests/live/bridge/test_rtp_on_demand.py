@@ -23,6 +23,8 @@ from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.speech import missing
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 FFMPEG = {  # how FFmpeg is told of each codec
     "pcmu": ["-ar", "8000", "-c:a", "pcm_mulaw"],

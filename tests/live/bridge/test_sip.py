@@ -19,6 +19,8 @@ from tests.live.bridge.server import Bridge
 from tests.live.bridge.sip_lines import SECRET, SILENCE, Lines, gone, voice_file
 from tests.live.bridge.sipp import call, has, pause, play, receive, run, sdp, send
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
 def test_a_telephone_calls_and_is_heard_enhanced(lines: Lines, tmp_path: Path, codec: str):

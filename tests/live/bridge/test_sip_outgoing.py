@@ -6,11 +6,14 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.sip_lines import SILENCE, Lines, gone, voice_file
 from tests.live.bridge.sipp import answered, free_port, play, receive, run
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_call_from_the_room_is_answered_spoken_and_hung_up(lines: Lines, tmp_path: Path):

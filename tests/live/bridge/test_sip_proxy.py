@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.live.bridge.baresip import Telephone
 from tests.live.bridge.kamailio import Proxy
@@ -14,6 +15,8 @@ from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, en
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.sipp import free_port
+
+pytestmark = pytest.mark.alone
 
 SECRET = "correct-horse"
 

@@ -14,6 +14,8 @@ import pytest
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 
+pytestmark = pytest.mark.alone
+
 TOKEN = "a secret of the test"
 SDP = {"Content-Type": "application/sdp"}
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}

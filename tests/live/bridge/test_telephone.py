@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rtsr.bridge.codec import make_decoder, make_encoder
 from rtsr.bridge.rtp import HEADER, parse
@@ -19,6 +20,8 @@ from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, en
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.speech import missing
+
+pytestmark = pytest.mark.alone
 
 
 def packets(sound: np.ndarray, codec: str) -> list[bytes]:

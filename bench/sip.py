@@ -13,12 +13,11 @@ from typing import Annotated
 
 import typer
 
-from rtsr.bench.record import store
+from bench.bars import finish, over_bars
 from tests.live.bridge.peers import Client
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.sipp import call, pause, run
 
-RESULTS = Path(__file__).parent / "results"
 BARS = {"failed": 0, "left_calls": 0, "left_descriptors": 0, "left_threads": 0, "resident_kb": 8_192}
 SETTINGS = '[bridge]\npeers = 64\n[[bridge.sip]]\nname = "bench"\nlisten = "127.0.0.1:0"\n'
 SETTLED_S = 1.0
@@ -83,11 +82,7 @@ def main(
             bridge.stop()
     for key, value in row.items():
         print(f"  {key:22} {value:10}" + (f"   bar {BARS[key]:g}" if key in BARS else ""))
-    failed = [key for key, bar in BARS.items() if row[key] > bar]
-    if save:
-        print(f"row in {store(RESULTS, 'sip', [row])}")
-    if check and failed:
-        raise typer.Exit(1)
+    finish("sip", [row], over_bars(row, BARS), check, save)
 
 
 if __name__ == "__main__":

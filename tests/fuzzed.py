@@ -186,7 +186,7 @@ def leg(data: bytes) -> None:
 def sip(data: bytes) -> None:
     """A message of SIP: what is read is written and read again as the same."""
     from rtsr.bridge.codec import CODECS
-    from rtsr.bridge.sip.digest import Gate
+    from rtsr.bridge.sip.digest import Authenticator
     from rtsr.bridge.sip.message import Request, answer, parse, received_from
     from rtsr.bridge.sip.sdp import Description, choose, read
     from rtsr.bridge.sip.session_timer import TooShort, taken
@@ -200,8 +200,8 @@ def sip(data: bytes) -> None:
     if not isinstance(found, Request):
         return
     request = received_from(found, ("192.0.2.1", 5060))
-    assert parse(answer(request, 401, Gate("r", {"a": "b"}).challenges(), tag="t").write()) is not None
-    assert Gate("r", {"a": "b"}).user_of(request)[0] is None
+    assert parse(answer(request, 401, Authenticator("r", {"a": "b"}).challenges(), tag="t").write()) is not None
+    assert Authenticator("r", {"a": "b"}).user_of(request)[0] is None
     with contextlib.suppress(TooShort):
         taken(request, 1_800)
     try:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from bench.words import differing
 from rtsr import BackendFailed
 from rtsr.backend.null import NullBackend
 from rtsr.bench import compare, latency, record, report, throughput
@@ -199,3 +200,11 @@ def test_stored_rows_that_are_no_rows_are_named(bench, tmp_path, model_path):
     code, _, error = bench("latency", "--model", model_path, "--backend", "null", "--seconds", "0.2", "--check")
     assert code == 1
     assert "latency.jsonl" in error
+
+
+@pytest.mark.parametrize(
+    ("heard", "count"),
+    [("a b c", 0), ("a c", 1), ("a x c", 1), ("a b b c", 1), ("", 3), ("b c a", 2), ("x y z w", 4)],
+)
+def test_words_that_differ_are_counted(heard, count):
+    assert differing(["a", "b", "c"], heard.split()) == count

@@ -25,6 +25,7 @@ from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
 from .report import report_of
+from .tasks import Tasks
 from .webhook import Webhook
 
 BUSY = 0.75  # share of the time that ticks may take: beyond it no call comes in
@@ -57,7 +58,7 @@ class Calls:
         self.past: Counter[str] = Counter()  # what calls that have ended counted, by part and name
         self.connect_ms: float | None = None  # of the last call: from offer to sound
         self._before_s = time.process_time()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks("a call")
         self._numbers = itertools.count(1)
 
     def deliver(self, packets: list[Delivery]) -> None:
@@ -235,14 +236,7 @@ class Calls:
 
     def start(self, work: Any) -> None:
         """Let a coroutine run; what it raises is logged, and the bridge waits for it at its end."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            log.error("a call's task failed", exc_info=task.exception())
+        self._tasks.start(work)
 
     async def bypass(self, call: Call, on: bool) -> None:
         """Leave the generated band of a speaker out, or in, for everyone who hears it.
@@ -291,8 +285,7 @@ class Calls:
             await asyncio.sleep(0.1)
         for call_id in list(self.by_id):
             self.end(call_id, "the bridge is being shut down")
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.finish()
         if self.webhook:
             await self.webhook.close(REPORTS_S)
 

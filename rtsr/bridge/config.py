@@ -48,13 +48,15 @@ class BridgeSettings:
     sdp_bytes: int = 65_536  # of an offer
     private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
     stun: tuple[str, ...] = ()  # URLs (RFC 7064)
-    turn: tuple[str, ...] = ()  # URLs (RFC 7065); the bridge takes the first that answers, peers are told all
+    turn: tuple[str, ...] = ()  # URLs (RFC 7065); the bridge takes the first that answers, peers get all
     turn_username: str | None = None
     turn_password: str | None = None
     turn_secret: str | None = None  # shared with the TURN servers: credentials are made of it, and expire
     turn_lifetime_s: float = 3_600.0  # of such credentials
     relay: bool = True  # whether the bridge itself takes a relay; false: TURN is for its peers alone
-    advertise: tuple[str, ...] = ()  # public addresses, at most one of IPv4 and one of IPv6, told instead of its own
+    advertise: tuple[
+        str, ...
+    ] = ()  # public addresses, at most one of IPv4 and one of IPv6, in candidates instead of its own
     ice_addresses: tuple[str, ...] = ()  # addresses, networks and interfaces for calls; none: all
     ice_ports: str | None = None  # FIRST-LAST, UDP ports for calls; None: the system chooses
     connections: int = 256  # of HTTP clients at once
@@ -224,6 +226,16 @@ def networks(texts: Iterable[str], name: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in texts)
     except ValueError as error:
         raise InvalidSetting(f"{name}: expected an address or a network such as 192.0.2.0/24: {error}") from error
+
+
+def contains(among: Iterable[Network], host: str) -> bool:
+    """Whether a numeric address, of IPv4 perhaps mapped to IPv6, is in one of the networks; a name never is."""
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return any(found in network for network in among if network.version == found.version)
 
 
 def is_loopback(host: str) -> bool:

@@ -32,11 +32,6 @@ RECEIVE_BUFFER = 262_144  # bytes of a socket
 log = logging.getLogger("rtsr.bridge")
 
 
-def is_version(address: str, version: int) -> bool:
-    """Whether a numeric address is one of IPv4 or of IPv6."""
-    return ipaddress.ip_address(address).version == version
-
-
 def local_addresses(chosen: tuple[str, ...], loopback: bool) -> list[str]:
     """Return the addresses of this machine that are among `chosen`, which are addresses, networks and interfaces.
 
@@ -73,7 +68,7 @@ class Gathering:
     addresses: tuple[str, ...] = ()  # and networks and interfaces; none: all of this machine
     loopback: bool = False
     ports: tuple[int, int] | None = None  # the first and the last; None: the system chooses
-    advertise: tuple[str, ...] = ()  # what peers are told instead, an address of each version
+    advertise: tuple[str, ...] = ()  # in candidates instead of our own address, one of each version
     servers: IceServers = field(default_factory=IceServers)
     relay: bool = True  # whether there is a relayed candidate, where there are TURN servers
 
@@ -133,7 +128,7 @@ class Gathering:
         return (first + (begin + n) % count for n in range(count))
 
     def _advertise(self, candidate: Candidate) -> None:
-        """Tell peers the public address of the same version instead; loopback is for those on this machine."""
+        """Put the public address of the same version into a candidate; loopback is for peers on this machine."""
         if ipaddress.ip_address(candidate.host).is_loopback:
             return
         for public in self.advertise:
@@ -142,9 +137,9 @@ class Gathering:
 
     def _asks_stun(self, host: str) -> bool:
         """Whether a socket needs STUN: aioice has it for IPv4, and what is advertised is known."""
-        told = any(is_version(public, 4) for public in self.advertise)
+        known = any(ipaddress.ip_address(public).version == 4 for public in self.advertise)
         address = ipaddress.ip_address(host)
-        return bool(self.servers.stun) and not told and address.version == 4 and not address.is_loopback
+        return bool(self.servers.stun) and not known and address.version == 4 and not address.is_loopback
 
     async def _reflexive(self, protocol: StunProtocol) -> Candidate | None:
         """Ask the STUN servers what address a socket has to others."""
@@ -184,8 +179,8 @@ async def _first(kind: str, attempts: Sequence[Callable[[], Any]]) -> Any:
     """Return what the first attempt that succeeds does, the next one begun when one fails or takes long; else None."""
     result, winner, failures = await staggered_race(attempts, NEXT_S)
     if winner is None:
-        told = "; ".join(f"{type(error).__name__}: {error}" for error in failures if error)
-        log.warning("no %s server answered: %s", kind, told)
+        why = "; ".join(f"{type(error).__name__}: {error}" for error in failures if error)
+        log.warning("no %s server answered: %s", kind, why)
     return result
 
 

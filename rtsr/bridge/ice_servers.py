@@ -1,4 +1,4 @@
-"""STUN and TURN servers: their URLs, the credentials for them, and how peers are told of both."""
+"""STUN and TURN servers: their URLs, the credentials for them, and how peers get both."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ class IceServers:
         return found
 
     def links(self) -> list[str]:
-        """Return the values of the Link headers that tell a WHIP or WHEP client (RFC 9725, 4.6)."""
+        """Return the values of the Link headers for a WHIP or WHEP client (RFC 9725, 4.6)."""
         found = [f'<{server.url}>; rel="ice-server"' for server in self.stun]
         if credential := self.credential():
             user, password = _quoted(credential.username), _quoted(credential.password)
-            told = f'rel="ice-server"; username={user}; credential={password}; credential-type="password"'
-            found += [f"<{server.url}>; {told}" for server in self.turn]
+            with_them = f'rel="ice-server"; username={user}; credential={password}; credential-type="password"'
+            found += [f"<{server.url}>; {with_them}" for server in self.turn]
         return found
 
 

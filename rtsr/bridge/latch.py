@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .config import Network
+from .config import Network, contains
 from .jitter import NUMBERS
 
 MOST_CANDIDATES = 64  # streams of which one packet has come
@@ -39,11 +38,7 @@ class Latch:
 
     def admits(self, host: str) -> bool:
         """Whether packets of a host may come in."""
-        if not self.allowed:
-            return True
-        address = ipaddress.ip_address(host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in self.allowed if network.version == mapped.version)
+        return not self.allowed or contains(self.allowed, host)
 
     def hear(self, stream: RtpSource, number: int, now_s: float, *, sound: bool) -> bool:
         """Note a packet, and return whether it is the caller's. Only packets with sound make a stream the caller."""

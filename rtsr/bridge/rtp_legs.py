@@ -19,7 +19,7 @@ from ..errors import InvalidSetting, PoolFull
 from .call import Call, CallOptions
 from .calls import Calls
 from .codec import PCMU
-from .config import BridgeSettings, Network, is_loopback, networks, port_range
+from .config import BridgeSettings, Network, contains, is_loopback, networks, port_range
 from .latch import Latch
 from .log import log_event
 from .rtp import PayloadTypes
@@ -164,7 +164,7 @@ class RtpLegs:
                     "expected remote, crypto, or rtp_sources among the settings: others can reach the port"
                 )
             return self._allowed
-        if self._allowed and not Latch(self._allowed).admits(options.remote):
+        if self._allowed and not contains(self._allowed, options.remote):
             raise InvalidSetting(f"remote: expected an address among rtp_sources, got {options.remote}")
         return networks((options.remote,), "remote")
 

@@ -254,8 +254,8 @@ class BridgeService:
     async def show_room(self, request: web.Request) -> web.Response:
         """Return who is in a room and how they are heard."""
         calls = self.calls.in_room(request.match_info["room"])
-        told = {"load": round(self.media.load, 3), "cutoff_max_hz": self.media.pool.spec.cutoff_max_hz}
-        return web.json_response({"calls": [call.stats() for call in calls], **told})
+        more = {"load": round(self.media.load, 3), "cutoff_max_hz": self.media.pool.spec.cutoff_max_hz}
+        return web.json_response({"calls": [call.stats() for call in calls], **more})
 
     async def show_call(self, request: web.Request) -> web.Response:
         """Return the report of a call that lasts."""

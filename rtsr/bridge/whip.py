@@ -45,8 +45,8 @@ async def _begin(request: web.Request) -> web.Response:
     offer = await read_text(request)
     calls = request.app[CALLS]
     call, answer = await calls.answer(request.match_info["room"], offer, KINDS[kind])
-    told = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
-    headers = [*told.items(), *(("Link", link) for link in calls.ice_servers.links())]
+    fixed = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    headers = [*fixed.items(), *(("Link", link) for link in calls.ice_servers.links())]
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
 

@@ -73,7 +73,7 @@ class ReachOptions:
         bool | None, typer.Option("--relay/--no-relay", help="Whether the bridge itself takes a relay; it does.")
     ] = None
     advertise: Annotated[
-        list[str] | None, typer.Option(help="Public address told to peers, behind 1:1 NAT; one of IPv4, one of IPv6.")
+        list[str] | None, typer.Option(help="Public address, behind 1:1 NAT; one of IPv4, one of IPv6.")
     ] = None
     ice_address: Annotated[
         list[str] | None, typer.Option(help="Address, network or interface for calls; may be repeated; all.")

@@ -131,7 +131,7 @@ def test_any_bytes_in_a_header_are_a_wrong_token():
 
 def test_the_page_asks_nobody_else_and_nothing_but_the_page_is_served():
     served = files()
-    assert set(served) == {"", "index.html", "style.css", "app.js", "call.js", "line.js", "sound.js", "icon.svg"}
+    assert set(served) == {"", "index.html", "style.css", "app.js", "call.js", "connection.js", "sound.js", "icon.svg"}
     assert not [name for name in served if name.endswith(".py")]
     for path in FOLDER.iterdir():
         if path.suffix in (".js", ".css", ".html"):

@@ -24,8 +24,7 @@ def test_a_peer_that_floods_is_hung_up_on_and_the_others_are_not(null):
             peer = SimpleNamespace(refused=0, round_trip_ms=None, floods=lambda floods=floods: floods)
             calls.add(Call(name, "call", Leg(name, "room", None, None, "opus"), close, peer=peer))
         calls.sweep()
-        while calls._tasks:
-            await asyncio.wait(calls._tasks)
+        await calls._tasks.finish()
         assert closed == ["bad"]
         assert set(calls.by_id) == {"good"}
         media.stop()

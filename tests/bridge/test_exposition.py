@@ -53,7 +53,7 @@ def test_calls_that_come_and_go_leave_no_series(media):
             call = begin(calls, f"{number}-abc", received=3)
             seen.append(set(samples(calls)))
             calls.end(call.id, "hung up")
-            await asyncio.wait(calls._tasks)
+            await calls._tasks.finish()
         assert set().union(*seen) == seen[0]
         text = " ".join(map(str, seen[-1]))
         assert "abc" not in text
@@ -71,7 +71,7 @@ def test_counters_are_of_all_calls_and_never_fall(media):
         for name in ("x", "y"):
             calls.end(name, "hung up")
             seen.append(samples(calls)[("rtsr_bridge_speaker_received_total",)])
-        await asyncio.wait(calls._tasks)
+        await calls._tasks.finish()
         begin(calls, "z", received=2)
         seen.append(samples(calls)[("rtsr_bridge_speaker_received_total",)])
         return seen

@@ -59,8 +59,7 @@ class Bench:
     async def later(self, seconds: float) -> None:
         self.now_s += seconds
         await self.telephone.look_after()
-        while self.calls._tasks:
-            await asyncio.wait(self.calls._tasks)
+        await self.calls._tasks.finish()
 
 
 @asynccontextmanager

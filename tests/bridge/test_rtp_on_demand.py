@@ -65,8 +65,7 @@ class Bench:
     async def later(self, seconds: float) -> None:
         self.now_s += seconds
         self.legs.look_after()
-        while self.calls._tasks:
-            await asyncio.wait(self.calls._tasks)
+        await self.calls._tasks.finish()
         await asyncio.sleep(0.02)
 
 

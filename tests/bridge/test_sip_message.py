@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtsr.bridge.sip.digest import Gate, credentials, params_of
+from rtsr.bridge.sip.digest import Authenticator, credentials, params_of
 from rtsr.bridge.sip.fields import NameAddress, Uri
 from rtsr.bridge.sip.message import LONGEST, Request, Response, answer, parse, received_from
 from rtsr.bridge.sip.sdp import Description, choose, read
@@ -84,24 +84,24 @@ def test_hold_as_it_was_before_rfc_3264():
 @pytest.mark.parametrize("algorithms", [("MD5",), ("SHA-256",), ("MD5", "SHA-256")])
 def test_a_password_is_proven_once_and_in_time(algorithms: tuple[str, ...]):
     now_s = 1_000.0
-    gate = Gate("r", {"alice": "secret"}, algorithms, lambda: now_s)
+    authenticator = Authenticator("r", {"alice": "secret"}, algorithms, lambda: now_s)
     request = parse(INVITE)
 
     def asking(user: str, password: str) -> Request:
-        response = answer(request, 401, gate.challenges())
+        response = answer(request, 401, authenticator.challenges())
         header = credentials(response, "INVITE", "sip:desk@x", user, password)
         assert params_of(header[1])["algorithm"] == algorithms[-1]
         return request.with_headers([*request.headers, header])
 
     right = asking("alice", "secret")
-    assert gate.user_of(right) == ("alice", False)
-    assert gate.user_of(right) == (None, True), "the same credentials a second time"
-    assert gate.user_of(asking("alice", "Secret")) == (None, False)
-    assert gate.user_of(asking("bob", "secret")) == (None, False)
+    assert authenticator.user_of(right) == ("alice", False)
+    assert authenticator.user_of(right) == (None, True), "the same credentials a second time"
+    assert authenticator.user_of(asking("alice", "Secret")) == (None, False)
+    assert authenticator.user_of(asking("bob", "secret")) == (None, False)
     later = asking("alice", "secret")
     now_s += 301
-    assert gate.user_of(later) == (None, True)
-    assert Gate("r", {"alice": "secret"}, algorithms).user_of(asking("alice", "secret")) == (None, True)
+    assert authenticator.user_of(later) == (None, True)
+    assert Authenticator("r", {"alice": "secret"}, algorithms).user_of(asking("alice", "secret")) == (None, True)
 
 
 def test_the_example_of_rfc_2617():

@@ -223,8 +223,7 @@ def test_a_leg_that_ends_closes_its_connection_and_leaves_nothing(null):
         leg = bench.leg()
         leg.hear(bytes(3_000 * MS))
         bench.calls.end(leg.call.id, "hung up")
-        while bench.calls._tasks:
-            await asyncio.wait(bench.calls._tasks)
+        await bench.calls._tasks.finish()
         assert bench.closed == 1
         assert not leg._held
         assert len(bench.media.pool) == 0

@@ -1,7 +1,7 @@
 // One call through the bridge. It outlives its connection: where that is lost, the call goes on over another one, in the
 // same room and under the same name, as long as nobody hangs up.
 
-import { Line } from "./line.js";
+import { Connection } from "./connection.js";
 
 const WATCH_MS = 250;
 const SILENT_MS = 800; // without a packet, and the bridge is called again
@@ -34,7 +34,7 @@ export class Call {
     this.place = null;
     this.plain = new Set(); // calls that are heard without their generated band here
     this.choices = 0; // an answer to an older request than the last says nothing of `plain`
-    this.line = null;
+    this.connection = null;
     this.renewing = false;
   }
 
@@ -46,30 +46,30 @@ export class Call {
   /** Make a connection, and the call that it is for; it takes the place of the one before. */
   async connect() {
     const { iceServers } = await (await this.ask("GET", "/ice", undefined, PROBE_MS)).json();
-    if (this.line && (await this.line.flows())) return; // it was the bridge that paused
-    const line = new Line(iceServers, (lost) => lost === this.line && this.renew());
+    if (this.connection && (await this.connection.flows())) return; // it was the bridge that paused
+    const connection = new Connection(iceServers, (lost) => lost === this.connection && this.renew());
     try {
       const { room, name, narrow_hz, echo, codec } = this.options;
-      const body = { type: "offer", sdp: await line.offer(this.microphone, codec), name, echo };
+      const body = { type: "offer", sdp: await connection.offer(this.microphone, codec), name, echo };
       if (narrow_hz) body.narrow_hz = narrow_hz;
       if (this.id) body.replaces = this.id;
       const reply = await this.ask("POST", `/rooms/${room}/offer`, body);
       const answer = await reply.json();
       this.place = reply.headers.get("Location");
       this.id = answer.call;
-      if (this.over) return this.hangUp(line);
-      await line.accept(answer.sdp, this.line ? RENEW_MS : CONNECT_MS);
-      if (this.over) return this.hangUp(line);
+      if (this.over) return this.hangUp(connection);
+      await connection.accept(answer.sdp, this.connection ? RENEW_MS : CONNECT_MS);
+      if (this.over) return this.hangUp(connection);
     } catch (error) {
-      line.close();
+      connection.close();
       throw error;
     }
-    if (this.line) this.line.close();
-    this.line = line;
+    if (this.connection) this.connection.close();
+    this.connection = connection;
   }
 
-  hangUp(line) {
-    line.close();
+  hangUp(connection) {
+    connection.close();
     this.ask("DELETE", this.place).catch(() => {});
   }
 
@@ -77,7 +77,7 @@ export class Call {
   async watch() {
     while (!this.over) {
       await pause(WATCH_MS);
-      if (!this.over && !this.renewing && (await this.line.silent_ms()) > SILENT_MS) await this.renew();
+      if (!this.over && !this.renewing && (await this.connection.silent_ms()) > SILENT_MS) await this.renew();
     }
   }
 
@@ -149,17 +149,17 @@ export class Call {
   async replace(microphone) {
     const [track] = microphone.getAudioTracks();
     if (this.over) return track.stop();
-    await this.line.peer.getSenders()[0].replaceTrack(track);
+    await this.connection.peer.getSenders()[0].replaceTrack(track);
     this.microphone.getTracks().forEach((old) => old.stop());
     this.microphone = microphone;
   }
 
   measure() {
-    return this.line.measure();
+    return this.connection.measure();
   }
 
   get remote() {
-    return this.line.remote;
+    return this.connection.remote;
   }
 
   get over() {
@@ -171,7 +171,7 @@ export class Call {
     const { ended } = this.on;
     this.on = null;
     if (this.place && reason === "left") this.ask("DELETE", this.place).catch(() => {});
-    if (this.line) this.line.close();
+    if (this.connection) this.connection.close();
     this.microphone.getTracks().forEach((track) => track.stop());
     ended(reason);
   }

@@ -13,8 +13,7 @@ import ssl
 
 from ...errors import InvalidSetting, PoolFull, UnknownName
 from ..calls import Calls
-from ..config import BridgeSettings, address
-from ..latch import Latch
+from ..config import BridgeSettings, address, contains
 from ..log import log_event
 from ..rtp import PayloadTypes
 from ..rtp_legs import RtpLegs
@@ -22,7 +21,7 @@ from ..tls import load_chain, server_context
 from . import session_timer
 from .call import SDP, SipCall, offered
 from .dialog import ALLOW, new_tag, of_request
-from .digest import Gate
+from .digest import Authenticator
 from .line import Line
 from .message import Request, answer, parse, received_from
 from .paths import Path, Paths
@@ -42,7 +41,9 @@ class SipAgent:
     def __init__(self, settings: SipSettings, bridge: BridgeSettings, calls: Calls, legs: RtpLegs) -> None:
         self.settings = settings
         self.line = Line(settings, bridge, calls, legs)
-        self._gate = Gate(settings.realm, settings.accounts, settings.digest) if settings.accounts else None
+        self._authenticator = (
+            Authenticator(settings.realm, settings.accounts, settings.digest) if settings.accounts else None
+        )
         self._server_tls, self._client_tls = _tls(settings)
         self.registration = Registration(self.line, self.look_up_server) if settings.register else None
         self._opened = False
@@ -93,10 +94,9 @@ class SipAgent:
         """Whether a host may send anything: a source or the server; without sources anyone, where accounts say who."""
         if host in self.line.servers:
             return True
-        allowed = self.settings.allowed
-        if not allowed:
-            return self._gate is not None or self.settings.server is None
-        return Latch(allowed).admits(host)
+        if not self.line.allowed:
+            return self._authenticator is not None or self.settings.server is None
+        return contains(self.line.allowed, host)
 
     def take(self, data: bytes, path: Path) -> None:
         """Take a message; what is none is ignored."""
@@ -149,10 +149,10 @@ class SipAgent:
 
     def _take_invite(self, request: Request, path: Path) -> None:
         """Begin a call, if the caller may."""
-        if self._gate and path.peer[0] not in self.line.servers:
-            user, stale = self._gate.user_of(request)
+        if self._authenticator and path.peer[0] not in self.line.servers:
+            user, stale = self._authenticator.user_of(request)
             if user is None:
-                self.line.respond(request, path, 401, self._gate.challenges(stale=stale), tag=new_tag())
+                self.line.respond(request, path, 401, self._authenticator.challenges(stale=stale), tag=new_tag())
                 return
         transaction = self.line.transactions.serve(request, self.line.reply_path(request, path))
         if transaction is None:

@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..config import Network
-from ..latch import Latch
+from ..config import Network, contains
 from .fields import NameAddress, Uri
 from .message import Request, Response
 from .paths import Path, Paths, Place
@@ -130,13 +129,6 @@ async def path_of(dialog: Dialog, paths: Paths, trusted: tuple[Network, ...]) ->
     uri = NameAddress.read(dialog.route[0]).uri if dialog.route else dialog.target
     host, port = uri.place
     came_from = dialog.path.peer[0]
-    if host == came_from or (trusted and _admits(trusted, host)):
+    if host == came_from or contains(trusted, host):
         return await paths.to((host, port), dialog.path.transport)
     return await paths.to(dialog.path.peer, dialog.path.transport)
-
-
-def _admits(trusted: tuple[Network, ...], host: str) -> bool:
-    try:
-        return Latch(trusted).admits(host)
-    except ValueError:  # a name
-        return False

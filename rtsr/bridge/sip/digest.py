@@ -42,7 +42,7 @@ def proof(password: str, method: str, given: Mapping[str, str]) -> str:
     return digest(f"{secret}:{middle}:{asked}")
 
 
-class Gate:
+class Authenticator:
     """Challenges callers, and checks what they answer. It keeps no state of who was only challenged."""
 
     def __init__(

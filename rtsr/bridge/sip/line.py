@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from ..config import BridgeSettings, Network, address, is_loopback, networks
 from ..limits import AddressPolicy
 from ..rtp_legs import RtpLeg, RtpLegs
 from ..srtp import Srtp
+from ..tasks import Tasks
 from .dialog import Dialog, Key, path_of
 from .digest import credentials
 from .message import Request, Response, answer
@@ -44,38 +44,27 @@ class Line:
 
     def __init__(self, settings: SipSettings, bridge: BridgeSettings, calls: Calls, legs: RtpLegs) -> None:
         self.settings, self.bridge, self.calls, self.legs = settings, bridge, calls, legs
+        self.allowed = networks(settings.sources, "sources")  # who may call, beside the server
         self.transactions = Transactions()
         self.by_dialog: dict[Key, InDialog] = {}
         self.servers: tuple[str, ...] = ()  # the addresses of the server, once they were looked up
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=bridge.private_peers)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks("SIP")
         self.paths: Paths  # set when it is opened
 
     @property
     def trusted(self) -> tuple[Network, ...]:
         """Whose word on where we send to is believed."""
-        return self.settings.allowed + networks(self.servers, "server")
+        return self.allowed + networks(self.servers, "server")
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Let a coroutine run; what it raises is logged."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception():
-            log.error("a task of SIP failed", exc_info=task.exception())
+        self._tasks.start(work)
 
     async def finish(self, limit_s: float) -> None:
         """Wait for what runs, within a limit, and end the rest."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=limit_s)
-            for task in late:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await self._tasks.finish(limit_s)
 
     def respond(
         self, request: Request, path: Path, status: int, headers: Iterable[tuple[str, str]] = (), *, tag: str = ""

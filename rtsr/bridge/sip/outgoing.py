@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import secrets
 
 from ...errors import CallRefused, InvalidSetting, PoolFull
 from ..call import Call
-from ..config import Network
-from ..latch import Latch
+from ..config import contains
 from ..log import log_event
 from ..rtp import PayloadTypes
 from ..rtp_legs import RtpLeg
@@ -83,15 +81,9 @@ def _target(line: Line, to: str) -> tuple[Uri, Place]:
         raise InvalidSetting("to: expected a number and a server in the settings, or sip:NUMBER@HOST")
     if settings.server is not None:
         return uri, settings.server_place
-    if not _is_trusted(line.trusted, uri.place[0]):
+    if not contains(line.trusted, uri.place[0]):
         raise InvalidSetting(f"to: expected an address among sources, got {uri.host}; or set a server")
     return uri, uri.place
-
-
-def _is_trusted(trusted: tuple[Network, ...], host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return bool(trusted) and Latch(trusted).admits(host)
-    return False
 
 
 def _begin(line: Line, uri: Uri, path: Path) -> Dialog:

@@ -10,7 +10,7 @@ from typing import Any
 from ...daemon.config import check
 from ...errors import InvalidSetting
 from ..codec import CODECS, G722, OPUS, PCMA, PCMU
-from ..config import NAME, Network, address, is_loopback, networks, numeric_address
+from ..config import NAME, address, is_loopback, networks, numeric_address
 from .digest import HASHES
 from .fields import DEFAULT_PORT, TLS_PORT, Uri
 
@@ -22,7 +22,7 @@ LONGEST_NUMBER = 64
 
 @dataclass(frozen=True, slots=True)
 class SipSettings:
-    """One table; docs/bridge.md explains each."""
+    """One table; docs/sip.md explains each."""
 
     name: str = "sip"
     listen: str = "127.0.0.1:5060"  # udp and tcp: both; tls: TLS alone
@@ -117,11 +117,6 @@ class SipSettings:
     def own_domain(self) -> str | None:
         """Of our address, where it is not the address that we listen on."""
         return self.domain or (self.server_uri.host if self.server else None)
-
-    @property
-    def allowed(self) -> tuple[Network, ...]:
-        """Who may call, beside the server."""
-        return networks(self.sources, "sources")
 
     def room_of(self, number: str) -> str | None:
         """Return the room of a number, by the first pattern that fits all of it, or None."""

@@ -3,7 +3,7 @@
 const GATHER_MS = 1000;
 const FLOWS_MS = 200; // between two packets, at most
 
-export class Line {
+export class Connection {
   /** servers: as RTCConfiguration has them; `lost` is called where the connection ends by itself. */
   constructor(servers, lost) {
     this.peer = new RTCPeerConnection({ iceServers: servers });
@@ -18,7 +18,7 @@ export class Line {
         lost(this);
       };
     });
-    this.connected.catch(() => {}); // who waits for it is told
+    this.connected.catch(() => {}); // `accept` handles it
     this.received = 0;
     this.received_ms = performance.now();
   }

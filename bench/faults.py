@@ -34,6 +34,7 @@ from tests.live.bridge.server import Bridge
 
 ROOM, TOKEN = "faults", "secret"
 POLL_S = 0.1
+SAME_S, SETTLES_S = 1.0, 10.0  # how long counts are the same, and within how long
 SWITCH_S = 0.0005  # between threads: the line, the peers and who asks share an interpreter
 CALM_S = 3.0  # before a fault
 WATCH_S = 3.0  # after it, once it may take no longer to be as before
@@ -102,11 +103,28 @@ def get(url: str, path: str) -> Any:
     return json.loads(text) if path.startswith("/rooms") else text
 
 
+def settled(bridge: Bridge) -> dict[str, float]:
+    """Return what must not grow once it has been the same for a second; called in the bridge's namespace.
+
+    A call that has just begun, and a request that has just been answered, hold tasks and sockets for a moment.
+    """
+    began = same_s = time.monotonic()
+    found, counts = state(bridge), ("tasks", "sockets", "threads")
+    while time.monotonic() - same_s < SAME_S:
+        time.sleep(POLL_S)
+        last, found = found, state(bridge)
+        if any(found[name] != last[name] for name in counts):
+            same_s = time.monotonic()
+        if time.monotonic() - began > SETTLES_S:
+            raise SystemExit(f"expected counts that stay the same within {SETTLES_S:g} s, got {last}, then {found}")
+    return found
+
+
 def state(bridge: Bridge) -> dict[str, float]:
-    """Return what must not grow; called in the bridge's namespace."""
-    tasks = float(re.search(r"^rtsr_bridge_tasks (\S+)", get(bridge.url, "/metrics"), re.MULTILINE)[1])
-    resident_mb = bridge.resident_kb() / 1024
-    return {"tasks": tasks, "sockets": bridge.descriptors(), "threads": bridge.threads(), "mb": resident_mb}
+    """Return what must not grow, as it is now; called in the bridge's namespace."""
+    found = {"sockets": bridge.descriptors(), "threads": bridge.threads(), "mb": bridge.resident_kb() / 1024}
+    text = get(bridge.url, "/metrics")  # last, as this request is a socket of the bridge too
+    return {**found, "tasks": float(re.search(r"^rtsr_bridge_tasks (\S+)", text, re.MULTILINE)[1])}
 
 
 @contextmanager
@@ -130,7 +148,7 @@ async def speak(line: Line, bridge: Bridge, scenarios: Iterable[Scenario], seen:
             await client.call(ROOM, Packets(OPUS, tone(OPUS, TONES[WEB])), name="speaker")
             Ear(await client.call(ROOM, Packets(OPUS, tone(OPUS, 0.0)), name="listener"), seen)
             await asyncio.sleep(CALM_S)
-            before = await asyncio.wrap_future(line.near.submit(state, bridge))
+            before = await asyncio.wrap_future(line.near.submit(settled, bridge))
             ends: list[bool] = []
             polling = line.near.submit(poll, bridge.url, seen, lambda: bool(ends))
             rows = []
@@ -140,7 +158,7 @@ async def speak(line: Line, bridge: Bridge, scenarios: Iterable[Scenario], seen:
             finally:
                 ends.append(True)
                 await asyncio.wrap_future(polling)
-            after = await asyncio.wrap_future(line.near.submit(state, bridge))
+            after = await asyncio.wrap_future(line.near.submit(settled, bridge))
             left = {f"{name}_left": after[name] - before[name] for name in ("tasks", "sockets", "threads")}
             ids = [{calls[WEB]["id"] for _, calls in part if WEB in calls} for part in (seen.told[:1], seen.told[-1:])]
             row = {

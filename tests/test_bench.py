@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from bench import faults
 from bench.words import differing
 from rtsr import BackendFailed
 from rtsr.backend.null import NullBackend
@@ -208,3 +209,23 @@ def test_stored_rows_that_are_no_rows_are_named(bench, tmp_path, model_path):
 )
 def test_words_that_differ_are_counted(heard, count):
     assert differing(["a", "b", "c"], heard.split()) == count
+
+
+def test_what_a_call_holds_for_a_moment_is_no_growth(clock: Clock, monkeypatch):
+    """Bytes may differ from one reading to the next, counts may not."""
+    monkeypatch.setattr(time, "monotonic", clock.read)
+    began = clock.now
+
+    def state(_: object) -> dict[str, float]:
+        return {"tasks": 20.0 + (clock.now < began + 0.5), "sockets": 9.0, "threads": 4.0, "mb": clock.now}
+
+    monkeypatch.setattr(faults, "state", state)
+    assert faults.settled(None)["tasks"] == 20.0
+    assert clock.now == pytest.approx(began + 0.5 + faults.SAME_S, abs=2 * faults.POLL_S)
+
+
+def test_counts_that_never_settle_are_refused(clock: Clock, monkeypatch):
+    monkeypatch.setattr(time, "monotonic", clock.read)
+    monkeypatch.setattr(faults, "state", lambda _: dict.fromkeys(("tasks", "sockets", "threads", "mb"), clock.now))
+    with pytest.raises(SystemExit, match="the same"):
+        faults.settled(None)

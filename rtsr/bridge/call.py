@@ -84,6 +84,7 @@ class Call:
             "refused": self.peer.refused if self.peer else 0,
             "plain": sorted(self.leg.plain),
             "events": self.leg.events.stats(),
+            "recording": self.leg.recording.stats() if self.leg.recording else None,
             "rtp": self.rtp.stats() if self.rtp else None,
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
             "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,

@@ -15,7 +15,7 @@ from aiohttp import web
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .call import Call, CallOptions
 from .codec import CODECS
-from .config import BridgeSettings, address, is_loopback, port_range
+from .config import BridgeSettings, address, is_loopback
 from .events import Event
 from .gathering import Gathering
 from .leg import Leg, Speaker
@@ -24,6 +24,7 @@ from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
 from .peer import OutTrack, Peer, choose_codec
+from .recorder import Recorder
 from .report import report_of
 from .tasks import Tasks
 from .webhook import Webhook
@@ -43,14 +44,8 @@ class Calls:
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
         self.ice_servers = settings.ice_servers()
-        self._gathering = Gathering(
-            settings.ice_addresses,
-            is_loopback(host),
-            port_range(settings.ice_ports, "ice_ports") if settings.ice_ports else None,
-            settings.advertise,
-            self.ice_servers,
-            settings.relay,
-        )
+        self._gathering = Gathering.of(settings, self.ice_servers)
+        self.recorder = Recorder(settings, media.frames_per_s, media.faults)
         self.webhook = Webhook(settings.report_url) if settings.report_url else None
         self.draining = False
         self.hung_up: dict[str, str] = {}  # the last calls that were ended for good, and why
@@ -190,6 +185,7 @@ class Calls:
         """Let a call's leg into its room; ends the call where the pool has no row for it."""
         try:
             if call.id in self.by_id:
+                self.recorder.join(call.leg)
                 await asyncio.wrap_future(self.media.join(call.leg))
         except Exception as error:  # of the pool or of an encoder: the call ends, and the others go on
             if not isinstance(error, RtsrError):
@@ -232,6 +228,9 @@ class Calls:
         try:
             await asyncio.wrap_future(self.media.leave(call.leg))
         finally:
+            self.recorder.leave(call.leg)
+            if call.leg.room not in self.rooms:
+                self.recorder.forget(call.leg.room)
             await call.close()
 
     def start(self, work: Any) -> None:
@@ -286,6 +285,7 @@ class Calls:
         for call_id in list(self.by_id):
             self.end(call_id, "the bridge is being shut down")
         await self._tasks.finish()
+        await asyncio.to_thread(self.recorder.stop)
         if self.webhook:
             await self.webhook.close(REPORTS_S)
 

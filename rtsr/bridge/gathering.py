@@ -24,6 +24,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol, relayed_candidate, server_reflexive_candidate
 
 from ..errors import PoolFull
+from .config import BridgeSettings, address, is_loopback, port_range
 from .ice_servers import IceServers
 
 GATHER_S = 1.5  # that servers have to answer: the peer waits for it
@@ -71,6 +72,13 @@ class Gathering:
     advertise: tuple[str, ...] = ()  # in candidates instead of our own address, one of each version
     servers: IceServers = field(default_factory=IceServers)
     relay: bool = True  # whether there is a relayed candidate, where there are TURN servers
+
+    @classmethod
+    def of(cls, settings: BridgeSettings, servers: IceServers) -> Gathering:
+        """Return what the settings say."""
+        loopback = is_loopback(address(settings.listen, "listen")[0])
+        ports = port_range(settings.ice_ports, "ice_ports") if settings.ice_ports else None
+        return cls(settings.ice_addresses, loopback, ports, settings.advertise, servers, settings.relay)
 
     def attach(self, connection: Any, relay: bool) -> None:
         """Let a connection that has not gathered yet do it this way; `relay`: whether this one needs a relay."""

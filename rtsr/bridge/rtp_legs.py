@@ -190,6 +190,7 @@ class RtpLegs:
             "codec": types.codec,
             "payload_types": kinds,
             "crypto": ours.line if ours else None,
+            "recorded": self._calls.recorder.records(call.leg.room),
         }
 
     def look_after(self) -> None:

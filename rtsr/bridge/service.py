@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ..backend import load
 from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
-from . import whip
+from . import rooms, whip
 from .audiosocket import AudioSocketServer
 from .authentication import Authentication
 from .bodies import ids_of, options_of, read_json
@@ -106,7 +106,6 @@ class BridgeService:
         router.add_get("/healthz", self.health)
         router.add_get("/readyz", self.ready)
         router.add_get("/metrics", self.metrics)
-        router.add_get(f"/rooms/{room}", self.show_room)
         router.add_post(f"/rooms/{room}/offer", self.offer)
         router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
         router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
@@ -117,6 +116,7 @@ class BridgeService:
         router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
         router.add_post(f"/rooms/{room}/sip", self.sip.dial)
         router.add_delete(f"/rooms/{room}/sip/{call}", self.hang_up)
+        rooms.route(router, room)
         whip.route(router, room, call)
 
     def _send(self, packets: list[Any]) -> None:
@@ -148,6 +148,7 @@ class BridgeService:
             if self.audiosocket:
                 await self.audiosocket.open()
             await self.sip.open()
+            self.calls.recorder.start()
             self.media.start()
             self._take_signals()
             log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
@@ -242,7 +243,8 @@ class BridgeService:
             raise web.HTTPGone(text=why)
         call, answer = await self.calls.answer(request.match_info["room"], sdp, options)
         place = f"/rooms/{call.leg.room}/calls/{call.id}"
-        reply = {"type": "answer", "sdp": answer, "call": call.id}
+        recorded = self.calls.recorder.records(call.leg.room)
+        reply = {"type": "answer", "sdp": answer, "call": call.id, "recorded": recorded}
         return web.json_response(reply, status=201, headers={"Location": place})
 
     async def open_rtp(self, request: web.Request) -> web.Response:
@@ -250,12 +252,6 @@ class BridgeService:
         room = request.match_info["room"]
         call, answer = await self.rtp_legs.open(room, RtpOptions.read(await read_json(request)))
         return web.json_response(answer, status=201, headers={"Location": f"/rooms/{room}/rtp/{call.id}"})
-
-    async def show_room(self, request: web.Request) -> web.Response:
-        """Return who is in a room and how they are heard."""
-        calls = self.calls.in_room(request.match_info["room"])
-        more = {"load": round(self.media.load, 3), "cutoff_max_hz": self.media.pool.spec.cutoff_max_hz}
-        return web.json_response({"calls": [call.stats() for call in calls], **more})
 
     async def show_call(self, request: web.Request) -> web.Response:
         """Return the report of a call that lasts."""

@@ -11,6 +11,7 @@ from ..errors import InvalidSetting
 from .call import Call, CallOptions, new_tag
 from .calls import CALLS
 from .log import log_event
+from .recorder import RECORDED
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 KINDS = {
@@ -46,6 +47,8 @@ async def _begin(request: web.Request) -> web.Response:
     calls = request.app[CALLS]
     call, answer = await calls.answer(request.match_info["room"], offer, KINDS[kind])
     fixed = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    if calls.recorder.records(call.leg.room):
+        answer = re.sub(r"(m=audio .*\r\nc=.*\r\n)", rf"\1{RECORDED}\r\n", answer)
     headers = [*fixed.items(), *(("Link", link) for link in calls.ice_servers.links())]
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 

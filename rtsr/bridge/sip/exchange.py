@@ -21,7 +21,7 @@ class Exchange:
 
     def __init__(self, settings: BridgeSettings, calls: Calls, legs: RtpLegs) -> None:
         """Read the tables; raises `InvalidSetting`."""
-        tables = read_tables(settings.sip)
+        tables, self._calls = read_tables(settings.sip), calls
         self.agents = {table.name: SipAgent(table, settings, calls, legs) for table in tables}
 
     async def open(self) -> None:
@@ -51,4 +51,5 @@ class Exchange:
         except CallRefused as error:
             return web.json_response({"error": str(error), "status": error.status}, status=502)
         place = f"/rooms/{room}/sip/{call.id}"
-        return web.json_response({"call": call.id, "codec": call.leg.codec}, status=201, headers={"Location": place})
+        found = {"call": call.id, "codec": call.leg.codec, "recorded": self._calls.recorder.records(room)}
+        return web.json_response(found, status=201, headers={"Location": place})

@@ -33,6 +33,7 @@ from .media import MediaThread
 from .media_socket import MediaSockets
 from .metrics import exposition
 from .page import files
+from .reload import Reload
 from .report import report_of
 from .rtp_legs import RtpLegs, RtpOptions
 from .sip.exchange import Exchange
@@ -76,8 +77,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 class BridgeService:
     """One running bridge. `run` ends after SIGTERM, when its calls have, or at once on SIGINT."""
 
-    def __init__(self, settings: BridgeSettings) -> None:
-        """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
+    def __init__(self, settings: BridgeSettings, read: Callable[[], BridgeSettings] | None = None) -> None:
+        """Open the model and measure what fits; takes seconds. Raises what opening and reading raise.
+
+        `read` returns the settings as they are when SIGHUP comes.
+        """
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), server_context(settings.tls_cert, settings.tls_key)
         read_tables(settings.sip)  # an error in them is found before the model is opened
@@ -90,6 +94,7 @@ class BridgeService:
         self.rtp_legs = RtpLegs(settings, self.calls)
         self.sip = Exchange(settings, self.calls, self.rtp_legs)
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
+        self.reload = Reload(settings, read, self.authentication, self.calls, self.sip)
         self.media_sockets = MediaSockets(self.calls, self.authentication, settings.middlebox_url)
         self.audiosocket = AudioSocketServer(settings, self.calls) if settings.audiosocket else None
         self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
@@ -171,20 +176,8 @@ class BridgeService:
     def _take_signals(self) -> None:
         for number, limit_s in ((signal.SIGTERM, self.settings.drain_s), (signal.SIGINT, 0.0)):
             self.loop.add_signal_handler(number, self.stop, limit_s)
-        if self._tls or self.settings.token_file:
-            self.loop.add_signal_handler(signal.SIGHUP, self.reload)
-
-    def reload(self) -> None:
-        """Read the certificate, its key and the file of tokens again; where that fails, go on with the old ones."""
-        assert self.listener is not None
-        try:
-            tls, tokens = server_context(self.settings.tls_cert, self.settings.tls_key), self.settings.all_tokens()
-        except InvalidSetting as error:
-            log_event("not-reloaded", why=error)
-            return
-        self.listener.tls = tls
-        self.authentication.replace_tokens(tokens)
-        log_event("reloaded", tls=tls is not None, tokens=len(tokens))
+        if self.reload.has_something and self.listener:
+            self.loop.add_signal_handler(signal.SIGHUP, self.reload.now, self.listener)
 
     async def _watch(self) -> None:
         """Look after calls until the bridge is to end, or the media thread has stopped."""

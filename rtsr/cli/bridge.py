@@ -119,12 +119,13 @@ def bridge(options: BridgeOptions, reach: ReachOptions) -> None:
         from ..bridge.service import BridgeService
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
-    settings = make_settings(options.config, {**_given(options), **_reach(reach)})
+    given = {**_given(options), **_reach(reach)}
+    settings = make_settings(options.config, given)
     if settings.rtp is None and (options.room or options.codec):
         reason = "--room and --codec: expected --rtp HOST:PORT, the telephone leg that they are about"
         raise InvalidSetting(reason)
     to_stderr()
-    BridgeService(settings).run()
+    BridgeService(settings, (lambda: make_settings(options.config, given)) if options.config else None).run()
 
 
 def _given(options: BridgeOptions) -> dict[str, Any]:

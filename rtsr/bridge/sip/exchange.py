@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from aiohttp import web
 
 from ...errors import CallRefused, InvalidSetting, UnknownName
@@ -28,6 +31,19 @@ class Exchange:
         """Listen; raises `InvalidSetting` where that cannot be."""
         for agent in self.agents.values():
             await agent.open()
+
+    def renewed(self, tables: Sequence[dict[str, Any]]) -> Callable[[], None]:
+        """Return what lets the lines take the certificates and passwords of tables with their names.
+
+        Raises `InvalidSetting`, and then nothing has changed.
+        """
+        steps = [self.agents[one.name].renewed(one) for one in read_tables(tables) if one.name in self.agents]
+
+        def take() -> None:
+            for step in steps:
+                step()
+
+        return take
 
     async def close(self) -> None:
         """End all calls and close everything."""

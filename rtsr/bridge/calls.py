@@ -23,7 +23,8 @@ from .limits import AddressPolicy
 from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
-from .peer import OutTrack, Peer, choose_codec
+from .offers import choose_codec
+from .peer import OutTrack, Peer
 from .recorder import Recorder
 from .report import report_of
 from .tasks import Tasks

@@ -160,6 +160,12 @@ class BridgeSettings:
                 "or --allow-plain-http where a proxy in front of it encrypts"
             )
 
+    def address_for_others(self, host: str) -> str:
+        """Return the address that is advertised instead of one of ours; loopback is for peers on this machine."""
+        own = ipaddress.ip_address(host)
+        same = (one for one in self.advertise if ipaddress.ip_address(one).version == own.version)
+        return host if own.is_loopback else next(same, host)
+
     def trusts(self, host: str) -> bool:
         """Whether an address is that of a trusted proxy."""
         try:

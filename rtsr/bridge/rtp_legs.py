@@ -184,7 +184,7 @@ class RtpLegs:
             kinds["comfort-noise"] = types.noise
         return {
             "call": call.id,
-            "address": host,
+            "address": self._settings.address_for_others(host),
             "port": port,
             "rtcp_port": port + 1,
             "codec": types.codec,

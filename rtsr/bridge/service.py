@@ -27,6 +27,7 @@ from .call import Call
 from .calls import CALLS, Calls
 from .capacity import CALL_COUNTS, measure
 from .config import NAME, BridgeSettings
+from .ice_restarts import answer_again
 from .listener import Listener
 from .log import log_event
 from .media import MediaThread
@@ -258,7 +259,10 @@ class BridgeService:
         return call if call is not None and call.leg.room == request.match_info["room"] else None
 
     async def change(self, request: web.Request) -> web.Response:
-        """Change how a speaker is heard by everyone, {"bypass": true}, or by one listener, {"plain": [CALL, ...]}."""
+        """Change how a speaker is heard by everyone, {"bypass": true}, or by one listener, {"plain": [CALL, ...]}.
+
+        {"sdp": OFFER} is an ICE restart, whose answer is returned.
+        """
         body, call = await read_json(request), self._call(request)
         if call is None:
             raise web.HTTPNotFound(text="no such call")
@@ -266,8 +270,10 @@ class BridgeService:
             await self.calls.bypass(call, body["bypass"])
         elif set(body) == {"plain"}:
             await self.calls.choose(call, ids_of(body["plain"]))
+        elif set(body) == {"sdp"} and isinstance(body["sdp"], str):
+            return web.json_response({"type": "answer", "sdp": await answer_again(self.calls, call, body["sdp"])})
         else:
-            raise InvalidSetting('expected {"bypass": true}, {"bypass": false} or {"plain": [CALL, ...]}')
+            raise InvalidSetting('expected {"bypass": true}, {"bypass": false}, {"plain": [...]} or {"sdp": "..."}')
         return web.json_response(call.stats())
 
     async def hang_up(self, request: web.Request) -> web.Response:

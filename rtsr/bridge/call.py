@@ -59,6 +59,7 @@ class Call:
     out: Sent | None = None
     peer: Peer | None = None
     rtp: RtpSession | None = None
+    client: str = ""  # what its peer calls itself; told to nobody
     history: History = field(default_factory=History)
     etag: str = field(default_factory=new_tag)  # of its ICE session
     began_s: float = field(default_factory=time.monotonic)
@@ -102,3 +103,4 @@ class CallOptions:
     echo: bool = False  # it hears itself
     name: str = ""
     replaces: str = ""  # the call that this one continues, where its connection was lost
+    client: str = ""  # by which it calls itself: a call of the same in the room is replaced too

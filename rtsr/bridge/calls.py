@@ -137,7 +137,7 @@ class Calls:
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
         peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy, self._gathering)
-        call = Call(call_id, options.kind, leg, peer.close, out, peer)
+        call = Call(call_id, options.kind, leg, peer.close, out, peer, client=options.client)
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)
@@ -149,7 +149,8 @@ class Calls:
 
     def _replaced(self, room: str, options: CallOptions) -> Call | None:
         """Return the call that another continues, if it is still there; raises `InvalidSetting` where it may not."""
-        old = self.by_id.get(options.replaces)
+        mine = (call for call in self.in_room(room) if options.client and call.client == options.client)
+        old = self.by_id.get(options.replaces) or next(mine, None)
         if old is not None and (old.leg.room != room or old.kind != options.kind):
             raise InvalidSetting(f"replaces: expected a call of this room, by the same kind of request, got {old.id}")
         return old

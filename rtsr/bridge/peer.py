@@ -266,6 +266,7 @@ class Peer:
     async def close(self) -> None:
         """Hang up."""
         self.connection.remove_all_listeners("connectionstatechange")
+        self.connected.set()  # who waits for that need not wait any longer
         if self._restart:
             await self._restart.close()
         await self.connection.close()

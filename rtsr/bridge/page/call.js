@@ -20,6 +20,7 @@ export class Refused extends Error {
   }
 }
 
+const CLIENT = crypto.randomUUID?.() ?? ""; // where an answer is lost, the bridge knows by it whose call it was
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export class Call {
@@ -51,7 +52,7 @@ export class Call {
     const connection = new Connection(iceServers, (lost) => lost === this.connection && this.renew());
     try {
       const { room, name, narrow_hz, echo, codec } = this.options;
-      const body = { type: "offer", sdp: await connection.offer(this.microphone, codec), name, echo };
+      const body = { type: "offer", sdp: await connection.offer(this.microphone, codec), name, echo, client: CLIENT };
       if (narrow_hz) body.narrow_hz = narrow_hz;
       if (this.id) body.replaces = this.id;
       const reply = await this.ask("POST", `/rooms/${room}/offer`, body);

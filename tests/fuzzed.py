@@ -131,7 +131,7 @@ def text(data: bytes) -> None:
 def sdp(data: bytes) -> None:
     """The body of a WHIP or WHEP offer."""
     from rtsr.bridge.codec import CODECS
-    from rtsr.bridge.peer import choose_codec
+    from rtsr.bridge.offers import choose_codec
 
     with contextlib.suppress(InvalidSetting, UnicodeDecodeError):
         assert choose_codec(data.decode()) in CODECS

@@ -31,14 +31,16 @@ async def read_json(request: web.Request) -> dict[str, Any]:
 def options_of(body: dict[str, Any]) -> CallOptions:
     """Return what a caller of `POST /rooms/{id}/offer` asks for; raises `InvalidSetting`."""
     narrow_hz, echo, name = body.get("narrow_hz"), body.get("echo", False), body.get("name", "")
-    replaces = body.get("replaces", "")
+    replaces, client = body.get("replaces", ""), body.get("client", "")
     if narrow_hz is not None and narrow_hz not in NARROW_RATES:
         raise InvalidSetting(f"narrow_hz: expected one of {NARROW_RATES}, got {narrow_hz!r}")
     if not isinstance(echo, bool) or not isinstance(name, str) or len(name) > LONGEST_NAME:
         raise InvalidSetting(f"expected echo to be true or false, and name a text of at most {LONGEST_NAME} characters")
     if replaces != "" and not (isinstance(replaces, str) and NAME.fullmatch(replaces)):
         raise InvalidSetting("replaces: expected the id of a call, as the answer to its offer had it")
-    return CallOptions(narrow_hz=narrow_hz, echo=echo, name=name, replaces=replaces)
+    if client != "" and not (isinstance(client, str) and NAME.fullmatch(client)):
+        raise InvalidSetting("client: expected 1 to 64 random letters, digits, - or _")
+    return CallOptions(narrow_hz=narrow_hz, echo=echo, name=name, replaces=replaces, client=client)
 
 
 def ids_of(plain: Any) -> frozenset[str]:

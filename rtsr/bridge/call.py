@@ -59,6 +59,7 @@ class Call:
     out: Sent | None = None
     peer: Peer | None = None
     rtp: RtpSession | None = None
+    client: str = ""  # what its peer calls itself; told to nobody
     history: History = field(default_factory=History)
     etag: str = field(default_factory=new_tag)  # of its ICE session
     began_s: float = field(default_factory=time.monotonic)
@@ -84,6 +85,7 @@ class Call:
             "refused": self.peer.refused if self.peer else 0,
             "plain": sorted(self.leg.plain),
             "events": self.leg.events.stats(),
+            "recording": self.leg.recording.stats() if self.leg.recording else None,
             "rtp": self.rtp.stats() if self.rtp else None,
             "speaker": self.leg.speaker.stats() if self.leg.speaker else None,
             "listener": {"sent": out.sent, "underruns": out.underruns, "dropped": out.dropped} if out else None,
@@ -101,3 +103,4 @@ class CallOptions:
     echo: bool = False  # it hears itself
     name: str = ""
     replaces: str = ""  # the call that this one continues, where its connection was lost
+    client: str = ""  # by which it calls itself: a call of the same in the room is replaced too

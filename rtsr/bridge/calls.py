@@ -15,7 +15,7 @@ from aiohttp import web
 from ..errors import InvalidSetting, PoolFull, RtsrError
 from .call import Call, CallOptions
 from .codec import CODECS
-from .config import BridgeSettings, address, is_loopback, port_range
+from .config import BridgeSettings, address, is_loopback
 from .events import Event
 from .gathering import Gathering
 from .leg import Leg, Speaker
@@ -23,7 +23,9 @@ from .limits import AddressPolicy
 from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
-from .peer import OutTrack, Peer, choose_codec
+from .offers import choose_codec
+from .peer import OutTrack, Peer
+from .recorder import Recorder
 from .report import report_of
 from .tasks import Tasks
 from .webhook import Webhook
@@ -43,14 +45,8 @@ class Calls:
         host, _ = address(settings.listen, "listen")
         self._policy = AddressPolicy(loopback=is_loopback(host), private=settings.private_peers)
         self.ice_servers = settings.ice_servers()
-        self._gathering = Gathering(
-            settings.ice_addresses,
-            is_loopback(host),
-            port_range(settings.ice_ports, "ice_ports") if settings.ice_ports else None,
-            settings.advertise,
-            self.ice_servers,
-            settings.relay,
-        )
+        self._gathering = Gathering.of(settings, self.ice_servers)
+        self.recorder = Recorder(settings, media.frames_per_s, media.faults)
         self.webhook = Webhook(settings.report_url) if settings.report_url else None
         self.draining = False
         self.hung_up: dict[str, str] = {}  # the last calls that were ended for good, and why
@@ -141,7 +137,7 @@ class Calls:
         leg.deliver = out.put if out else None
         put = leg.speaker.put if leg.speaker else None
         peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy, self._gathering)
-        call = Call(call_id, options.kind, leg, peer.close, out, peer)
+        call = Call(call_id, options.kind, leg, peer.close, out, peer, client=options.client)
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)
@@ -153,7 +149,8 @@ class Calls:
 
     def _replaced(self, room: str, options: CallOptions) -> Call | None:
         """Return the call that another continues, if it is still there; raises `InvalidSetting` where it may not."""
-        old = self.by_id.get(options.replaces)
+        mine = (call for call in self.in_room(room) if options.client and call.client == options.client)
+        old = self.by_id.get(options.replaces) or next(mine, None)
         if old is not None and (old.leg.room != room or old.kind != options.kind):
             raise InvalidSetting(f"replaces: expected a call of this room, by the same kind of request, got {old.id}")
         return old
@@ -190,6 +187,7 @@ class Calls:
         """Let a call's leg into its room; ends the call where the pool has no row for it."""
         try:
             if call.id in self.by_id:
+                self.recorder.join(call.leg)
                 await asyncio.wrap_future(self.media.join(call.leg))
         except Exception as error:  # of the pool or of an encoder: the call ends, and the others go on
             if not isinstance(error, RtsrError):
@@ -232,6 +230,9 @@ class Calls:
         try:
             await asyncio.wrap_future(self.media.leave(call.leg))
         finally:
+            self.recorder.leave(call.leg)
+            if call.leg.room not in self.rooms:
+                self.recorder.forget(call.leg.room)
             await call.close()
 
     def start(self, work: Any) -> None:
@@ -286,6 +287,7 @@ class Calls:
         for call_id in list(self.by_id):
             self.end(call_id, "the bridge is being shut down")
         await self._tasks.finish()
+        await asyncio.to_thread(self.recorder.stop)
         if self.webhook:
             await self.webhook.close(REPORTS_S)
 

@@ -45,6 +45,10 @@ class BridgeSettings:
     connect_s: float = 15.0  # from an offer to a connection
     drain_s: float = 30.0  # that calls have to end by themselves after SIGTERM
     report_url: str | None = None  # where a report of each call is posted when it ends
+    record: str | None = None  # the folder for recordings; None: nothing is recorded
+    record_on_request: bool = False  # only rooms for which a request asked; otherwise all
+    record_track_mib: int = 2_048  # of one file, before its recording ends
+    record_free_mib: int = 1_024  # of the disk that recordings leave free
     sdp_bytes: int = 65_536  # of an offer
     private_peers: bool = True  # whether a peer may name addresses that are not of the public internet
     stun: tuple[str, ...] = ()  # URLs (RFC 7064)
@@ -83,6 +87,8 @@ class BridgeSettings:
             "connect_s": (1.0, 600.0),
             "drain_s": (0.0, 86_400.0),
             "rtp_silent_s": (1.0, 600.0),
+            "record_track_mib": (1, 1_048_576),
+            "record_free_mib": (0, 1_073_741_824),
             "sdp_bytes": (1_024, 1_048_576),
             "turn_lifetime_s": (60.0, 604_800.0),
             "connections": (1, 100_000),
@@ -153,6 +159,12 @@ class BridgeSettings:
                 f"listen: a token that is sent to {host} without TLS can be read on its way; expected --tls CERT KEY, "
                 "or --allow-plain-http where a proxy in front of it encrypts"
             )
+
+    def address_for_others(self, host: str) -> str:
+        """Return the address that is advertised instead of one of ours; loopback is for peers on this machine."""
+        own = ipaddress.ip_address(host)
+        same = (one for one in self.advertise if ipaddress.ip_address(one).version == own.version)
+        return host if own.is_loopback else next(same, host)
 
     def trusts(self, host: str) -> bool:
         """Whether an address is that of a trusted proxy."""

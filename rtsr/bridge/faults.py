@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PARTS = ("network", "pool", "voice", "encoder", "mix", "send", "sip")  # where; each is a label of one metric
+# where; each is a label of one metric
+PARTS = ("network", "pool", "voice", "encoder", "mix", "send", "sip", "recording")
 log = logging.getLogger("rtsr.bridge")
 
 

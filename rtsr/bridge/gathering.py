@@ -19,12 +19,13 @@ from functools import partial
 from typing import Any
 
 import ifaddr
-from aioice import Candidate
+from aioice import Candidate, stun
 from aioice.candidate import candidate_foundation, candidate_priority
-from aioice.ice import StunProtocol, relayed_candidate, server_reflexive_candidate
+from aioice.ice import StunProtocol, relayed_candidate
 
 from ..errors import PoolFull
-from .ice_servers import IceServers
+from .config import BridgeSettings, address, is_loopback, port_range
+from .ice_servers import IceServer, IceServers
 
 GATHER_S = 1.5  # that servers have to answer: the peer waits for it
 NEXT_S = 0.2  # after which the next server is tried as well
@@ -71,6 +72,13 @@ class Gathering:
     advertise: tuple[str, ...] = ()  # in candidates instead of our own address, one of each version
     servers: IceServers = field(default_factory=IceServers)
     relay: bool = True  # whether there is a relayed candidate, where there are TURN servers
+
+    @classmethod
+    def of(cls, settings: BridgeSettings, servers: IceServers) -> Gathering:
+        """Return what the settings say."""
+        loopback = is_loopback(address(settings.listen, "listen")[0])
+        ports = port_range(settings.ice_ports, "ice_ports") if settings.ice_ports else None
+        return cls(settings.ice_addresses, loopback, ports, settings.advertise, servers, settings.relay)
 
     def attach(self, connection: Any, relay: bool) -> None:
         """Let a connection that has not gathered yet do it this way; `relay`: whether this one needs a relay."""
@@ -136,16 +144,17 @@ class Gathering:
                 candidate.host = public
 
     def _asks_stun(self, host: str) -> bool:
-        """Whether a socket needs STUN: aioice has it for IPv4, and what is advertised is known."""
-        known = any(ipaddress.ip_address(public).version == 4 for public in self.advertise)
-        address = ipaddress.ip_address(host)
-        return bool(self.servers.stun) and not known and address.version == 4 and not address.is_loopback
+        """Whether a socket needs STUN: what is advertised is known, and loopback is the same everywhere."""
+        own = ipaddress.ip_address(host)
+        known = any(ipaddress.ip_address(public).version == own.version for public in self.advertise)
+        return bool(self.servers.stun) and not known and not own.is_loopback
 
     async def _reflexive(self, protocol: StunProtocol) -> Candidate | None:
         """Ask the STUN servers what address a socket has to others."""
-        ask = [partial(server_reflexive_candidate, protocol, (one.host, one.port)) for one in self.servers.stun]
-        found = await _first("STUN", ask)
-        return found[0] if found else None
+        host = protocol.local_candidate.host
+        places = [await _place_for(one, host) for one in self.servers.stun]
+        ask = [partial(_ask_stun, protocol, place) for place in places if place]
+        return await _first("STUN", ask) if ask else None
 
     async def _relayed(self, connection: Any, component: int) -> Candidate | None:
         """Allocate a relay on the first TURN server that gives one."""
@@ -173,6 +182,42 @@ class Gathering:
             return None
         connection._protocols.append(found[1])
         return found[0]
+
+
+async def _place_for(server: IceServer, host: str) -> tuple[str, int] | None:
+    """Return where a server is for a socket on a host: an address of its IP version that there is a route to."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(server.host, server.port, family=family, type=socket.SOCK_DGRAM)
+        place = (str(found[0][4][0]), int(found[0][4][1]))
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+            probe.connect(place)
+    except OSError as error:
+        level = logging.WARNING if family == socket.AF_INET else logging.DEBUG  # many servers have no address of IPv6
+        log.log(level, "STUN server %s is not asked from %s: %s", server.host, host, error)
+        return None
+    return place
+
+
+async def _ask_stun(protocol: StunProtocol, place: tuple[str, int]) -> Candidate:
+    """Ask a STUN server (RFC 8489) what address a socket has to others; aioice does so over IPv4 alone."""
+    request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    response, _ = await protocol.request(request, place)
+    host, port = response.attributes["XOR-MAPPED-ADDRESS"]
+    own = protocol.local_candidate
+    return Candidate(
+        foundation=candidate_foundation("srflx", "udp", own.host),
+        component=own.component,
+        transport="udp",
+        priority=candidate_priority(own.component, "srflx"),
+        host=host,
+        port=port,
+        type="srflx",
+        related_address=own.host,
+        related_port=own.port,
+    )
 
 
 async def _first(kind: str, attempts: Sequence[Callable[[], Any]]) -> Any:

@@ -90,6 +90,11 @@ class IceServers:
             if not (word.isascii() and word.isprintable() and word):
                 raise InvalidSetting("turn_username and turn_password: expected printable ASCII characters")
 
+    def take_credentials(self, other: IceServers) -> None:
+        """Give what other servers' credentials are made of from now on; the servers stay."""
+        if self.turn:
+            self._static, self._secret = other._static, other._secret
+
     def credential(self) -> Credential | None:
         """Return a credential for the TURN servers; None where there are none."""
         if self._secret is None:

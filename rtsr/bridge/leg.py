@@ -14,6 +14,7 @@ from .codec import CODECS, make_decoder
 from .events import Event, EventLog
 from .jitter import Packet
 from .playout import Playout
+from .recorded_track import RecordedTrack
 
 INBOX = 64  # packets between two ticks; more are refused
 NARROWING_MS = 4  # delay, and so quality, of the filter of `narrow_hz`
@@ -109,6 +110,7 @@ class Leg:
     plain: frozenset[str] = frozenset()  # calls that it hears without their generated band; the event loop's
     deliver_event: DeliverEvent | None = None  # of a leg that takes telephone events
     events: EventLog = field(default_factory=EventLog)  # that came from it; the event loop's
+    recording: RecordedTrack | None = None  # of what it says; set by the event loop
     joined: bool = field(default=False, init=False)  # set by the media thread
     failed: bool = field(default=False, init=False)  # set by the media thread, which cannot carry it: it is to be ended
 

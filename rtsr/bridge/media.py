@@ -289,4 +289,7 @@ class MediaThread:
             if speaker and speaker.row is not None and speaker.row in outputs:
                 heard[leg] = outputs[speaker.row]
                 speaker.level_out = max(METER_DECAY * speaker.level_out, peak(heard[leg]))
+                if leg.recording:
+                    with self.faults.survived("recording", "a hop could not be recorded"):
+                        leg.recording.put(self.ticks, outputs.plain(speaker.row), heard[leg])
         return heard

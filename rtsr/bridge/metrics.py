@@ -56,7 +56,7 @@ def exposition(calls: Calls, listener: Listener | None = None) -> bytes:
 
 
 def _totals(calls: Calls) -> Iterator[Any]:
-    media, work = calls.media, calls.media.work
+    media, work, writer = calls.media, calls.media.work, calls.recorder.writer
     gauges = {
         "calls": (len(calls.by_id), "Calls now"),
         "calls_limit": (calls.limit, "Calls that fit"),
@@ -64,6 +64,7 @@ def _totals(calls: Calls) -> Iterator[Any]:
         "rows": (len(media.pool), "Rows of the pool that are taken"),
         "tasks": (len(asyncio.all_tasks()), "Tasks of the event loop"),
         "load": (media.load, "Share of the last second that ticks took"),
+        "recordings": (writer.tracks if writer else 0, "Tracks that are being recorded"),
         "draining": (float(calls.draining), "1 while no call is let in for the bridge is being shut down"),
         "connect_ms": (math.nan if calls.connect_ms is None else calls.connect_ms, "From the last offer to sound"),
     }
@@ -77,6 +78,10 @@ def _totals(calls: Calls) -> Iterator[Any]:
         "network_cpu_seconds": (work.network_s, "Processor time of the network"),
         "reports_delivered": (calls.webhook.delivered if calls.webhook else 0, "Reports that were posted"),
         "reports_failed": (calls.webhook.failed if calls.webhook else 0, "Reports that could not be"),
+        "recordings_finished": (writer.finished if writer else 0, "Files of recordings that are whole"),
+        "recordings_failed": (writer.failed if writer else 0, "Tracks that could not be recorded to their end"),
+        "recordings_bytes": (writer.bytes if writer else 0, "Bytes of finished recordings"),
+        "recordings_lost_hops": (writer.lost if writer else 0, "Hops of recordings that a slow disk left out"),
         "transport_cpu_seconds": (calls.transport_s, "Processor time of everything else: HTTP, ICE, SRTP"),
     }
     for name, (value, meaning) in gauges.items():

@@ -27,17 +27,16 @@ from aiortc.rtp import RtpPacket
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from ..errors import InvalidSetting, PoolFull
-from .codec import CODECS
 from .gathering import Gathering
 from .jitter import Packet
 from .limits import MOST_CANDIDATES, AddressPolicy, ConnectionLimits
+from .offers import without_candidates
 from .restart import Credentials, Restart
 from .rtcp import LONGEST_ROUND_TRIP_S, without_feedback
 
 ROUND_TRIP = "_RTCRtpSender__rtt"  # aiortc's, in seconds
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's, whose place ours takes
 QUEUE = 4  # packets that wait for the event loop; older ones are dropped
-MOST_SECTIONS = 8  # of an offer
 MOST_NAMES = 8  # candidates that are names (mDNS): each is looked up on the bridge's network
 MOST_SOURCES = 8  # that one peer's packets may name
 
@@ -119,35 +118,6 @@ def ignore_feedback(transport: Any) -> None:
             await take(rest)
 
     transport._handle_rtcp_data = handle
-
-
-def without_candidates(sdp: str) -> str:
-    """Return an offer without its ICE candidates, and without the line that says that there are no more."""
-    lines = sdp.splitlines()  # as aiortc does it
-    kept = [line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates"))]
-    return "\r\n".join([*kept, ""])
-
-
-def choose_codec(sdp: str) -> str:
-    """Return the first codec of an offer's audio that the bridge speaks; raises `InvalidSetting` for an unfit offer."""
-    try:
-        description = SessionDescription.parse(sdp)
-        audio = [media for media in description.media if media.kind == "audio"]
-        candidates = sum(len(media.ice_candidates) for media in description.media)
-        offered = [codec.mimeType.lower().removeprefix("audio/") for media in audio for codec in media.rtp.codecs]
-    except Exception as error:  # aiortc's parser raises whatever a malformed line leads to
-        raise InvalidSetting(f"expected an SDP offer, got what cannot be read ({type(error).__name__})") from error
-    if len(audio) != 1 or len(description.media) > MOST_SECTIONS:
-        raise InvalidSetting(f"expected one audio section in the offer, got {len(audio)}")
-    if any(media.kind not in ("audio", "video") for media in description.media):
-        raise InvalidSetting("expected no section but audio and video in the offer")
-    if candidates > MOST_CANDIDATES:
-        raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates, got {candidates}")
-    names = [codec.name for codec in CODECS.values() if codec.webrtc]
-    known = [name for name in offered if name in names]
-    if not known:
-        raise InvalidSetting(f"expected one of {', '.join(names)} in the offer, got {', '.join(offered) or 'none'}")
-    return known[0]
 
 
 class Peer:
@@ -269,30 +239,34 @@ class Peer:
         else:
             await self.connection.addIceCandidate(candidate)
 
-    async def restart(self, fragment: str) -> str:
-        """Begin an ICE restart with the peer's SDP fragment and return ours; `finish_restart` has to be run then.
+    async def restart(self, fragment: str) -> Restart:
+        """Begin an ICE restart with the peer's SDP fragment; its `finish` has to be run then.
 
-        Raises `InvalidSetting`, and `PoolFull` without a port.
+        One that is not over is given up: the peer's network has changed again. Raises `InvalidSetting`, and `PoolFull`
+        without a port.
         """
-        if not self.connected.is_set() or (self._restart and self._restart.lasts):
+        if not self.connected.is_set() or (self._restart and self._restart.begins):
             raise InvalidSetting("expected one ICE restart at a time, of a peer that is connected")
+        one = Restart(self._audio.receiver.transport.transport, Credentials.read(fragment), self._audio.mid or "0")
+        old, self._restart = self._restart, one
+        if old:
+            await old.close()
         self._limits = {ice: limits for ice, limits in self._limits.items() if not ice._closed}
-        self._restart = Restart(self._audio.receiver.transport.transport, Credentials.read(fragment))
-        self._gathering.attach(self._restart.connection, relay=True)
-        self._limits[self._restart.connection] = limits = ConnectionLimits(self._restart.connection, self._policy)
+        self._gathering.attach(one.connection, relay=True)
+        self._limits[one.connection] = limits = ConnectionLimits(one.connection, self._policy)
         self._candidates = self._names = 0
-        await self._restart.begin()
+        try:
+            await one.begin()
+        except BaseException:
+            self._restart = None  # the peer may ask for the same again
+            raise
         limits.watch()
-        return self._restart.fragment(self._audio.mid or "0")
-
-    async def finish_restart(self, limit_s: float) -> bool:
-        """Go on over the new connection once it is there; returns False, with the old one in use, where it never is."""
-        assert self._restart is not None
-        return await self._restart.finish(limit_s)
+        return one
 
     async def close(self) -> None:
         """Hang up."""
         self.connection.remove_all_listeners("connectionstatechange")
+        self.connected.set()  # who waits for that need not wait any longer
         if self._restart:
             await self._restart.close()
         await self.connection.close()

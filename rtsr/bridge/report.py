@@ -30,6 +30,7 @@ def report_of(call: Call, why: str | None = None) -> dict[str, Any]:
         "round_trip_ms": _rounded(round_trip_ms),
         **_heard(speaker, call.history, round_trip_ms),
         "events": leg.events.count,
+        "recording": leg.recording.stats() if leg.recording else None,
     }
 
 

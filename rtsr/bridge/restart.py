@@ -38,8 +38,9 @@ class Credentials:
 class Restart:
     """One restart of aiortc's RTCIceTransport; candidates of the peer are added to `connection` while it `lasts`."""
 
-    def __init__(self, transport: Any, theirs: Credentials) -> None:
-        self.theirs, self.lasts = theirs, True
+    def __init__(self, transport: Any, theirs: Credentials, mid: str) -> None:
+        self.theirs, self.lasts, self.begins = theirs, True, True
+        self._mid = mid
         self._transport = transport
         self.connection = Connection(ice_controlling=transport._connection.ice_controlling)
         self.connection.remote_username, self.connection.remote_password = theirs.fragment, theirs.password
@@ -51,14 +52,17 @@ class Restart:
         except BaseException:
             await self.close()
             raise
+        finally:
+            self.begins = False
 
-    def fragment(self, mid: str) -> str:
+    @property
+    def fragment(self) -> str:
         """Return the SDP fragment that answers the peer's: credentials and candidates."""
         lines = [
             f"a=ice-ufrag:{self.connection.local_username}",
             f"a=ice-pwd:{self.connection.local_password}",
             "m=audio 9 UDP/TLS/RTP/SAVPF 0",
-            f"a=mid:{mid}",
+            f"a=mid:{self._mid}",
             *(f"a=candidate:{one.to_sdp()}" for one in self.connection.local_candidates),
             "a=end-of-candidates",
         ]
@@ -76,6 +80,8 @@ class Restart:
                 await new.connect()
         except (ConnectionError, TimeoutError):
             await self.close()
+            return False
+        if not self.lasts:  # it was given up at that moment
             return False
         self.lasts = False
         old._queue = asyncio.Queue()  # a connection that is closed says so in its queue

@@ -184,12 +184,13 @@ class RtpLegs:
             kinds["comfort-noise"] = types.noise
         return {
             "call": call.id,
-            "address": host,
+            "address": self._settings.address_for_others(host),
             "port": port,
             "rtcp_port": port + 1,
             "codec": types.codec,
             "payload_types": kinds,
             "crypto": ours.line if ours else None,
+            "recorded": self._calls.recorder.records(call.leg.room),
         }
 
     def look_after(self) -> None:

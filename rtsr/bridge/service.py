@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ..backend import load
 from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
-from . import whip
+from . import rooms, whip
 from .audiosocket import AudioSocketServer
 from .authentication import Authentication
 from .bodies import ids_of, options_of, read_json
@@ -27,12 +27,14 @@ from .call import Call
 from .calls import CALLS, Calls
 from .capacity import CALL_COUNTS, measure
 from .config import NAME, BridgeSettings
+from .ice_restarts import answer_again
 from .listener import Listener
 from .log import log_event
 from .media import MediaThread
 from .media_socket import MediaSockets
 from .metrics import exposition
 from .page import files
+from .reload import Reload
 from .report import report_of
 from .rtp_legs import RtpLegs, RtpOptions
 from .sip.exchange import Exchange
@@ -76,8 +78,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 class BridgeService:
     """One running bridge. `run` ends after SIGTERM, when its calls have, or at once on SIGINT."""
 
-    def __init__(self, settings: BridgeSettings) -> None:
-        """Open the model and measure what fits; takes seconds. Raises what opening and reading raise."""
+    def __init__(self, settings: BridgeSettings, read: Callable[[], BridgeSettings] | None = None) -> None:
+        """Open the model and measure what fits; takes seconds. Raises what opening and reading raise.
+
+        `read` returns the settings as they are when SIGHUP comes.
+        """
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), server_context(settings.tls_cert, settings.tls_key)
         read_tables(settings.sip)  # an error in them is found before the model is opened
@@ -90,6 +95,7 @@ class BridgeService:
         self.rtp_legs = RtpLegs(settings, self.calls)
         self.sip = Exchange(settings, self.calls, self.rtp_legs)
         self.authentication = Authentication(tokens, settings.origins, settings.trusts)
+        self.reload = Reload(settings, read, self.authentication, self.calls, self.sip)
         self.media_sockets = MediaSockets(self.calls, self.authentication, settings.middlebox_url)
         self.audiosocket = AudioSocketServer(settings, self.calls) if settings.audiosocket else None
         self.app = web.Application(middlewares=[self.authentication.guard, errors], client_max_size=settings.sdp_bytes)
@@ -106,7 +112,6 @@ class BridgeService:
         router.add_get("/healthz", self.health)
         router.add_get("/readyz", self.ready)
         router.add_get("/metrics", self.metrics)
-        router.add_get(f"/rooms/{room}", self.show_room)
         router.add_post(f"/rooms/{room}/offer", self.offer)
         router.add_patch(f"/rooms/{room}/calls/{call}", self.change)
         router.add_delete(f"/rooms/{room}/calls/{call}", self.hang_up)
@@ -117,6 +122,7 @@ class BridgeService:
         router.add_delete(f"/rooms/{room}/rtp/{call}", self.hang_up)
         router.add_post(f"/rooms/{room}/sip", self.sip.dial)
         router.add_delete(f"/rooms/{room}/sip/{call}", self.hang_up)
+        rooms.route(router, room)
         whip.route(router, room, call)
 
     def _send(self, packets: list[Any]) -> None:
@@ -148,6 +154,7 @@ class BridgeService:
             if self.audiosocket:
                 await self.audiosocket.open()
             await self.sip.open()
+            self.calls.recorder.start()
             self.media.start()
             self._take_signals()
             log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
@@ -170,20 +177,8 @@ class BridgeService:
     def _take_signals(self) -> None:
         for number, limit_s in ((signal.SIGTERM, self.settings.drain_s), (signal.SIGINT, 0.0)):
             self.loop.add_signal_handler(number, self.stop, limit_s)
-        if self._tls or self.settings.token_file:
-            self.loop.add_signal_handler(signal.SIGHUP, self.reload)
-
-    def reload(self) -> None:
-        """Read the certificate, its key and the file of tokens again; where that fails, go on with the old ones."""
-        assert self.listener is not None
-        try:
-            tls, tokens = server_context(self.settings.tls_cert, self.settings.tls_key), self.settings.all_tokens()
-        except InvalidSetting as error:
-            log_event("not-reloaded", why=error)
-            return
-        self.listener.tls = tls
-        self.authentication.replace_tokens(tokens)
-        log_event("reloaded", tls=tls is not None, tokens=len(tokens))
+        if self.reload.has_something and self.listener:
+            self.loop.add_signal_handler(signal.SIGHUP, self.reload.now, self.listener)
 
     async def _watch(self) -> None:
         """Look after calls until the bridge is to end, or the media thread has stopped."""
@@ -242,7 +237,8 @@ class BridgeService:
             raise web.HTTPGone(text=why)
         call, answer = await self.calls.answer(request.match_info["room"], sdp, options)
         place = f"/rooms/{call.leg.room}/calls/{call.id}"
-        reply = {"type": "answer", "sdp": answer, "call": call.id}
+        recorded = self.calls.recorder.records(call.leg.room)
+        reply = {"type": "answer", "sdp": answer, "call": call.id, "recorded": recorded}
         return web.json_response(reply, status=201, headers={"Location": place})
 
     async def open_rtp(self, request: web.Request) -> web.Response:
@@ -250,12 +246,6 @@ class BridgeService:
         room = request.match_info["room"]
         call, answer = await self.rtp_legs.open(room, RtpOptions.read(await read_json(request)))
         return web.json_response(answer, status=201, headers={"Location": f"/rooms/{room}/rtp/{call.id}"})
-
-    async def show_room(self, request: web.Request) -> web.Response:
-        """Return who is in a room and how they are heard."""
-        calls = self.calls.in_room(request.match_info["room"])
-        more = {"load": round(self.media.load, 3), "cutoff_max_hz": self.media.pool.spec.cutoff_max_hz}
-        return web.json_response({"calls": [call.stats() for call in calls], **more})
 
     async def show_call(self, request: web.Request) -> web.Response:
         """Return the report of a call that lasts."""
@@ -269,7 +259,10 @@ class BridgeService:
         return call if call is not None and call.leg.room == request.match_info["room"] else None
 
     async def change(self, request: web.Request) -> web.Response:
-        """Change how a speaker is heard by everyone, {"bypass": true}, or by one listener, {"plain": [CALL, ...]}."""
+        """Change how a speaker is heard by everyone, {"bypass": true}, or by one listener, {"plain": [CALL, ...]}.
+
+        {"sdp": OFFER} is an ICE restart, whose answer is returned.
+        """
         body, call = await read_json(request), self._call(request)
         if call is None:
             raise web.HTTPNotFound(text="no such call")
@@ -277,8 +270,10 @@ class BridgeService:
             await self.calls.bypass(call, body["bypass"])
         elif set(body) == {"plain"}:
             await self.calls.choose(call, ids_of(body["plain"]))
+        elif set(body) == {"sdp"} and isinstance(body["sdp"], str):
+            return web.json_response({"type": "answer", "sdp": await answer_again(self.calls, call, body["sdp"])})
         else:
-            raise InvalidSetting('expected {"bypass": true}, {"bypass": false} or {"plain": [CALL, ...]}')
+            raise InvalidSetting('expected {"bypass": true}, {"bypass": false}, {"plain": [...]} or {"sdp": "..."}')
         return web.json_response(call.stats())
 
     async def hang_up(self, request: web.Request) -> web.Response:

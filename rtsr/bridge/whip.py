@@ -8,9 +8,10 @@ import re
 from aiohttp import web
 
 from ..errors import InvalidSetting
-from .call import Call, CallOptions, new_tag
+from .call import Call, CallOptions
 from .calls import CALLS
-from .log import log_event
+from .ice_restarts import add_candidates, names_another_user, restart
+from .recorder import RECORDED
 
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
 KINDS = {
@@ -20,7 +21,6 @@ KINDS = {
 READ_S = 10.0  # that a request's body may take
 LONGEST_TYPE = 128  # characters of a Content-Type
 CHARSETS = ("utf-8", "utf8", "us-ascii")  # the last is a part of the first
-MOST_CANDIDATES = 32  # in one fragment
 
 
 def route(router: web.UrlDispatcher, room: str, call: str) -> None:
@@ -46,6 +46,8 @@ async def _begin(request: web.Request) -> web.Response:
     calls = request.app[CALLS]
     call, answer = await calls.answer(request.match_info["room"], offer, KINDS[kind])
     fixed = {"Location": f"/{kind}/{call.leg.room}/{call.id}", "ETag": call.etag, "Accept-Patch": FRAGMENT}
+    if calls.recorder.records(call.leg.room):
+        answer = re.sub(r"(m=audio .*\r\nc=.*\r\n)", rf"\1{RECORDED}\r\n", answer)
     headers = [*fixed.items(), *(("Link", link) for link in calls.ice_servers.links())]
     return web.Response(status=201, text=answer, content_type=SDP, headers=headers)
 
@@ -97,46 +99,13 @@ async def _trickle(request: web.Request) -> web.Response:
     if tag not in (call.etag, "*"):
         raise web.HTTPPreconditionFailed(text=f"expected If-Match: {call.etag}")
     fragment = await read_text(request)
-    assert call.peer is not None
-    restarts = _restarts(fragment, call.peer.remote_fragment)
-    if tag == "*" and not restarts:
+    if names_another_user(call, fragment):
+        answer = await restart(request.app[CALLS], call, fragment)
+        return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": call.etag})
+    if tag == "*":
         raise web.HTTPUnprocessableEntity(text="expected an ICE restart with If-Match: *")
-    answer = await call.peer.restart(fragment) if restarts else ""
-    await _add_candidates(call, fragment)
-    if not restarts:
-        return web.Response(status=204)
-    call.etag = new_tag()
-    calls = request.app[CALLS]
-    calls.start(_finish_restart(call, calls.settings.connect_s))
-    return web.Response(text=answer, content_type=FRAGMENT, headers={"ETag": call.etag})
-
-
-async def _finish_restart(call: Call, limit_s: float) -> None:
-    """Let a call go on over its new connection once that is there."""
-    assert call.peer is not None
-    done = await call.peer.finish_restart(limit_s)
-    log_event("restarted" if done else "not-restarted", call=call.id, room=call.leg.room)
-
-
-async def _add_candidates(call: Call, fragment: str) -> None:
-    """Add the candidates of a fragment; raises `InvalidSetting`."""
-    assert call.peer is not None
-    mid = None
-    candidates = 0
-    for line in fragment.splitlines():
-        if line.startswith("a=mid:"):
-            mid = line.removeprefix("a=mid:").strip()
-        elif line.startswith("a=candidate:"):
-            candidates += 1
-            if candidates > MOST_CANDIDATES:
-                raise InvalidSetting(f"expected at most {MOST_CANDIDATES} candidates")
-            await call.peer.add_candidate(line, mid)
-
-
-def _restarts(fragment: str, known: str) -> bool:
-    """Whether a fragment names another user than the offer did."""
-    found = re.search(r"^a=ice-ufrag:(\S+)", fragment, re.MULTILINE)
-    return found is not None and found[1] != known
+    await add_candidates(call, fragment)
+    return web.Response(status=204)
 
 
 async def _end(request: web.Request) -> web.Response:

@@ -47,6 +47,12 @@ class BridgeOptions:
     ] = None
     room: Annotated[str | None, typer.Option(help="The room that it joins.")] = None
     report_url: Annotated[str | None, typer.Option(help="Where a report of each call is posted as JSON.")] = None
+    record: Annotated[
+        Path | None, typer.Option(help="A folder: every speaker is recorded there, plain and enhanced, and told so.")
+    ] = None
+    record_on_request: Annotated[
+        bool, typer.Option("--record-on-request", help="Record only rooms for which PATCH /rooms/ROOM asked.")
+    ] = False
     codec: Annotated[str | None, typer.Option(help="Of the RTP stream: pcmu, pcma, g722, opus, l16 or l16-8k.")] = None
 
 
@@ -103,6 +109,8 @@ def bridge(options: BridgeOptions, reach: ReachOptions) -> None:
 
         rtsr bridge --rtp 127.0.0.1:4000 --room desk --codec pcmu # a telephone leg in room "desk"
 
+        rtsr bridge --record recordings                           # every speaker, plain and enhanced
+
         rtsr bridge --advertise 203.0.113.4 --ice-ports 20000-20499 --listen 0.0.0.0:8443 ... # in a container
     """
     try:
@@ -111,12 +119,13 @@ def bridge(options: BridgeOptions, reach: ReachOptions) -> None:
         from ..bridge.service import BridgeService
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "aiortc", "webrtc", "rtsr bridge") from error
-    settings = make_settings(options.config, {**_given(options), **_reach(reach)})
+    given = {**_given(options), **_reach(reach)}
+    settings = make_settings(options.config, given)
     if settings.rtp is None and (options.room or options.codec):
         reason = "--room and --codec: expected --rtp HOST:PORT, the telephone leg that they are about"
         raise InvalidSetting(reason)
     to_stderr()
-    BridgeService(settings).run()
+    BridgeService(settings, (lambda: make_settings(options.config, given)) if options.config else None).run()
 
 
 def _given(options: BridgeOptions) -> dict[str, Any]:
@@ -124,12 +133,13 @@ def _given(options: BridgeOptions) -> dict[str, Any]:
     certificate, key = options.tls or (None, None)
     same = ("listen", "model", "backend", "calls", "rtp", "room", "codec", "report_url")
     lists = {"tokens": options.token, "rtp_sources": options.rtp_source, "trusted_proxies": options.trusted_proxy}
-    files = {"token_file": options.token_file, "tls_cert": certificate, "tls_key": key}
+    files = {"record": options.record, "token_file": options.token_file, "tls_cert": certificate, "tls_key": key}
     return {
         **{name: getattr(options, name) for name in same},
         **{name: tuple(values) if values else None for name, values in lists.items()},
         **{name: str(path) if path else None for name, path in files.items()},
         "allow_plain_http": options.allow_plain_http or None,
+        "record_on_request": options.record_on_request or None,
     }
 
 

@@ -13,7 +13,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from rtsr.bridge.codec import OPUS
 from rtsr.bridge.gathering import Gathering
 from rtsr.bridge.limits import MOST_CANDIDATES, MOVED_S, AddressPolicy
-from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer, without_candidates
+from rtsr.bridge.offers import without_candidates
+from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer
 from rtsr.bridge.rtp import parse
 from rtsr.errors import InvalidSetting
 
@@ -174,13 +175,18 @@ def test_a_restart_that_comes_to_nothing_changes_nothing():
             with pytest.raises(InvalidSetting, match="ice-pwd"):
                 await peer.restart("a=ice-ufrag:abcd\r\n")
             before = ice(peer)
-            answer = await peer.restart(fragment)
-            assert "a=ice-ufrag:" in answer
-            assert "a=candidate:" in answer
-            assert before.local_username not in answer
-            with pytest.raises(InvalidSetting, match="one ICE restart at a time"):
-                await peer.restart(fragment)
-            assert not await peer.finish_restart(0.2)
+            first = await peer.restart(fragment)
+            assert "a=ice-ufrag:" in first.fragment
+            assert "a=candidate:" in first.fragment
+            assert before.local_username not in first.fragment
+            finishing = asyncio.ensure_future(first.finish(LIMIT_S))
+            await asyncio.sleep(0)
+            with pytest.raises(InvalidSetting, match="ice-pwd"):
+                await peer.restart("a=ice-ufrag:abcd\r\n")
+            both = await asyncio.gather(peer.restart(fragment), peer.restart(fragment), return_exceptions=True)
+            assert "one ICE restart at a time" in str(both[1])
+            assert not await finishing, "the second takes its place at once"
+            assert not await both[0].finish(0.2)
             assert ice(peer) is before
             client.getTransceivers()[0].receiver.transport._handle_rtp_data = arrive
             peer._audio.sender.track.put(b"\x78" + bytes(60), 0)

@@ -113,7 +113,7 @@ def test_tokens_of_the_environment(monkeypatch):
     seen: list[BridgeSettings] = []
 
     class BridgeService:
-        def __init__(self, settings: BridgeSettings) -> None:
+        def __init__(self, settings: BridgeSettings, read: object) -> None:
             seen.append(settings)
 
         def run(self) -> None:
@@ -137,3 +137,11 @@ def test_the_command_line_explains_itself_and_fails_in_one_line():
     assert refused.returncode == 1
     assert "--token" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_what_is_advertised_stands_for_an_address_of_its_version_but_not_for_loopback():
+    settings = BridgeSettings(advertise=("203.0.113.4", "2001:db8::4"))
+    hosts = ("10.8.0.2", "fd00::2", "127.0.0.1", "::1", "0.0.0.0")
+    found = [settings.address_for_others(host) for host in hosts]
+    assert found == ["203.0.113.4", "2001:db8::4", "127.0.0.1", "::1", "203.0.113.4"]
+    assert BridgeSettings(advertise=("203.0.113.4",)).address_for_others("fd00::2") == "fd00::2"

@@ -71,6 +71,9 @@ def test_the_first_codec_of_the_offer_is_taken_and_other_sections_are_refused():
     assert (first.kind, first.port) == ("video", 0)
     assert (second.port, second.protocol, second.direction, second.host) == (4_000, "RTP/SAVP", "recvonly", "192.0.2.2")
     assert choose([second], ("opus",)).types.codec == "opus"
+    told = b"a=record:on" in description.answer(sections, voice)
+    description.recorded = True
+    assert (told, b"a=record:on\r\n" in description.answer(sections, voice)) == (False, True)
     assert choose(sections, ("pcmu",)).types.events == 101
     with pytest.raises(InvalidSetting, match="l16"):
         choose(sections, ("l16",))

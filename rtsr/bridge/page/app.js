@@ -52,6 +52,7 @@ async function join(more = {}) {
     call = state.call = new Call(microphone, options, { ended, trouble, renewed });
     await listMicrophones();
     await call.start();
+    if (!call.over) $("recorded").hidden = !call.recorded;
     await show(call);
     if (!call.over) say(within(options));
   } catch (error) {
@@ -113,6 +114,7 @@ function ended(reason) {
   Object.assign(state, { call: null, context: null, views: [], failing: false });
   $("speaker").srcObject = null;
   $("speakers").replaceChildren();
+  $("recorded").hidden = true;
   entered(false);
   say(reason === "left" ? "Left." : `The call has ended: ${reason}.`, reason !== "left");
 }
@@ -131,6 +133,7 @@ async function look(call) {
     if (call.over || call.renewing) return;
     if (state.failing) say(state.said);
     state.failing = false;
+    $("recorded").hidden = !call.recorded;
     showFigures(figures, mine);
     showSpeakers(call, calls, cutoff_max_hz);
   } catch (error) {

@@ -20,6 +20,7 @@ export class Refused extends Error {
   }
 }
 
+const CLIENT = crypto.randomUUID?.() ?? ""; // where an answer is lost, the bridge knows by it whose call it was
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export class Call {
@@ -34,6 +35,7 @@ export class Call {
     this.place = null;
     this.plain = new Set(); // calls that are heard without their generated band here
     this.choices = 0; // an answer to an older request than the last says nothing of `plain`
+    this.recorded = false;
     this.connection = null;
     this.renewing = false;
   }
@@ -50,13 +52,14 @@ export class Call {
     const connection = new Connection(iceServers, (lost) => lost === this.connection && this.renew());
     try {
       const { room, name, narrow_hz, echo, codec } = this.options;
-      const body = { type: "offer", sdp: await connection.offer(this.microphone, codec), name, echo };
+      const body = { type: "offer", sdp: await connection.offer(this.microphone, codec), name, echo, client: CLIENT };
       if (narrow_hz) body.narrow_hz = narrow_hz;
       if (this.id) body.replaces = this.id;
       const reply = await this.ask("POST", `/rooms/${room}/offer`, body);
       const answer = await reply.json();
       this.place = reply.headers.get("Location");
       this.id = answer.call;
+      this.recorded = answer.recorded;
       if (this.over) return this.hangUp(connection);
       await connection.accept(answer.sdp, this.connection ? RENEW_MS : CONNECT_MS);
       if (this.over) return this.hangUp(connection);
@@ -123,8 +126,9 @@ export class Call {
   /** Who is in the room, as the bridge reports; calls again where the bridge knows nothing of this call any more. */
   async look() {
     const { choices, id } = this;
-    const { calls, cutoff_max_hz } = await (await this.ask("GET", `/rooms/${this.options.room}`)).json();
+    const { calls, cutoff_max_hz, recorded } = await (await this.ask("GET", `/rooms/${this.options.room}`)).json();
     const mine = calls.find((one) => one.id === id);
+    this.recorded = recorded;
     if (!mine && id === this.id) this.renew();
     else if (mine && choices === this.choices) this.plain = new Set(mine.plain);
     return { calls, mine, cutoff_max_hz };

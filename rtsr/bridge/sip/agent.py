@@ -10,6 +10,8 @@ import asyncio
 import secrets
 import socket
 import ssl
+from collections.abc import Callable
+from dataclasses import replace
 
 from ...errors import InvalidSetting, PoolFull, UnknownName
 from ..calls import Calls
@@ -28,7 +30,7 @@ from .paths import Path, Paths
 from .registration import Registration
 from .sdp import choose
 from .session_timer import TooShort
-from .settings import LEAST_SESSION_S, SipSettings
+from .settings import LEAST_SESSION_S, SECRETS, SipSettings
 from .transactions import ServerTransaction
 
 RETRY_AFTER = ("retry-after", "10")
@@ -41,9 +43,7 @@ class SipAgent:
     def __init__(self, settings: SipSettings, bridge: BridgeSettings, calls: Calls, legs: RtpLegs) -> None:
         self.settings = settings
         self.line = Line(settings, bridge, calls, legs)
-        self._authenticator = (
-            Authenticator(settings.realm, settings.accounts, settings.digest) if settings.accounts else None
-        )
+        self._authenticator = _authenticator(settings)
         self._server_tls, self._client_tls = _tls(settings)
         self.registration = Registration(self.line, self.look_up_server) if settings.register else None
         self._opened = False
@@ -61,8 +61,36 @@ class SipAgent:
             raise InvalidSetting(f"sip: cannot listen on {settings.listen} ({error})") from error
         host, port = line.paths.place
         if self.registration:
-            self._registering = asyncio.ensure_future(self.registration.run())
+            self._register()
         log_event("sip", name=settings.name, address=f"{host}:{port}", transport=settings.transport)
+
+    def renewed(self, settings: SipSettings) -> Callable[[], None]:
+        """Return what takes the certificates and passwords of settings; raises `InvalidSetting` for those of no use.
+
+        Who is connected stays so, and is asked for a new password with the next call.
+        """
+        new = replace(self.settings, **{name: getattr(settings, name) for name in SECRETS})
+        _, client = _tls(new)
+
+        def take() -> None:
+            registers_anew = self._registering is not None and new.password != self.settings.password
+            self.settings = self.line.settings = new
+            self._authenticator = _authenticator(new)
+            if self._opened:
+                self.line.paths.client_tls = client
+            if self._server_tls and new.tls_cert and new.tls_key:
+                load_chain(self._server_tls, new.tls_cert, new.tls_key)  # its server cannot be given another context
+            if registers_anew:
+                self._register()
+
+        return take
+
+    def _register(self) -> None:
+        """Keep us registered from now on, with the password of now."""
+        assert self.registration
+        if self._registering:
+            self._registering.cancel()
+        self._registering = asyncio.ensure_future(self.registration.run())
 
     async def look_up_server(self) -> None:
         """Note the addresses of the server; one that cannot be looked up now may be later."""
@@ -221,6 +249,10 @@ def name_of(request: Request) -> str:
 def _key(request: Request) -> tuple[str, str, str]:
     """Return the dialog that a request of the peer's is about."""
     return request.call_id, request.recipient.tag, request.sender.tag
+
+
+def _authenticator(settings: SipSettings) -> Authenticator | None:
+    return Authenticator(settings.realm, settings.accounts, settings.digest) if settings.accounts else None
 
 
 def _tls(settings: SipSettings) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:

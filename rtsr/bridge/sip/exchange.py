@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from aiohttp import web
 
 from ...errors import CallRefused, InvalidSetting, UnknownName
@@ -21,13 +24,26 @@ class Exchange:
 
     def __init__(self, settings: BridgeSettings, calls: Calls, legs: RtpLegs) -> None:
         """Read the tables; raises `InvalidSetting`."""
-        tables = read_tables(settings.sip)
+        tables, self._calls = read_tables(settings.sip), calls
         self.agents = {table.name: SipAgent(table, settings, calls, legs) for table in tables}
 
     async def open(self) -> None:
         """Listen; raises `InvalidSetting` where that cannot be."""
         for agent in self.agents.values():
             await agent.open()
+
+    def renewed(self, tables: Sequence[dict[str, Any]]) -> Callable[[], None]:
+        """Return what lets the lines take the certificates and passwords of tables with their names.
+
+        Raises `InvalidSetting`, and then nothing has changed.
+        """
+        steps = [self.agents[one.name].renewed(one) for one in read_tables(tables) if one.name in self.agents]
+
+        def take() -> None:
+            for step in steps:
+                step()
+
+        return take
 
     async def close(self) -> None:
         """End all calls and close everything."""
@@ -51,4 +67,5 @@ class Exchange:
         except CallRefused as error:
             return web.json_response({"error": str(error), "status": error.status}, status=502)
         place = f"/rooms/{room}/sip/{call.id}"
-        return web.json_response({"call": call.id, "codec": call.leg.codec}, status=201, headers={"Location": place})
+        found = {"call": call.id, "codec": call.leg.codec, "recorded": self._calls.recorder.records(room)}
+        return web.json_response(found, status=201, headers={"Location": place})

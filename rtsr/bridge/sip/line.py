@@ -91,7 +91,7 @@ class Line:
             host = self.settings.advertise
         elif host in ANY:
             host = self.paths.local_to(path.peer)[0]
-        return Description((host, port), self.bridge.packet_ms, number)
+        return Description((host, port), self.bridge.packet_ms, number, recorded=self.calls.recorder.records(leg.room))
 
     def sources(self, voice: Voice | None, path: Path) -> tuple[Network, ...]:
         """Return who may send audio to a call: who its SDP and its signalling name, and those of the settings."""
@@ -105,6 +105,7 @@ class Line:
         if not on_hold and not self._policy.admits(*voice.place):
             raise InvalidSetting(f"we send no audio to {voice.place[0]}:{voice.place[1]}")
         endpoint.types = voice.types
+        description.recorded = self.calls.recorder.records(leg.room)
         endpoint.latch.allowed = self.sources(voice, path)
         if voice.crypto and description.crypto:
             endpoint.srtp = Srtp(description.crypto, voice.crypto)

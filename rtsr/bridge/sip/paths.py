@@ -195,7 +195,7 @@ class Paths:
         client: ssl.SSLContext | None = None,
     ) -> None:
         self.transport, self._take, self._admits = transport, take, admits
-        self._server_tls, self._client_tls = server, client
+        self._server_tls, self.client_tls = server, client
         self._udp: UdpSocket | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
@@ -237,7 +237,7 @@ class Paths:
         for connection in self._connections:
             if connection.is_open and connection.peer == peer and connection.transport == transport:
                 return connection
-        tls = self._client_tls if transport == "tls" else None
+        tls = self.client_tls if transport == "tls" else None
         name = place[0] if tls else None
         made = loop.create_connection(lambda: self._make(transport, called=True), *peer, ssl=tls, server_hostname=name)
         try:

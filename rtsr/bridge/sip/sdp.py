@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import InvalidSetting
 from ..codec import CODECS, COMFORT_NOISE_TYPE, EVENT_TYPE, G722, L16, L16_8K, LAST_DYNAMIC, OPUS, PCMA, PCMU
+from ..recorder import RECORDED
 from ..rtp import PayloadTypes
 from ..srtp import Crypto
 
@@ -168,6 +169,7 @@ class Description:
     packet_ms: int
     number: int
     crypto: Crypto | None = None  # of our packets
+    recorded: bool = False  # what we receive
     version: int = field(default=0, init=False)
 
     def answer(self, sections: Sequence[Section], voice: Voice) -> bytes:
@@ -209,6 +211,8 @@ class Description:
             lines.append(f"a=rtpmap:{COMFORT_NOISE_TYPE} CN/8000")
         if self.crypto:
             lines.append(f"a=crypto:{self.crypto.line}")
+        if self.recorded:
+            lines.append(RECORDED)
         return [
             f"m=audio {self.place[1]} {protocol} {' '.join(formats)}",
             *lines,

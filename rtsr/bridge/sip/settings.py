@@ -15,6 +15,7 @@ from .digest import HASHES
 from .fields import DEFAULT_PORT, TLS_PORT, Uri
 
 TRANSPORTS = ("udp", "tcp", "tls")
+SECRETS = ("accounts", "password", "tls_cert", "tls_key", "tls_ca")  # what SIGHUP reads again
 LEAST_SESSION_S = 90  # RFC 4028, section 4
 ANY_NUMBER = {NAME.pattern: r"\g<0>"}  # the number is the room
 LONGEST_NUMBER = 64

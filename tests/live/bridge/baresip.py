@@ -12,7 +12,7 @@ import soundfile
 
 from tests.speech import missing
 
-MODULES = "stdio g711 g722 aufile srtp uuid"
+MODULES = "stdio g711 g722 aufile sndfile srtp uuid"
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Telephone:
                         "net_interface 127.0.0.1",
                         f"module_path {found}",
                     ),
-                    *(f"audio_source aufile,{self.folder}/voice.wav", f"audio_player aufile,{self.folder}/heard.wav"),
+                    *(f"audio_source aufile,{self.folder}/voice.wav", f"snd_path {self.folder}"),
                     *("audio_alert aufile,/dev/null", "audio_path /usr/share/baresip", "rtp_timeout 0"),
                     *("call_local_timeout 60", "call_max_calls 2"),
                     *modules,
@@ -76,6 +76,12 @@ class Telephone:
             await process.wait()
             await reading
         return self.log
+
+    def heard(self) -> np.ndarray:
+        """What came in its last call, at `rate`."""
+        sound, rate = soundfile.read(max(self.folder.glob("dump-*-dec.wav")), dtype="float32")
+        assert rate == self.rate
+        return sound
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout

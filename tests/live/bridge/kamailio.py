@@ -1,4 +1,7 @@
-"""kamailio as registrar and proxy: it asks for passwords, keeps where telephones are, and stays in the path."""
+"""kamailio as registrar and proxy: it asks for passwords, keeps where telephones are, and stays in the path.
+
+With rtpengine beside it, media take a way through that too, and the bridge's side is SRTP.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "auth.so"
 modparam("usrloc", "db_mode", 0)
+MEDIA_MODULE
 request_route {
     if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
     if (is_method("REGISTER")) {
@@ -36,7 +40,7 @@ request_route {
         exit;
     }
     if (has_totag()) {
-        if (loose_route()) { t_relay(); exit; }
+        if (loose_route()) { MEDIA_CHANGE t_relay(); exit; }
         if (is_method("ACK")) { if (t_check_trans()) { t_relay(); } exit; }
         sl_send_reply("404", "Not here");
         exit;
@@ -45,20 +49,45 @@ request_route {
     if (!is_method("INVITE")) { sl_send_reply("405", "Method Not Allowed"); exit; }
     record_route();
     if (!lookup("location")) { sl_send_reply("404", "Not Found"); exit; }
+    MEDIA_BEGIN
     t_relay();
 }
+MEDIA_REPLY
 """
+NO_MEDIA = dict.fromkeys(("MEDIA_MODULE", "MEDIA_CHANGE", "MEDIA_BEGIN", "MEDIA_REPLY"), "")
+MEDIA = {
+    "MEDIA_MODULE": """
+loadmodule "rtpengine.so"
+modparam("rtpengine", "rtpengine_sock", "udp:127.0.0.1:CONTROL")
+""",
+    "MEDIA_CHANGE": 'if (is_method("BYE")) { rtpengine_delete(); }',
+    "MEDIA_BEGIN": """
+    if ($oU == "room") { rtpengine_offer("replace-origin replace-session-connection RTP/SAVP"); }
+    else { rtpengine_offer("replace-origin replace-session-connection RTP/AVP"); }
+    t_on_reply("MEDIA");
+""",
+    "MEDIA_REPLY": """
+onreply_route[MEDIA] {
+    if (t_check_status("200") && has_body("application/sdp")) {
+        rtpengine_answer("replace-origin replace-session-connection");
+    }
+}
+""",
+}
 
 
 class Proxy:
     """A running kamailio whose every account has one password."""
 
-    def __init__(self, folder: Path, password: str) -> None:
+    def __init__(self, folder: Path, password: str, control: int | None = None) -> None:
+        """`control` is the port of an rtpengine."""
         if shutil.which("kamailio") is None:
             missing("kamailio")
         self.port = free_port()
-        config = folder / "kamailio.cfg"
-        config.write_text(CONFIG.replace("PORT", str(self.port)).replace("SECRET", password))
+        config, text = folder / "kamailio.cfg", CONFIG
+        for name, part in (MEDIA if control else NO_MEDIA).items():
+            text = text.replace(name, part.replace("CONTROL", str(control)))
+        config.write_text(text.replace("PORT", str(self.port)).replace("SECRET", password))
         self.log = folder / "kamailio.log"
         command = ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(folder), "-P", str(folder / "pid"), "-m", "32"]
         with self.log.open("w") as log:

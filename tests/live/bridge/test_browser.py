@@ -211,6 +211,26 @@ def test_a_page_calls_again_where_its_bridge_has_ended_and_begun_anew(browser, s
     page.close()
 
 
+def test_a_page_whose_answer_was_lost_joins_again_without_leaving_a_call(browser, bridge: Bridge):
+    page = browser.new_page()
+    page.goto(bridge.url)
+
+    def lose(route) -> None:
+        assert route.fetch().status == 201
+        route.abort()
+
+    page.route("**/offer", lose)
+    page.fill("#room", "lost")
+    page.click("#join")
+    wait_for(page, "#status:text('The bridge does not answer')")
+    page.unroute("**/offer")
+    page.click("#join")
+    wait_for(page, "#speakers li")
+    assert page.evaluate("async () => (await (await fetch('/rooms/lost')).json()).calls.length") == 1
+    bridge.wait_for("event=ended .*room=lost .*called again")
+    page.close()
+
+
 def test_an_ice_restart_keeps_the_session(open_page, bridge: Bridge):
     page = open_page()
     status, new_tag, place, state = page.evaluate(RESTART, "restarted")

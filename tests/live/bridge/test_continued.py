@@ -27,7 +27,7 @@ async def call_again(client: Client, old: Peer, room: str, **wishes: Any) -> Pee
     return await client.call(room, VoiceTrack(SILENCE), replaces=old.location.rpartition("/")[2], **wishes)
 
 
-async def offer(client: Client, room: str, **wishes: Any) -> tuple[int, str]:
+async def offer(client: Client, room: str, /, **wishes: Any) -> tuple[int, str]:
     """The status and the error of an offer that is refused."""
     async with client.http.post(f"/rooms/{room}/offer", json={"sdp": await client.offer(), **wishes}) as reply:
         return reply.status, (await reply.json()).get("error", "")
@@ -70,6 +70,29 @@ def test_what_was_hung_up_or_is_elsewhere_cannot_be_continued(bridge: Bridge):
             await client.call("gone", VoiceTrack(SILENCE), replaces="9-unknown")  # to a bridge that began anew
 
     asyncio.run(run())
+
+
+def test_a_call_whose_answer_was_lost_ends_when_its_client_calls_again(start_bridge):
+    bridge = start_bridge("--backend", "null", settings="peers = 2")
+
+    async def run() -> None:
+        async with Client(bridge.url) as client:
+            await client.call("lost", VoiceTrack(SILENCE), client="other")
+            assert (await offer(client, "lost", client="me"))[0] == 201  # and its answer is lost
+            (lost,) = (one["id"] for one in (await client.room("lost"))[1:])
+            peer = await client.call("lost", VoiceTrack(SILENCE), client="me")
+            mine = peer.location.rpartition("/")[2]
+            assert [one["id"] for one in (await client.room("lost"))[1:]] == [mine]
+            bridge.wait_for(f"event=ended call={lost} .*called again", 1.0)
+            again = await client.call("lost", VoiceTrack(SILENCE), client="me", replaces=lost)
+            assert [one["id"] for one in (await client.room("lost"))[1:]] == [again.location.rpartition("/")[2]]
+            assert (await offer(client, "lost"))[0] == 503, "who does not name itself takes nobody's place"
+            for bad in ("", "a" * 65, "a b", 5, None, ["me"]):
+                assert (await offer(client, "lost", client=bad))[0] == (400 if bad != "" else 503)
+            assert "'me'" not in str(await client.room("lost")), "who knows it may take the place"
+
+    asyncio.run(run())
+    assert bridge.stop(limit_s=5) == 0, "it waits for calls that have ended"
 
 
 @pytest.mark.parametrize("kind", ["whip", "whep"])

@@ -12,6 +12,7 @@ import pytest
 
 from rtsr.bridge.rtp import write
 from rtsr.dsp.resample import Resampler
+from tests.live.bridge import linphone
 from tests.live.bridge.baresip import Telephone
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
@@ -65,6 +66,27 @@ def test_the_codec_is_the_first_of_the_offer(lines: Lines, tmp_path: Path):
 
 def test_calls_over_tcp(lines: Lines, tmp_path: Path):
     one(tmp_path, call(pause(300)), lines.port("open"), "-t", "t1")
+
+
+def test_linphone_and_a_peer_hear_each_other_enhanced(lines: Lines, tmp_path: Path):
+    voice, uri = demo_voice(), f"sip:linphone@127.0.0.1:{lines.port('open')}"
+
+    async def test() -> tuple[np.ndarray, np.ndarray, int, str]:
+        async with Client(lines.bridge.url) as client:
+            peer = await client.call("linphone", VoiceTrack(at_48k(voice, 8_000), loop=True))
+            heard, rate, said = await linphone.call(tmp_path, np.tile(voice, 2), uri)
+            await gone(client, "linphone")
+            return peer.heard, heard, rate, said
+
+    by_the_peer, by_linphone, rate, said = asyncio.run(test())
+    print(said)
+    assert "ended (No error)" in said
+    twice = np.tile(voice, 2)
+    for heard in (by_the_peer, at_48k(by_linphone, rate)):
+        found = compare(heard, at_48k(twice, 8_000), enhanced(twice, 8_000))
+        print(found)
+        assert found.pieces >= 3
+        assert found.lsd < 0.75 * found.lsd_plain
 
 
 @pytest.mark.parametrize("codec", ["pcmu", "g722/16000/1"])

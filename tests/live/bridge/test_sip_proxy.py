@@ -1,4 +1,7 @@
-"""The bridge as a telephone of a PBX: registered at kamailio, called through it by baresip, and calling through it."""
+"""The bridge as a telephone of a PBX: registered at kamailio, called through it by baresip, and calling through it.
+
+Media go through rtpengine here; without it: test_sip_browser.py.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.live.bridge.baresip import Telephone
 from tests.live.bridge.kamailio import Proxy
 from tests.live.bridge.listening import as_g711, at_48k, compare, demo_voice, enhanced
 from tests.live.bridge.peers import Client, VoiceTrack
+from tests.live.bridge.rtpengine import MediaProxy
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.sipp import free_port
 
@@ -69,8 +73,9 @@ async def call_both_ways(client: Client, proxy: Proxy, folder: Path) -> tuple[np
     return first, peer.heard[began:]
 
 
-def test_calls_of_baresip_through_kamailio_both_ways(start_bridge: Callable[..., Bridge], tmp_path: Path):
-    proxy = Proxy(tmp_path, SECRET)
+def test_calls_of_baresip_through_kamailio_and_rtpengine(start_bridge: Callable[..., Bridge], tmp_path: Path):
+    media = MediaProxy(tmp_path)
+    proxy = Proxy(tmp_path, SECRET, media.control)
 
     async def test(bridge: Bridge) -> tuple[np.ndarray, np.ndarray]:
         async with Client(bridge.url) as client:
@@ -83,6 +88,9 @@ def test_calls_of_baresip_through_kamailio_both_ways(start_bridge: Callable[...,
         assert bridge.stop() == 0
     finally:
         proxy.stop()
+        media.stop()
+    assert [line.split("srtp=")[1] for line in bridge.lines if "srtp=" in line] == ["True", "False"]
+    assert [count > 50 for count in media.passed()] == [True] * 4, "media have taken another way"
     voice = demo_voice()
     sent = as_g711(voice, "pcmu")
     for way in heard:

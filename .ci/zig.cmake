@@ -9,3 +9,6 @@ set(CMAKE_ASM_COMPILER ${RTSR_ZIG} cc -target ${RTSR_TRIPLE})
 foreach(kind EXE SHARED MODULE)
   set(CMAKE_${kind}_LINKER_FLAGS_INIT -s)  # this machine's strip knows its own processor only
 endforeach()
+if(RTSR_TRIPLE MATCHES musl)
+  set(CMAKE_EXE_LINKER_FLAGS_INIT "-s -dynamic")  # zig's are static otherwise, and such a program opens no plug-in
+endif()

@@ -1,4 +1,4 @@
-"""What goes with the container image: dashboards and alerts name metrics that there are, and the health check answers."""
+"""What goes with the container image: dashboards and alerts name metrics that exist, and the health check."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def known() -> set[str]:
     source = Path(metrics.__file__).read_text()
     listed = re.findall(r'^        "(\w+)": \(', source, re.MULTILINE) + re.findall(r"rtsr_bridge_(\w+)\"", source)
     speakers = [f"speaker_{key}" for key in (*metrics.SPEAKER_GAUGES, *metrics.SPEAKER_COUNTERS)]
-    names = {f"rtsr_bridge_{key}" for key in [*listed, *speakers, *(f"listener_{k}" for k in metrics.LISTENER_COUNTERS)]}
+    listeners = [f"listener_{key}" for key in metrics.LISTENER_COUNTERS]
+    names = {f"rtsr_bridge_{key}" for key in (*listed, *speakers, *listeners)}
     return names | {f"{name}_total" for name in names}
 
 
@@ -40,7 +41,7 @@ def health(url: str) -> int:
 
 def test_the_health_check_believes_only_200():
     class Answers(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_response(200 if self.path == "/healthz" else 503)
             self.end_headers()
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rtsr.io.compiled import drop_stale
+
 ROOT = Path(__file__).parents[1]
 CALLER = """
 from numba import njit
@@ -46,6 +48,16 @@ def test_a_cache_older_than_what_is_compiled_in_is_dropped_and_else_kept(tmp_pat
     assert printed(tmp_path, 1, 10**9) == 2
     assert index.stat().st_mtime_ns == made
     assert printed(tmp_path, 2, 10**10) == 4
+
+
+def test_what_cannot_be_removed_stays(tmp_path):
+    """As in an installation of another user; root may remove everything but a folder."""
+    source = tmp_path / "caller.py"
+    stays = tmp_path / "__pycache__" / "caller.double.nbi"
+    stays.mkdir(parents=True)
+    source.touch()
+    drop_stale(str(source), str(source))
+    assert stays.is_dir()
 
 
 def test_where_numba_may_write_nowhere_it_has_a_temporary_folder_while_the_process_lives(tmp_path):

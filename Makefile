@@ -5,7 +5,7 @@
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test live lint bench clean
+.PHONY: help demo test live lint bench wheel clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ lint:  ## only ruff and mypy
 bench:  ## measure this machine: latency, how many streams it carries, start-up; pictures in out/bench
 	@.ci/bootstrap test
 	@.venv/bin/rtsr bench $(ARGS)
+
+wheel:  ## wheels with the C++ engine for every supported Linux, and the sdist, into dist/
+	@.ci/wheel $(ARGS)
 
 clean:  ## remove out/, caches and build leftovers (.venv and the training runs in runs/ stay)
 	rm -rf out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
-"""Builds librtsr into the wheel where there is a compiler and CMake; without them the wheel is pure Python.
+"""Puts the C++ engine into the wheel where there is a compiler and CMake; without them the wheel is pure Python.
 
-RTSR_WHEEL=pure leaves the library out, RTSR_WHEEL=native fails where it cannot be built.
+RTSR_WHEEL=pure leaves it out, RTSR_WHEEL=native fails where it cannot be built. RTSR_WHEEL_PREFIX names an installed
+engine to take instead of building one, with RTSR_WHEEL_PLATFORM, the platform that it runs on: `.ci/wheel` does so.
 """
 
 from __future__ import annotations
@@ -18,17 +19,25 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 VARIABLE = "RTSR_WHEEL"
 CHOICES = ("auto", "pure", "native")
-INSIDE = "rtsr/backend/librtsr.so"  # where rtsr.backend.native looks first
+PREFIX, PLATFORM = "RTSR_WHEEL_PREFIX", "RTSR_WHEEL_PLATFORM"
+LIBRARY = "rtsr/backend/librtsr.so"  # where rtsr.backend.native looks first
+PLUGINS = "rtsr/data/plugins"  # where rtsr.plugins looks first
+FORMATS = ("ladspa", "lv2", "vst3", "clap")
 
 
 class NativeHook(BuildHookInterface):
-    """Adds the library and the platform's tag to a wheel; an editable one takes what lies in build/native."""
+    """Adds the engine and the platform's tag to a wheel; an editable one takes what lies in build/native."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build it if this wheel is to have it."""
+        """Take it, or build it, if this wheel is to have it."""
         choice = os.environ.get(VARIABLE, "auto")
         if choice not in CHOICES:
             raise ValueError(f"{VARIABLE}: expected one of {', '.join(CHOICES)}, got {choice!r}")
+        if version != "editable" and (prefix := os.environ.get(PREFIX)):
+            if not (platform := os.environ.get(PLATFORM)):
+                raise ValueError(f"{PREFIX} needs {PLATFORM}, such as manylinux_2_17_x86_64")
+            _pack(Path(prefix), platform, build_data)
+            return
         lacking = self._lacking()
         if choice == "native" and lacking:
             raise RuntimeError(f"{VARIABLE}=native, but this machine lacks {lacking}")
@@ -36,9 +45,7 @@ class NativeHook(BuildHookInterface):
             self.app.display_info(f"rtsr: a pure wheel, without librtsr{': no ' + lacking if lacking else ''}")
             return
         self._folder = tempfile.TemporaryDirectory(prefix="rtsr-wheel-")
-        build_data["force_include"][str(self._build(Path(self._folder.name)))] = INSIDE
-        build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+        _pack(self._build(Path(self._folder.name)), sysconfig.get_platform(), build_data)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove what was built: the wheel has it now."""
@@ -56,12 +63,25 @@ class NativeHook(BuildHookInterface):
         return missing[0] if missing else ""
 
     def _build(self, folder: Path) -> Path:
-        """Build the library alone and return where it lies, without debug symbols."""
-        source = Path(self.root) / "native"
-        subprocess.run(["cmake", "-S", source, "-B", folder, "-DRTSR_TESTS=OFF"], check=True, stdout=sys.stderr)
-        command = ["cmake", "--build", folder, "--target", "rtsr", "--parallel", str(os.cpu_count() or 1)]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        library = (folder / "librtsr.so").resolve()
-        if strip := shutil.which("strip"):
-            subprocess.run([strip, "--strip-unneeded", library], check=True)
-        return library
+        """Build the library and the program and return the prefix they are installed in, without debug symbols."""
+        source, build, prefix = Path(self.root) / "native", folder / "build", folder / "prefix"
+        settings = ["-DRTSR_TESTS=OFF", "-DCMAKE_INSTALL_LIBDIR=lib"]
+        for command in (
+            ["cmake", "-S", source, "-B", build, *settings],
+            ["cmake", "--build", build, "--parallel", str(os.cpu_count() or 1)],
+            ["cmake", "--install", build, "--prefix", prefix, *(["--strip"] if shutil.which("strip") else [])],
+        ):
+            subprocess.run(command, check=True, stdout=sys.stderr)
+        return prefix
+
+
+def _pack(prefix: Path, platform: str, build_data: dict[str, Any]) -> None:
+    """Add what is installed in a prefix, and tag the wheel for its platform."""
+    (library,) = (path for path in (prefix / "lib").glob("librtsr.so.*") if not path.is_symlink())
+    build_data["force_include"][str(library)] = LIBRARY
+    for folder in (prefix / "lib" / name for name in FORMATS):
+        if folder.is_dir():
+            build_data["force_include"][str(folder)] = f"{PLUGINS}/{folder.name}"
+    build_data["shared_scripts"][str(prefix / "bin" / "rtsr-cli")] = "rtsr-cli"
+    build_data["pure_python"] = False
+    build_data["tag"] = f"py3-none-{platform.replace('-', '_').replace('.', '_')}"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from rtsr.io.compiled import drop_stale
+
+ROOT = Path(__file__).parents[1]
 CALLER = """
 from numba import njit
 import other
@@ -44,3 +48,35 @@ def test_a_cache_older_than_what_is_compiled_in_is_dropped_and_else_kept(tmp_pat
     assert printed(tmp_path, 1, 10**9) == 2
     assert index.stat().st_mtime_ns == made
     assert printed(tmp_path, 2, 10**10) == 4
+
+
+def test_what_cannot_be_removed_stays(tmp_path):
+    """As in an installation of another user; root may remove everything but a folder."""
+    source = tmp_path / "caller.py"
+    stays = tmp_path / "__pycache__" / "caller.double.nbi"
+    stays.mkdir(parents=True)
+    source.touch()
+    drop_stale(str(source), str(source))
+    assert stays.is_dir()
+
+
+def test_where_numba_may_write_nowhere_it_has_a_temporary_folder_while_the_process_lives(tmp_path):
+    package, temporary = tmp_path / "rtsr", tmp_path / "temporary"
+    temporary.mkdir()
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for name in ("errors.py", "spec.py"):
+        shutil.copy(ROOT / "rtsr" / name, package)
+    shutil.copytree(ROOT / "rtsr" / "dsp", package / "dsp", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "dsp" / "__pycache__").touch()  # as on a read-only disk, no folder can be made of this name
+    say = "import os, rtsr.dsp.mix; print(os.listdir(os.environ['TMPDIR']), os.environ['NUMBA_CACHE_DIR'])"
+    env = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    env |= {"PYTHONPATH": str(tmp_path), "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null", "TMPDIR": str(temporary)}
+    command = [sys.executable, "-c", say]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{temporary}/rtsr-numba-" in done.stdout
+    assert not list(temporary.iterdir())
+    env["NUMBA_CACHE_DIR"] = str(tmp_path / "named")
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", str(tmp_path / "named")]

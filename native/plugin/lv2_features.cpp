@@ -43,7 +43,7 @@ LV2_Handle instantiate(const LV2_Descriptor *, double rate, const char *bundle, 
 
 }  // namespace
 
-extern "C" LV2_SYMBOL_EXPORT const LV2_Descriptor *lv2_descriptor(uint32_t index) {
+LV2_SYMBOL_EXPORT const LV2_Descriptor *lv2_descriptor(uint32_t index) {
     const LV2_Descriptor *inner = dpf_lv2_descriptor(index);
     if (!inner) return nullptr;
     described = *inner;

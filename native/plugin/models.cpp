@@ -1,8 +1,11 @@
 #include "models.hpp"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <climits>
+#include <cstdlib>
 #include <mutex>
 
 extern "C" const char rtsr_manifest[], rtsr_manifest_end[], rtsr_tensors[], rtsr_tensors_end[];
@@ -19,22 +22,37 @@ constexpr int BUNDLE_LEVELS = 2;  // rtsr.lv2/rtsr.so
 constexpr int BUNDLE_LEVELS = 1;
 #endif
 
+// From the folder of bundles: beside them, rtsr/data/plugins/lv2 of a wheel, PREFIX/lib/lv2 of a package.
+constexpr const char *WAYS[] = {"/", "/../../../net/weights/", "/../../share/rtsr/"};
+
 std::shared_ptr<const rtsr::Model> read(Which which) {
-    if (which == WIDEBAND)
+    if (which == WIDEBAND && rtsr_tensors_end - rtsr_tensors > 0)
         return rtsr::Model::read({rtsr_manifest, size_t(rtsr_manifest_end - rtsr_manifest)},
                                  reinterpret_cast<const uint8_t *>(rtsr_tensors),
                                  size_t(rtsr_tensors_end - rtsr_tensors), rtsr::kernels());
-    return rtsr::Model::open(fullband_path(), false, rtsr::kernels());
+    return rtsr::Model::open(path(which), false, rtsr::kernels());
+}
+
+/// The folder of the bundle, from the name of the binary.
+std::string folder_of(std::string binary) {
+    for (int level = 0; level < BUNDLE_LEVELS; ++level) binary.erase(std::min(binary.size(), binary.find_last_of('/')));
+    return binary.empty() ? "." : binary;
 }
 
 }  // namespace
 
-std::string fullband_path() {
+std::string path(Which which) {
     Dl_info found{};
-    dladdr(reinterpret_cast<const void *>(&fullband_path), &found);
-    std::string folder = found.dli_fname ? found.dli_fname : "";
-    for (int level = 0; level < BUNDLE_LEVELS; ++level) folder.erase(std::min(folder.size(), folder.find_last_of('/')));
-    return (folder.empty() ? "." : folder) + "/" + FULLBAND_FILE;
+    dladdr(reinterpret_cast<const void *>(&path), &found);
+    const std::string named = found.dli_fname ? found.dli_fname : "";
+    char real[PATH_MAX];
+    const std::string folders[] = {folder_of(named), folder_of(realpath(named.c_str(), real) ? real : named)};
+    for (const auto &folder : folders)
+        for (const char *way : WAYS) {
+            const std::string file = folder + way + FILES[which];
+            if (access(file.c_str(), R_OK) == 0) return file;
+        }
+    return folders[0] + WAYS[0] + FILES[which];
 }
 
 std::shared_ptr<const rtsr::Model> open(Which which) {

@@ -67,7 +67,7 @@ Workspace::Workspace(const Net &net, int rows) : rows(rows), stride_(padded(net.
     memory_.resize(size_t(rows));
 }
 
-Net::Net(const NetConfig &config, const WeightSource &from) : config_(config), kernels_(from.kernels) {
+Net::Net(const NetConfig &config, const WeightSource &from) : config_(config) {
     const Spec &spec = config.spec;
     const auto &widths = config.widths;
     hz_in_ = frequencies(spec.rate / 2.0, spec.bins_in());

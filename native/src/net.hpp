@@ -64,7 +64,6 @@ private:
     void missing(float cutoff, float *out) const;
 
     const NetConfig config_;
-    const Kernels &kernels_;
     std::vector<float> hz_in_, hz_out_;
     std::vector<Block> encoder_, bottleneck_, decoder_;
     std::vector<Linear> down_, up_;

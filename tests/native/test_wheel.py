@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import rtsr
 from tests.speech import missing
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,8 @@ def test_with_a_compiler_the_library_is_inside_and_used(tmp_path):
     wheel = made(tmp_path, RTSR_WHEEL="native")
     assert "-py3-none-linux_" in wheel.name
     assert wheel.stat().st_size < 34e6  # four models, each as safetensors and ONNX
+    with zipfile.ZipFile(wheel) as archive:
+        assert f"rtsr-{rtsr.__version__}.data/scripts/rtsr-cli" in archive.namelist()
     inside = tmp_path / "unpacked"
     place, library, backend = unpacked(wheel, inside)
     assert place == str(inside / "rtsr" / "__init__.py")
@@ -82,3 +85,18 @@ def test_what_is_asked_for_and_cannot_be_is_refused(tmp_path):
 
 def test_a_pure_one_can_be_asked_for(tmp_path):
     assert made(tmp_path, RTSR_WHEEL="pure").name.endswith("-py3-none-any.whl")
+
+
+def test_an_engine_that_is_installed_is_taken_with_its_plug_ins_under_the_platform_that_is_named(tmp_path):
+    prefix = tmp_path / "prefix"
+    for name in ("lib/librtsr.so.0.1.0", "lib/lv2/rtsr.lv2/rtsr.so", "bin/rtsr-cli"):
+        (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+        (prefix / name).write_bytes(b"engine")
+    (prefix / "lib" / "librtsr.so.0").symlink_to("librtsr.so.0.1.0")
+    wheel = made(tmp_path, RTSR_WHEEL_PREFIX=str(prefix), RTSR_WHEEL_PLATFORM="manylinux_2_17_aarch64")
+    assert wheel.name.endswith("-py3-none-manylinux_2_17_aarch64.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for inside in ("rtsr/backend/librtsr.so", "rtsr/data/plugins/lv2/rtsr.lv2/rtsr.so"):
+            assert archive.read(inside) == b"engine"
+    refused = build(tmp_path, RTSR_WHEEL_PREFIX=str(prefix))
+    assert "needs RTSR_WHEEL_PLATFORM" in refused.stderr

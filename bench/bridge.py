@@ -29,6 +29,7 @@ from rtsr.bench.signal import voice
 from rtsr.bridge.codec import CODECS, OPUS, PCMU, make_encoder
 from rtsr.bridge.limits import LONGEST
 from rtsr.bridge.peer import JITTER_BUFFER, Tap
+from rtsr.daemon.priority import be_less_nice
 from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer, VoiceTrack
 from tests.live.bridge.server import Bridge
 
@@ -258,6 +259,7 @@ def main(
     relay = subprocess.Popen(
         [sys.executable, "-m", "bench.relay"], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
     )
+    be_less_nice()  # as the bridge does: the peers stand for other machines, so that they must not be late
     try:
         assert relay.stdout
         rows = asyncio.run(measure(bridge, relay.stdout.readline().strip(), legs, seconds, joins))

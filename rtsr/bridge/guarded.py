@@ -17,8 +17,8 @@ class Guarded:
     def __init__(self, inner: Backend, faults: Faults) -> None:
         self.inner, self.name, self.model, self.spec = inner, inner.name, inner.model, inner.spec
         self._faults = faults
-        if hasattr(inner, "step_together"):
-            self.step_together = self._step_together
+        if together := getattr(inner, "step_together", None):
+            self.step_together = lambda steps: self._guard(lambda: together(steps), steps)
 
     def new_state(self, rows: int = 1) -> Any:
         """Return the inner backend's state."""
@@ -31,11 +31,8 @@ class Guarded:
         step = Step(spectrum, cutoff, state, out, active)
         self._guard(lambda: self.inner.step(*step), [step])
 
-    def _step_together(self, steps: Sequence[Step]) -> None:
-        """The same for several states."""
-        self._guard(lambda: getattr(self.inner, "step_together")(steps), steps)
-
     def _guard(self, advance: Callable[[], None], steps: Sequence[Step]) -> None:
+        """Let rows advance; where that fails, generate nothing for them and let them begin anew."""
         try:
             advance()
         except Exception as error:  # torch, CUDA and ONNX Runtime have no common base

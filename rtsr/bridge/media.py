@@ -20,12 +20,13 @@ from typing import Any
 from ..backend.base import Backend
 from ..backend.null import NullBackend
 from ..daemon.priority import ask_for_real_time
+from ..dsp.level import peak
 from ..dsp.windows import FloatArray
 from ..pool import Pool
 from .codec import CODECS
 from .faults import Faults
 from .guarded import Guarded
-from .leg import METER_DECAY, Leg, Speaker, peak
+from .leg import METER_DECAY, Leg, Speaker
 from .mix import MIX_RATE, Delivery, Room
 from .work import Work
 

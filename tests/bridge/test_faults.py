@@ -154,7 +154,7 @@ def test_who_cannot_join_leaves_nothing(null, monkeypatch):
 def test_packets_that_cannot_be_handed_over_stop_nobody(null, monkeypatch):
     one = Played(null)
     one.leg("a")
-    monkeypatch.setattr(one.media, "_send", lambda packets: 1 / 0)
+    monkeypatch.setattr(one.media._encoding, "_send", lambda packets: 1 / 0)
     one.run(0.2)
     assert one.media.faults.counts["send"] == 10
     one.media.stop()

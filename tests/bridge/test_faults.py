@@ -58,7 +58,7 @@ def test_voices_that_are_stepped_together_are_heard_plain_too(null, tone):
             for step in steps:
                 self.step(*step)
 
-    model = Joined(null, 0, 10_000)
+    model = Joined(null, 1, 10_000)
     one = Played(model)
     one.leg("a", tone(TONES["a"], 2, 48_000))
     one.leg("b", tone(TONES["b"], 2, 48_000), PCMU)

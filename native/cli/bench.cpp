@@ -67,7 +67,7 @@ void bench_voices(const std::shared_ptr<const rtsr::Model> &model, int voices, i
             rtsr::NetworkBatch state(model, std::max(rows, 1));
             std::vector<float> spectrum(size_t(rows) * size_t(spec.bins_in()) * 2, 0.1f);
             std::vector<float> cutoff(size_t(rows), 4000.0f), out(size_t(rows) * size_t(spec.bands()));
-            for (int f = 0; f < frames; ++f) state.step(rows, spectrum.data(), cutoff.data(), out.data(), nullptr);
+            for (int f = 0; f < frames; ++f) state.step({rows, spectrum.data(), cutoff.data(), out.data(), nullptr});
         });
     for (auto &thread : running) thread.join();
     const double elapsed = since(began);

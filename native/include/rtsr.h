@@ -97,6 +97,19 @@ RTSR_API void rtsr_rows_free(rtsr_rows *state);
 RTSR_API void rtsr_step(rtsr_rows *state, int32_t count, float *out, const float *spectrum, const float *cutoff,
                         const uint8_t *active);
 
+/* The arguments of one rtsr_step. */
+typedef struct rtsr_frames {
+    rtsr_rows *state;
+    int32_t count;
+    float *out;
+    const float *spectrum, *cutoff;
+    const uint8_t *active;
+} rtsr_frames;
+
+/* [audio] Does `count` steps of as many states, all of one model and owned by this thread; the weights are read once
+ * for all rows together. Each row gets the same bits as from a step of its own. */
+RTSR_API void rtsr_step_together(const rtsr_frames *steps, int32_t count);
+
 /* [both] Floats of a row's state. */
 RTSR_API int32_t rtsr_row_size(const rtsr_rows *state);
 

@@ -22,29 +22,32 @@ NetworkBatch::NetworkBatch(std::shared_ptr<const Model> model, int rows)
     outs_.resize(size);
 }
 
-void NetworkBatch::step(int rows, const float *spectrum, const float *cutoff, float *out, const uint8_t *active) noexcept {
-    const NoDenormals no_denormals;
-    const size_t in = 2 * size_t(model_->spec().bins_in()), made = size_t(model_->spec().bands());
-    size_t count = 0;
-    for (size_t r = 0; r < size_t(rows); ++r) {
-        if (active && !active[r]) {
-            std::fill_n(out + r * made, made, 0.0f);
-            continue;
-        }
-        group_[count] = &rows_[r];
-        spectra_[count] = spectrum + r * in;
-        cutoffs_[count] = cutoff[r];
-        outs_[count] = out + r * made;
-        if (++count == group_.size()) {
-            run(count);
-            count = 0;
-        }
-    }
-    if (count) run(count);
+void NetworkBatch::step(const NetworkStep &step) noexcept {
+    join(*this, step);
+    finish();
 }
 
-void NetworkBatch::run(size_t count) {
-    model_->net.step(group_.data(), int(count), spectra_.data(), cutoffs_.data(), outs_.data(), space_);
+void NetworkBatch::join(NetworkBatch &leader, const NetworkStep &step) noexcept {
+    const size_t in = 2 * size_t(model_->spec().bins_in()), made = size_t(model_->spec().bands());
+    for (size_t r = 0; r < size_t(step.count); ++r) {
+        float *out = step.out + r * made;
+        if (step.active && !step.active[r]) {
+            std::fill_n(out, made, 0.0f);
+            continue;
+        }
+        const size_t place = leader.joined_++;
+        leader.group_[place] = &rows_[r];
+        leader.spectra_[place] = step.spectrum + r * in;
+        leader.cutoffs_[place] = step.cutoff[r];
+        leader.outs_[place] = out;
+        if (leader.joined_ == leader.group_.size()) leader.finish();
+    }
+}
+
+void NetworkBatch::finish() noexcept {
+    const NoDenormals no_denormals;
+    if (joined_) model_->net.step(group_.data(), int(joined_), spectra_.data(), cutoffs_.data(), outs_.data(), space_);
+    joined_ = 0;
 }
 
 }  // namespace rtsr

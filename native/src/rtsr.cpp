@@ -116,7 +116,15 @@ void rtsr_rows_free(rtsr_rows *state) { delete state; }
 
 void rtsr_step(rtsr_rows *state, int32_t count, float *out, const float *spectrum, const float *cutoff,
                const uint8_t *active) {
-    state->step(count, spectrum, cutoff, out, active);
+    state->step({count, spectrum, cutoff, out, active});
+}
+
+void rtsr_step_together(const rtsr_frames *steps, int32_t count) {
+    if (count < 1) return;
+    rtsr::NetworkBatch &leader = *steps[0].state;
+    for (int32_t i = 0; i < count; ++i)
+        steps[i].state->join(leader, {steps[i].count, steps[i].spectrum, steps[i].cutoff, steps[i].out, steps[i].active});
+    leader.finish();
 }
 
 int32_t rtsr_row_size(const rtsr_rows *state) { return state->row(0).size(); }

@@ -161,19 +161,24 @@ TEST(whole_steps_give_what_the_reference_gives) {
 TEST(rows_give_the_same_bits_in_any_batch) {
     const auto model = Model::open(manifest("random"), false, kernels());
     const size_t in = size_t(model->spec().bins_in()) * 2, made = size_t(model->spec().bands());
-    constexpr int ROWS = 21;
+    constexpr int ROWS = 21, FIRST = 13;
     signals::Random random(5);
-    NetworkBatch together(model, ROWS);
+    NetworkBatch together(model, ROWS), first(model, FIRST), second(model, ROWS - FIRST);
     std::vector<NetworkBatch> alone;
     for (int r = 0; r < ROWS; ++r) alone.emplace_back(model, 1);
-    std::vector<float> spectrum(ROWS * in), cutoff(ROWS, 2000.0f), out(ROWS * made), one(made);
+    std::vector<float> spectrum(ROWS * in), cutoff(ROWS, 2000.0f), out(ROWS * made), joined(ROWS * made), one(made);
     std::vector<uint8_t> active(ROWS);
     for (int frame = 0; frame < 50; ++frame) {
         for (float &x : spectrum) x = random.uniform();
         for (uint8_t &a : active) a = random.below(4) != 0;
-        together.step(ROWS, spectrum.data(), cutoff.data(), out.data(), active.data());
+        together.step({ROWS, spectrum.data(), cutoff.data(), out.data(), active.data()});
+        first.join(second, {FIRST, spectrum.data(), cutoff.data(), joined.data(), active.data()});
+        second.join(second, {ROWS - FIRST, spectrum.data() + FIRST * in, cutoff.data(), joined.data() + FIRST * made,
+                             active.data() + FIRST});
+        second.finish();
+        CHECK(joined == out);
         for (int r = 0; r < ROWS; ++r) {
-            alone[size_t(r)].step(1, spectrum.data() + size_t(r) * in, cutoff.data(), one.data(), &active[size_t(r)]);
+            alone[size_t(r)].step({1, spectrum.data() + size_t(r) * in, cutoff.data(), one.data(), &active[size_t(r)]});
             CHECK(std::equal(one.begin(), one.end(), out.begin() + long(size_t(r) * made)));
             CHECK(active[size_t(r)] || out[size_t(r) * made] == 0);
         }
@@ -188,14 +193,14 @@ TEST(what_a_row_remembers_can_be_moved) {
     std::vector<float> spectrum(2 * in), cutoff(2, 2000.0f), out(made), moved(2 * made);
     for (int frame = 0; frame < 70; ++frame) {
         for (float &x : spectrum) x = random.uniform();
-        from.step(1, spectrum.data(), cutoff.data(), out.data(), nullptr);
+        from.step({1, spectrum.data(), cutoff.data(), out.data(), nullptr});
     }
     std::vector<float> memory(size_t(from.row(0).size()));
     from.row(0).read(memory.data());
     to.row(1).write(memory.data());
     std::copy_n(spectrum.begin(), in, spectrum.begin() + long(in));
-    from.step(1, spectrum.data(), cutoff.data(), out.data(), nullptr);
-    to.step(2, spectrum.data(), cutoff.data(), moved.data(), nullptr);
+    from.step({1, spectrum.data(), cutoff.data(), out.data(), nullptr});
+    to.step({2, spectrum.data(), cutoff.data(), moved.data(), nullptr});
     CHECK(std::equal(out.begin(), out.end(), moved.begin() + long(made)));
     CHECK(!std::equal(out.begin(), out.end(), moved.begin()));
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,22 @@ from ..spec import Spec
 BoolArray = NDArray[np.bool_]
 
 
+class Step(NamedTuple):
+    """The arguments of `Backend.step`."""
+
+    spectrum: FloatArray
+    cutoff: FloatArray
+    state: Any
+    out: FloatArray
+    active: BoolArray | None = None
+
+
 class Backend(Protocol):
-    """An opened model: immutable, shared by any number of streams; a state belongs to its maker."""
+    """An opened model: immutable, shared by any number of streams; a state belongs to its maker.
+
+    One that reads its weights once for several states also has `step_together`, which takes their `Step`s and raises
+    before it has advanced any row.
+    """
 
     name: str
     model: str

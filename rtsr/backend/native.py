@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
+from collections.abc import Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_void_p
 from math import prod
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ..dsp.windows import FloatArray
 from ..errors import BackendFailed, CorruptWeights, InvalidAudio, InvalidSetting
 from ..net.weights import Weights
-from .base import BoolArray
+from .base import BoolArray, Step
 
 VARIABLE = "RTSR_LIBRARY"
 NAME = "librtsr.so"
@@ -43,9 +44,9 @@ def _open_library(path: Path) -> ctypes.CDLL:
         lib.rtsr_model_open.argtypes = [c_char_p, c_int, POINTER(c_void_p)]
         lib.rtsr_model_close.argtypes = lib.rtsr_rows_free.argtypes = [c_void_p]
         lib.rtsr_rows_new.argtypes = [c_void_p, c_int32, POINTER(c_void_p)]
-        lib.rtsr_step.argtypes = [c_void_p, c_int32, *4 * [c_void_p]]
+        lib.rtsr_step_together.argtypes = [POINTER(_Frames), c_int32]
         lib.rtsr_row_read.argtypes = lib.rtsr_row_write.argtypes = [c_void_p, c_int32, c_void_p]
-        for nothing in ("model_close", "rows_free", "step", "row_read", "row_write"):
+        for nothing in ("model_close", "rows_free", "step_together", "row_read", "row_write"):
             getattr(lib, f"rtsr_{nothing}").restype = None
         version = lib.rtsr_version().decode()
     except (OSError, AttributeError) as error:
@@ -53,6 +54,16 @@ def _open_library(path: Path) -> ctypes.CDLL:
     if not version.startswith(VERSION):
         raise BackendFailed(f"expected librtsr {VERSION}x, got {version} in {path}: build native/ again")
     return lib
+
+
+class _Frames(ctypes.Structure):
+    """rtsr_frames of rtsr.h: the arguments of a step."""
+
+    _fields_ = [
+        ("state", c_void_p),
+        ("count", c_int32),
+        *((name, c_void_p) for name in ("out", "spectrum", "cutoff", "active")),
+    ]
 
 
 class NativeState:
@@ -103,16 +114,27 @@ class NativeBackend:
         active: BoolArray | None = None,
     ) -> None:
         """Advance the active rows by one frame; `out` lies in one piece. Raises `InvalidAudio` for other shapes."""
-        rows, spec = len(out), self.spec
-        if rows > state.rows:
-            raise InvalidAudio(f"expected at most {state.rows} rows, got {rows}")
-        self.lib.rtsr_step(
-            state.handle,
+        self.step_together([Step(spectrum, cutoff, state, out, active)])
+
+    def step_together(self, steps: Sequence[Step]) -> None:
+        """Do steps of different states, which read the weights once; each gives the bits that it gives alone.
+
+        Raises what `step` raises, and has advanced no row then.
+        """
+        frames = (_Frames * len(steps))(*map(self._frames, steps))
+        self.lib.rtsr_step_together(frames, len(steps))
+
+    def _frames(self, step: Step) -> _Frames:
+        rows, spec = len(step.out), self.spec
+        if rows > step.state.rows:
+            raise InvalidAudio(f"expected at most {step.state.rows} rows, got {rows}")
+        return _Frames(
+            step.state.handle,
             rows,
-            _address(out, (rows, spec.bands)),
-            _address(spectrum, (rows, spec.bins_in, 2)),
-            _address(cutoff, (rows,)),
-            None if active is None else _address(active, (rows,), np.bool_),
+            _address(step.out, (rows, spec.bands)),
+            _address(step.spectrum, (rows, spec.bins_in, 2)),
+            _address(step.cutoff, (rows,)),
+            None if step.active is None else _address(step.active, (rows,), np.bool_),
         )
 
     def read_row(self, state: NativeState, row: int) -> dict[str, FloatArray]:

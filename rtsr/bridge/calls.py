@@ -60,7 +60,7 @@ class Calls:
     def deliver(self, packets: list[Delivery]) -> None:
         """Hand the packets of one tick to those who send them."""
         for leg, packet, stamp in packets:
-            if leg.deliver is not None:
+            if leg.joined and leg.deliver is not None:  # it may have left since its packet was mixed
                 with self.media.faults.survived("send", f"a packet could not be sent: call={leg.call}"):
                     leg.deliver(packet, stamp)
 
@@ -83,8 +83,9 @@ class Calls:
 
     @property
     def transport_s(self) -> float:
-        """Processor time of this process since calls were possible, without the media thread's."""
-        return time.process_time() - self._before_s - self.media.work.thread_s
+        """Processor time of this process since calls were possible, without the media's threads."""
+        work = self.media.work
+        return time.process_time() - self._before_s - work.thread_s - work.encoder_s
 
     def why_full(self) -> str:
         """Return why no more call comes in, or nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..dsp.level import level_db
+from ..dsp.level import level_db, peak
 from ..dsp.resample import Resampler
 from ..dsp.windows import FloatArray
 from .codec import CODECS, make_decoder
@@ -113,8 +113,3 @@ class Leg:
     recording: RecordedTrack | None = None  # of what it says; set by the event loop
     joined: bool = field(default=False, init=False)  # set by the media thread
     failed: bool = field(default=False, init=False)  # set by the media thread, which cannot carry it: it is to be ended
-
-
-def peak(hop: FloatArray) -> float:
-    """Return the largest magnitude."""
-    return float(max(hop.max(), -hop.min()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..dsp.level import peak
 from ..dsp.windows import FloatArray
 
 HOLD_MS = 100  # after a peak: the next one of the same voices comes within it
@@ -25,8 +26,8 @@ class Limiter:
 
     def process(self, mix: FloatArray, out: FloatArray) -> None:
         """Write a hop (hop,) of a mix to `out`, of the same length, within [-1, 1]."""
-        peak = float(max(mix.max(), -mix.min()))
-        most = 1 / peak if peak > 1 else 1.0
+        loudest = peak(mix)
+        most = 1 / loudest if loudest > 1 else 1.0
         before = self.gain
         if before == most == 1:
             out[:] = mix

@@ -1,7 +1,7 @@
-"""The media thread of a bridge: every 5 ms it decodes, enhances, mixes and encodes one hop of every stream.
+"""The media thread of a bridge: every 5 ms it decodes, enhances and mixes one hop of every stream.
 
-packets ─► Speaker: jitter buffer, decoder ─► row of the pool ─► Room: mix-minus ─► encoder ─► packets
-[event loop]  └──────────────────────── [this thread] ────────────────────────────────┘   [event loop]
+packets ─► Speaker: jitter buffer, decoder ─► row of the pool ─► Room: mix-minus ─► Encoding ─► packets
+[event loop]  └───────────────────── [this thread] ──────────────────┘ [its own thread] [event loop]
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from typing import Any
 from ..backend.base import Backend
 from ..backend.null import NullBackend
 from ..daemon.priority import ask_for_real_time
+from ..dsp.level import peak
 from ..dsp.windows import FloatArray
 from ..pool import Pool
 from .codec import CODECS
+from .encoding import Encoding, Send
 from .faults import Faults
 from .guarded import Guarded
-from .leg import METER_DECAY, Leg, Speaker, peak
-from .mix import MIX_RATE, Delivery, Room
+from .leg import METER_DECAY, Leg, Speaker
+from .mix import MIX_RATE, Block, Room
 from .work import Work
 
 MOST_BEHIND = 8  # hops that are made up for after a stall; the rest is skipped, and counted
@@ -35,14 +37,13 @@ BUSY_WINDOW = 200  # ticks over which the load is the median
 SAMPLED_TICKS = 100  # between two looks at where the received bands end
 MOST_FAILED = 200  # ticks of the pool in a row, before the clock stops
 
-Send = Callable[[list[Delivery]], None]
 log = logging.getLogger("rtsr.bridge")
 
 
 class MediaThread:
     """Processes up to `limit` streams; `join`, `leave`, `bypass` and `choose` may be called by any thread.
 
-    `send` is called once a tick, by the media thread, with all packets of it.
+    `send` is called at most once a tick, with all packets of it: by the encoding thread while the clock ticks.
     """
 
     def __init__(self, model: Backend, limit: int, send: Send, packet_ms: int = 20) -> None:
@@ -57,7 +58,7 @@ class MediaThread:
         self.legs: list[Leg] = []
         self.failed: BaseException | None = None
         self.tick_s: deque[float] = deque(maxlen=int(10 / self.hop_s))
-        self._send = send
+        self._encoding = Encoding(send, self.work, self.faults)
         self._hops = round(packet_ms / model.spec.hop_ms)
         self._phases = itertools.count()
         self._rooms: dict[str, Room] = {}
@@ -74,11 +75,13 @@ class MediaThread:
 
     def start(self) -> None:
         """Start the clock; raises RuntimeError where this machine has no more threads."""
+        self._encoding.start()
         self._ticking, self.ticked_s = True, time.monotonic()
         try:
             self._thread.start()
         except RuntimeError:
             self._ticking = False
+            self._encoding.stop()
             raise
 
     def stop(self) -> None:
@@ -86,6 +89,7 @@ class MediaThread:
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._encoding.stop()
         self.pool.shut()
 
     @property
@@ -186,6 +190,7 @@ class MediaThread:
     def _run(self) -> None:
         try:
             log.info("%s", ask_for_real_time())
+            ask_for_real_time(self._encoding.native_id or 0)
             due_s = time.monotonic()
             while not self._ending.is_set():
                 behind = int((time.monotonic() - due_s) / self.hop_s)
@@ -217,7 +222,7 @@ class MediaThread:
         codec, spent = codec + time.thread_time() - spent, time.thread_time()
         outputs = self._enhance()
         network, spent = network + time.thread_time() - spent, time.thread_time()
-        packets: list[Delivery] = []
+        blocks: list[Block] = []
 
         def plain(leg: Leg) -> FloatArray:
             assert leg.speaker
@@ -225,15 +230,14 @@ class MediaThread:
 
         for room in self._rooms.values():
             with self.faults.survived("mix", "a room's sound could not be mixed"):
-                packets += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
+                blocks += room.tick(self._heard(room.legs, outputs), plain, self.ticks)
+        if blocks:
+            self._encoding.put(blocks)
         self.work.thread_s = time.thread_time()
         self.work.codec_s, self.work.network_s = codec + time.thread_time() - spent, network
         if self.ticks % SAMPLED_TICKS == 0:
             self._note_cutoffs()
         self.ticks += 1
-        if packets:
-            with self.faults.survived("send", "packets could not be handed over"):
-                self._send(packets)
         took = time.perf_counter() - began
         self.work.late += took > self.hop_s
         self.tick_s.append(took)

@@ -74,7 +74,7 @@ def _totals(calls: Calls) -> Iterator[Any]:
         "ticks": (media.ticks, "Ticks of the clock"),
         "ticks_late": (work.late, "Ticks that took longer than a hop"),
         "ticks_skipped": (work.skipped, "Ticks that were left out after a stall"),
-        "codec_cpu_seconds": (work.codec_s, "Processor time of jitter buffers, codecs and mixing"),
+        "codec_cpu_seconds": (work.codec_s + work.encoder_s, "Processor time of jitter buffers, codecs and mixing"),
         "network_cpu_seconds": (work.network_s, "Processor time of the network"),
         "reports_delivered": (calls.webhook.delivered if calls.webhook else 0, "Reports that were posted"),
         "reports_failed": (calls.webhook.failed if calls.webhook else 0, "Reports that could not be"),

@@ -7,6 +7,7 @@ are equal afterwards share one encoder again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,22 @@ Delivery = tuple[Leg, bytes, int]  # to whom, a packet, and its time stamp by it
 Hops = Callable[[Leg], FloatArray]  # a speaker's hop of this tick
 
 
+class Block(NamedTuple):
+    """The samples of one packet, for those who heard the mix then."""
+
+    outlet: Outlet
+    samples: FloatArray
+    stamp: int
+    listeners: list[Leg]
+
+    def encode(self) -> list[Delivery]:
+        """Return a packet for each listener, none where the encoder fails; the blocks of an outlet in their order."""
+        packet = self.outlet.encode(self.samples, self.listeners)
+        return [(leg, packet, self.stamp) for leg in self.listeners] if packet else []
+
+
 class Outlet:
-    """Hops of one mix, collected and encoded for everyone who hears it. Used by the media thread."""
+    """Hops of one mix, collected for everyone who hears it. Used by the media thread, but for `encode`."""
 
     def __init__(self, own: Leg | None, codec: str, hop: int, hops: int, phase: int, faults: Faults) -> None:
         self.own, self.codec, self.phase, self.faults = own, codec, phase, faults
@@ -46,7 +61,7 @@ class Outlet:
         other = Outlet(self.own, self.codec, self._hop, self._hops, self.phase, self.faults)
         other.wanted, other.shares, other.limiter.gain = self.wanted, self.shares.copy(), self.limiter.gain
         other._block[:] = self._block  # the encoder's memory has to begin with what was heard last
-        other._encode()
+        other.encode(self._block, [])
         return other
 
     @property
@@ -68,24 +83,25 @@ class Outlet:
                 del self.shares[leg]
             mix += difference(leg) if before == after else (before + (after - before) * self._ramp) * difference(leg)
 
-    def put(self, hop: FloatArray, tick: int) -> list[Delivery]:
-        """Take the hop of this tick; every so many, return a packet for each listener."""
+    def put(self, hop: FloatArray, tick: int) -> Block | None:
+        """Take the hop of this tick; every so many, return the block that it completes, or None."""
         place = (tick + self.phase) % self._hops
         self.limiter.process(hop, self._block[place * self._hop : (place + 1) * self._hop])
         if place + 1 < self._hops:
-            return []
-        packet = self._encode()
-        stamp = (tick + 1 - self._hops) * self._clock
-        return [(leg, packet, stamp) for leg in self.listeners] if packet else []
+            return None
+        return Block(self, self._block.copy(), (tick + 1 - self._hops) * self._clock, self.listeners.copy())
 
-    def _encode(self) -> bytes:
-        """Return the packet of this block; an encoder that fails leaves it out, and another takes its place."""
+    def encode(self, block: FloatArray, listeners: list[Leg]) -> bytes:
+        """Return the packet of a block; an encoder that fails leaves it out, and another takes its place.
+
+        The encoding thread's, as soon as a block of this outlet has been put.
+        """
         try:
-            packet = self._encoder.encode(self._block)
+            packet = self._encoder.encode(block)
         except Exception as error:
-            self.faults.note("encoder", f"an encoder failed: {self.codec}, for {len(self.listeners)} listeners", error)
+            self.faults.note("encoder", f"an encoder failed: {self.codec}, for {len(listeners)} listeners", error)
             self._failed += 1
-            for leg in self.listeners if self._failed > MOST_FAILED else ():
+            for leg in listeners if self._failed > MOST_FAILED else ():
                 leg.failed = True
             with self.faults.survived("encoder", "an encoder could not be replaced"):
                 self._encoder = make_encoder(self.codec, self._packet_ms)
@@ -153,8 +169,8 @@ class Room:
     def _shared(self) -> list[Outlet]:
         return [outlet for outlet in self._outlets if outlet.own is None]
 
-    def tick(self, enhanced: dict[Leg, FloatArray], plain: Hops, tick: int) -> Iterator[Delivery]:
-        """Mix the hops of this tick for everyone; yields what is to be sent.
+    def tick(self, enhanced: dict[Leg, FloatArray], plain: Hops, tick: int) -> Iterator[Block]:
+        """Mix the hops of this tick for everyone; yields what is to be encoded.
 
         `enhanced` holds the hop of all who spoke; `plain` returns theirs where a listener wants it plain.
         """
@@ -178,7 +194,8 @@ class Room:
                 self._mix[:] = mix
                 mix = self._mix
                 outlet.turn_plain(mix, difference)
-            yield from outlet.put(mix, tick)
+            if block := outlet.put(mix, tick):
+                yield block
         if not self._sorted:
             self._sort(tick)
 

@@ -1,4 +1,4 @@
-"""Opus packets to samples through libopus itself: FFmpeg cannot ask it for the copy of a lost packet (in-band FEC)."""
+"""Opus through libopus itself: FFmpeg cannot ask it for the copy of a lost packet, and takes longer for each packet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ import av
 import numpy as np
 
 from ..dsp.windows import FloatArray
-from ..errors import MissingDependency
+from ..errors import InvalidAudio, MissingDependency
 
 RATE = 48_000
 LONGEST_MS = 120  # of a packet (RFC 6716, 3.2.5)
 FIRST_CELT = 16  # the configuration numbers from here on have no in-band FEC (RFC 6716, table 2)
 MOST_FRAMES = 48  # of a packet
 UNIT = RATE // 400  # libopus recovers multiples of 2.5 ms
+LONGEST_PACKET = 1_275 * 6  # bytes, of 120 ms (RFC 6716, 3.4)
+VOIP = 2_048  # OPUS_APPLICATION_VOIP of opus_defines.h, as are the numbers below
+BITRATE, VBR, COMPLEXITY, INBAND_FEC, PACKET_LOSS = 4_002, 4_006, 4_010, 4_012, 4_014  # OPUS_SET_..._REQUEST
+BITS_PER_S = 48_000
+EXPECTED_LOSS = 10  # percent: how much the encoder repeats of each packet in the next one
+EFFORT = 5  # of 10: a tenth of the time is saved for a difference that speech does not show
+SETTINGS = ((BITRATE, BITS_PER_S), (VBR, 1), (COMPLEXITY, EFFORT), (INBAND_FEC, 1), (PACKET_LOSS, EXPECTED_LOSS))
 
 
 def _places() -> list[str]:
@@ -42,6 +49,12 @@ def _library() -> Any:
         library.opus_decoder_destroy.argtypes = [pointer]
         library.opus_decoder_destroy.restype = None
         library.opus_decode_float.argtypes = [pointer, text, ctypes.c_int32, pointer, number, number]
+        library.opus_encoder_create.argtypes = [number, number, number, ctypes.POINTER(number)]
+        library.opus_encoder_create.restype = pointer
+        library.opus_encoder_destroy.argtypes = [pointer]
+        library.opus_encoder_destroy.restype = None
+        library.opus_encoder_ctl.argtypes = [pointer, number]  # and one more, by the calling convention of variadics
+        library.opus_encode_float.argtypes = [pointer, pointer, number, pointer, ctypes.c_int32]
         library.opus_packet_parse.argtypes = [text, ctypes.c_int32, pointer, pointer, pointer, pointer]
         return library
     raise MissingDependency("libopus", "webrtc", "the bridge")
@@ -97,3 +110,34 @@ class OpusDecoder:
         place = self._out.ctypes.data
         count = self._library.opus_decode_float(self._decoder, payload, len(payload), place, most, copy)
         return np.clip(self._out[:count], -1, 1) if count > 0 else None
+
+
+class OpusEncoder:
+    """Mono at 48 kHz, for speech, with a coarse copy of each packet in the next one (in-band FEC).
+
+    Used by one thread; raises `MissingDependency` without libopus.
+    """
+
+    def __init__(self) -> None:
+        self._encoder: int | None = None
+        self._library = _library()
+        self._packet = np.empty(LONGEST_PACKET, np.uint8)
+        failed = ctypes.c_int()
+        self._encoder = self._library.opus_encoder_create(RATE, 1, VOIP, ctypes.byref(failed))
+        if failed.value:
+            raise MemoryError(f"libopus made no encoder: error {failed.value}")
+        for setting, value in SETTINGS:
+            self._library.opus_encoder_ctl(self._encoder, setting, ctypes.c_int(value))
+
+    def __del__(self) -> None:
+        if self._encoder:
+            self._library.opus_encoder_destroy(self._encoder)
+
+    def encode(self, block: FloatArray) -> bytes:
+        """Return the packet of a block (samples,) of 10 or 20 ms; raises `InvalidAudio` for what is none."""
+        block = np.ascontiguousarray(block, np.float32)
+        place = self._packet.ctypes.data
+        size = self._library.opus_encode_float(self._encoder, block.ctypes.data, len(block), place, len(self._packet))
+        if size < 0:
+            raise InvalidAudio(f"expected a block that Opus takes, got {len(block)} samples: error {size} of libopus")
+        return self._packet[:size].tobytes()

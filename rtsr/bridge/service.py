@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from ..backend import load
+from ..daemon.priority import be_less_nice
 from ..errors import InvalidSetting, PoolFull, RtsrError, UnknownName
 from . import rooms, whip
 from .audiosocket import AudioSocketServer
@@ -130,7 +132,14 @@ class BridgeService:
             self.loop.call_soon_threadsafe(self.calls.deliver, packets)
 
     def run(self) -> None:
-        """Serve until `stop`; the main thread's."""
+        """Serve until `stop`; the main thread's.
+
+        The clock never waits long for the interpreter: not for the collector of what was loaded at the start, nor for
+        another process to let go of a processor that the event loop is on.
+        """
+        gc.collect()
+        gc.freeze()
+        be_less_nice()
         sys.setswitchinterval(SWITCH_S)
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
             runner.run(self._serve())

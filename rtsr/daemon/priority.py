@@ -24,12 +24,14 @@ def be_less_nice() -> None:
     """Raise the whole process above others where that is allowed: who holds the interpreter lock must not wait.
 
     Where Linux groups processes by session (autogroup), niceness counts within a session alone and the session has its
-    own; so this is to be called in a process that leads one.
+    own, which is raised too where this process leads one. To be called before threads are started: on Linux, they
+    inherit it.
     """
     with contextlib.suppress(PermissionError, AttributeError):  # AttributeError: not on this system
         os.nice(NICENESS)
-    with contextlib.suppress(OSError):  # no such grouping here, or not allowed
-        AUTOGROUP.write_text(str(NICENESS))
+    with contextlib.suppress(OSError, AttributeError):  # no such grouping here, or not allowed
+        if os.getsid(0) == os.getpid():
+            AUTOGROUP.write_text(str(NICENESS))
 
 
 @contextlib.contextmanager

@@ -91,16 +91,18 @@ def polyphase(heard: FloatArray, block: FloatArray, fir: PolyphaseFilter, start:
     """
     branches, up, down = fir
     taps, new = branches.shape[1], len(block)
-    for i in range(new):
-        heard[taps - 1 + i] = block[i]
+    heard[taps - 1 : taps - 1 + new] = block
     count = 0
-    place = start
+    if up == down:  # a plain delay, as `design` makes it
+        out[:new] = heard[:new]
+        count = new
+    place = start + count * down
     while place < new * up:
         branch = branches[place % up]
-        first = place // up
+        seen = heard[place // up : place // up + taps]  # of a known length: the sum is vectorised
         total = np.float32(0)
         for k in range(taps):
-            total += branch[k] * heard[first + k]
+            total += branch[k] * seen[k]
         out[count] = total
         count += 1
         place += down

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from ..backend.base import Backend, BoolArray
+from ..backend.base import Backend, BoolArray, Step
 from ..dsp.path import HostPath
 from ..dsp.windows import FloatArray
 from ..errors import BackendFailed
@@ -76,18 +76,16 @@ class HostBatch:
 
     def tick(self, rows: int) -> None:
         """Take a hop from `blocks` and put one to `out` for every active row among the first `rows`."""
-        active = self.active[:rows]
-        self.path.analyse(active)
-        try:
-            self._step(active)
-        except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-            self._fall_back(error)
-            self._step(active)
-        self.path.synthesise(active)
+        tick_together([(self, rows)])
 
-    def _step(self, active: BoolArray) -> None:
-        path, rows = self.path, len(active)
-        self.model.step(path.spectrum[:rows], path.network_cutoff_hz[:rows], self.state, path.envelope[:rows], active)
+    def step_of(self, rows: int) -> Step:
+        """Return the network's step of the first `rows` rows."""
+        path, active = self.path, self.active[:rows]
+        return Step(path.spectrum[:rows], path.network_cutoff_hz[:rows], self.state, path.envelope[:rows], active)
+
+    def step(self, rows: int) -> None:
+        """Advance the network, on the spare where the model fails."""
+        self._try(lambda: self.model.step(*self.step_of(rows)))
 
     def _fall_back(self, error: Exception) -> None:
         """Go on with the spare and what rows remember, or raise `BackendFailed`."""
@@ -147,3 +145,27 @@ class HostBatch:
         """Copy a row over another."""
         self.path.move(source, target)
         self._try(lambda: self.model.write_row(self.state, target, self.model.read_row(self.state, source)))
+
+
+def tick_together(batches: Sequence[tuple[HostBatch, int]]) -> None:
+    """Tick batches, each with how many rows to run; where their model can do so, in one pass over its weights.
+
+    Raises `BackendFailed` where a model fails and no other can take over.
+    """
+    for batch, rows in batches:
+        batch.path.analyse(batch.active[:rows])
+    alone = list(batches)
+    models = {id(batch.model): batch.model for batch, _ in batches}
+    for model in models.values():
+        own = [(batch, rows) for batch, rows in batches if batch.model is model]
+        together = getattr(model, "step_together", None)
+        if together is not None and len(own) > 1:
+            try:
+                together([batch.step_of(rows) for batch, rows in own])
+            except Exception:  # no row has been advanced: each batch finds out alone, and has its spare
+                continue
+            alone = [one for one in alone if one not in own]
+    for batch, rows in alone:
+        batch.step(rows)
+    for batch, rows in batches:
+        batch.path.synthesise(batch.active[:rows])

@@ -17,7 +17,7 @@ from ..errors import InvalidAudio, InvalidSetting, PoolFull
 from ..io.ring import IntArray
 from ..stream import fixed_cutoff, linear_gain
 from ..timing import Timed
-from .batch import HostBatch
+from .batch import HostBatch, tick_together
 from .slots import BATCH, Slots
 
 if TYPE_CHECKING:
@@ -266,8 +266,15 @@ class Pool:
         return self._outputs
 
     def _tick_shard(self, shard: dict[tuple[int, int], Slots]) -> None:
+        """Process a hop of every stream of a shard that has one: batches on the host together."""
+        on_host: list[tuple[HostBatch, int]] = []
         for slots in shard.values():
-            slots.tick()
+            if rows := slots.take_hops():
+                if isinstance(slots.batch, HostBatch):
+                    on_host.append((slots.batch, rows))
+                else:
+                    slots.tick(rows)
+        tick_together(on_host)
 
     def reset(self, handle: int) -> None:
         """Forget everything a stream heard and what waits in its ring."""

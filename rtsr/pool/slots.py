@@ -216,24 +216,27 @@ class Slots:
         """Copy the last hops of those streams (n,) that are here and moved to `out` (n, hop_out), and mark them."""
         _collect(self.batch.out, self.batch.active, self._row_of, batch, places, handles, out, moved)
 
-    def tick(self) -> None:
-        """Process one hop of every stream that has one."""
-        self.hops = 0
+    def take_hops(self) -> int:
+        """Take a hop of every stream that has one to the batch; returns how many rows it has to run, 0 for none."""
+        rows = self.hops = 0
         if self._taken:
             rows = self.buckets[bisect_left(self.buckets, self._taken)]
             self.hops = _gather(
                 self._samples, self._marks, self._slot_at, self._taken, rows, self.batch.blocks, self.batch.active
             )
-        if self.hops:
-            try:
-                self.batch.tick(rows)
-            except BackendFailed:
-                raise  # a batch on the host has tried its own spare
-            except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-                failed = self.batch
-                self._fall_back(error, failed.active)
-                self.batch.blocks[:rows], self.batch.active[:rows] = failed.blocks[:rows], failed.active[:rows]
-                self.batch.tick(rows)
+        return rows if self.hops else 0
+
+    def tick(self, rows: int) -> None:
+        """Process the hops that were taken."""
+        try:
+            self.batch.tick(rows)
+        except BackendFailed:
+            raise  # a batch on the host has tried its own spare
+        except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
+            failed = self.batch
+            self._fall_back(error, failed.active)
+            self.batch.blocks[:rows], self.batch.active[:rows] = failed.blocks[:rows], failed.active[:rows]
+            self.batch.tick(rows)
 
     def _fall_back(self, error: Exception, unheard: BoolArray) -> None:
         """Go on with another batch when this one's device is gone, and with it all that rows remembered.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rtsr.bridge.codec import CODECS, LAWS, OPUS, PCMA, PCMU, make_decoder, make_encoder
-from rtsr.errors import UnknownName
+from rtsr.errors import InvalidAudio, UnknownName
 from rtsr.speech.g711 import encode
 
 FFMPEG = {PCMU: "pcm_mulaw", PCMA: "pcm_alaw"}
@@ -71,6 +71,24 @@ def test_opus_packets_are_mono_and_bear_a_copy_of_the_one_before():
     packets = [packet for packet in packets if packet]
     assert all(not packet[0] & 0x04 for packet in packets), "stereo"
     assert all(packet[0] >> 3 < 16 for packet in packets[5:]), "CELT alone has no in-band FEC"
+
+
+def test_opus_packets_are_those_of_ffmpeg():
+    """With the same settings: libopus is called without FFmpeg for the time that takes, and for nothing else."""
+    other = av.CodecContext.create("libopus", "w")
+    other.layout, other.sample_rate, other.format, other.bit_rate = "mono", 48_000, "flt", 48_000
+    other.options = {"application": "voip", "fec": "1", "packet_loss": "10", "compression_level": "5"}
+    encoder, rng = make_encoder(OPUS, 20), np.random.default_rng(2)
+    for n in range(20):
+        block = (0.1 * rng.standard_normal(960)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(block[None], "flt", "mono")
+        frame.sample_rate, frame.pts = 48_000, 960 * n
+        assert [encoder.encode(block)] == [bytes(packet) for packet in other.encode(frame)]
+
+
+def test_a_block_that_opus_does_not_take_is_refused():
+    with pytest.raises(InvalidAudio, match="17 samples"):
+        make_encoder(OPUS, 20).encode(np.zeros(17, np.float32))
 
 
 @pytest.mark.parametrize("payload", [b"\xff" * 20, b"\x03", b"\xff\xff\xff\xff", bytes(1_300)])

@@ -49,6 +49,28 @@ def test_while_the_network_fails_voices_are_heard_plain(generating, caplog):
     one.media.stop()
 
 
+def test_voices_that_are_stepped_together_are_heard_plain_too(null, tone):
+    class Joined(Failing):
+        together = 0
+
+        def step_together(self, steps) -> None:
+            self.together += len(steps) == 2
+            for step in steps:
+                self.step(*step)
+
+    model = Joined(null, 1, 10_000)
+    one = Played(model)
+    one.leg("a", tone(TONES["a"], 2, 48_000))
+    one.leg("b", tone(TONES["b"], 2, 48_000), PCMU)
+    one.leg("c")
+    one.run(2)
+    assert np.isfinite(one.sound("c")).all()
+    assert one.levels("c") == pytest.approx({"a": 0.3, "b": 0.3, "c": 0}, abs=0.05)
+    assert one.media.faults.counts["network"] == model.together == 400
+    assert one.media.faults.counts["pool"] == 0
+    one.media.stop()
+
+
 def test_a_device_that_fails_leaves_the_plain_voice(model_path):
     pytest.importorskip("torch")
     from rtsr.backend.graph import GraphBackend
@@ -154,7 +176,7 @@ def test_who_cannot_join_leaves_nothing(null, monkeypatch):
 def test_packets_that_cannot_be_handed_over_stop_nobody(null, monkeypatch):
     one = Played(null)
     one.leg("a")
-    monkeypatch.setattr(one.media, "_send", lambda packets: 1 / 0)
+    monkeypatch.setattr(one.media._encoding, "_send", lambda packets: 1 / 0)
     one.run(0.2)
     assert one.media.faults.counts["send"] == 10
     one.media.stop()

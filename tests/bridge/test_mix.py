@@ -61,9 +61,10 @@ class Played:
     def tick(self, count: int = 1) -> None:
         for _ in range(count):
             enhanced = {leg: self.hop(name, 0) for name, leg in self.legs.items() if leg.speaker}
-            for leg, packet, stamp in self.room.tick(enhanced, self.plain, self.ticks):
-                self.heard[leg.call].append(np.frombuffer(packet, np.float32))
-                self.stamps[leg.call].append(stamp)
+            for block in self.room.tick(enhanced, self.plain, self.ticks):
+                for leg, packet, stamp in block.encode():
+                    self.heard[leg.call].append(np.frombuffer(packet, np.float32))
+                    self.stamps[leg.call].append(stamp)
             self.ticks += 1
 
     def hop(self, name: str, kind: int) -> np.ndarray:

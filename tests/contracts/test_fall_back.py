@@ -36,15 +36,28 @@ class Faulty:
         return self.inner.read_row(state, row)
 
 
-def run(pool: Pool, voices: np.ndarray) -> np.ndarray:
-    """All rows' output, (rows, samples)."""
-    rows = [pool.open(8000, cutoff=2000.0) for _ in voices]
+class Joined(Faulty):
+    """The same, for a backend that steps several states at once."""
+
+    def step_together(self, steps) -> None:
+        if self.left <= 0:
+            self.left = -1
+            raise OSError("the device fell off the bus")
+        self.left -= 1
+        for step in steps:
+            self.inner.step(*step)
+
+
+def run(pool: Pool, voices: np.ndarray, rates_out: tuple[int, ...] = (16_000,)) -> np.ndarray:
+    """All rows' output, (rows, samples); row by row at one of `rates_out`, as every n-th sample."""
+    to = [rates_out[n % len(rates_out)] for n in range(len(voices))]
+    rows = [pool.open(8000, rate, cutoff=2000.0) for rate in to]
     out = []
     for hops in voices.reshape(len(voices), -1, 40).transpose(1, 0, 2):
         for row, hop in zip(rows, hops, strict=True):
             pool.push(row, hop)
         outputs = pool.tick()
-        out.append([outputs[row].copy() for row in rows])
+        out.append([outputs[row][:: rate // 16_000].copy() for row, rate in zip(rows, to, strict=True)])
     return np.concatenate(out, axis=1)
 
 
@@ -65,6 +78,17 @@ def test_what_rows_remember_is_carried_over(model_path, voices, expected, spare)
     assert pool.running_on == [spare]
     assert pool.counters.failures == 1
     assert np.abs(got - expected).max() <= BOUND
+
+
+def test_batches_that_are_stepped_together_fall_back_each(model_path, voices):
+    ort, rates_out = open_backend(model_path, "ort"), (16_000, 48_000)
+    joined = Joined(ort, FAULT, False)
+    pool = Pool(joined, ROWS, spare=open_backend(model_path, "eager"))
+    got = run(pool, voices, rates_out)
+    assert joined.left == -3, "both batches tried on their own, after one step of both"
+    assert pool.running_on == ["eager"]
+    assert pool.counters.failures == 2
+    assert np.abs(got - run(Pool(ort, ROWS), voices, rates_out)).max() <= BOUND
 
 
 def test_without_memory_the_received_band_goes_on_and_the_rest_fades_in(model_path, null, voices, expected):

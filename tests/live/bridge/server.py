@@ -38,6 +38,7 @@ class Bridge:
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,  # as a service manager does it: only so its niceness counts everywhere
         )
         self.lines: list[str] = []
         self._reading = threading.Thread(target=self._read, daemon=True)

@@ -220,7 +220,7 @@ def test_a_riff_beyond_4_gib_that_cannot_tell_its_length_is_refused(tmp_path, st
 
 def test_memory_does_not_grow_with_the_length(tmp_path, null):
     used = []
-    for seconds in (2, 20, 200):
+    for seconds in (2, 10, 80):
         source = sparse(tmp_path / f"{seconds}.wav", b"RIFF", 2 * 8000 * seconds, 2 * 8000 * seconds)
         tracemalloc.start()
         enhance_file(source, tmp_path / "out.wav", null, SETTINGS, force=True)

@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_void_p
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,12 @@ class _Frames(ctypes.Structure):
     ]
 
 
+@cache
+def _array_of_frames(count: int) -> type[ctypes.Array[_Frames]]:
+    """Return the type, which ctypes alone does not keep: it would be made anew with each step, and be garbage then."""
+    return _Frames * count
+
+
 class NativeState:
     """The state of some rows, freed with this object."""
 
@@ -121,7 +128,7 @@ class NativeBackend:
 
         Raises what `step` raises, and has advanced no row then.
         """
-        frames = (_Frames * len(steps))(*map(self._frames, steps))
+        frames = _array_of_frames(len(steps))(*[self._frames(step) for step in steps])
         self.lib.rtsr_step_together(frames, len(steps))
 
     def _frames(self, step: Step) -> _Frames:

@@ -12,7 +12,7 @@ import pytest
 from rtsr import Pool, Stream
 from tests.signals import noise
 
-HOPS = {"eager": 2_000}  # its arrays are torch's and not traced; what is left is Python's
+HOPS = {"eager": 1_000, "ort": 4_000}  # eager: its arrays are torch's and not traced; what is left is Python's
 DEFAULT = 10_000
 GROWTH = 4_000  # bytes
 PEAK = 64_000  # bytes above the start at any time: a hop's passing views, no buffer
@@ -33,7 +33,7 @@ def growth(warm_up: Callable[[], None], work: Callable[[], None]) -> tuple[int, 
     return after - before, peak - before
 
 
-def test_ten_thousand_hops_do_not_grow_the_memory(opened):
+def test_hops_do_not_grow_the_memory(opened):
     stream = Stream(opened, 8000, 16000)
     hops = noise(100 * stream.hop, 0).reshape(100, stream.hop)
     out = np.zeros(stream.hop_out, np.float32)
@@ -57,7 +57,7 @@ def test_the_result_is_written_where_it_was_asked_for(opened):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_hundred_thousand_ticks_do_not_grow_the_memory(null, threads):
+def test_ticks_of_a_pool_do_not_grow_the_memory(null, threads):
     with Pool(null, limit=4, threads=threads) as pool:
         rows = [pool.open(8000) for _ in range(3)]
         hops = noise(100 * 40, 0).reshape(100, 40)
@@ -71,7 +71,7 @@ def test_a_hundred_thousand_ticks_do_not_grow_the_memory(null, threads):
             return sys.getallocatedblocks()  # tracing would take minutes
 
         before = ticks(1_000)
-        after = ticks(100_000 if threads == 1 else 20_000)
+        after = ticks(40_000 if threads == 1 else 10_000)
     assert abs(after - before) < 50
 
 

@@ -207,8 +207,8 @@ class DevicePath:
     def remembered(self) -> list[Tensor]:
         """Return everything that rows remember, each with the row as its first axis."""
         tracker = self.tracker
-        own = [self.history, self.counter, self.held, self.gain_now]
-        return [*(one.past for one in self.resamplers), *own, tracker.smoothed, tracker.before, tracker.held, tracker.known]
+        own = [*(one.past for one in self.resamplers), self.history, self.counter, self.held, self.gain_now]
+        return [*own, tracker.smoothed, tracker.before, tracker.held, tracker.known]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:
         """Make rows (n,) those of new streams with these gains (n,)."""

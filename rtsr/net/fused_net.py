@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ..dsp.structure import POWER_FLOOR
-from .kernels.launch import EXACT, launch, programs, rows_a_program, tile
-from .layers import Block, MinGru
+from .kernels.launch import EXACT, launch, programs, rows_a_program, tile, warps
+from .layers import Block
 from .model import BandNet
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+Rings = dict[str, Tensor]
 
-DEPTH, HIDDEN = 32, 64  # inner size of a product's tile, and columns of a hidden layer at a time
-PAST_TILE = 2048  # elements of a row block of the past
+DEPTH, HIDDEN, ENTERED = 32, 32, 16  # inner size of a product's tile, and columns of a hidden layer at a time
+COLUMNS = 128  # of the first layer a program
+PAST_TILE = 1024  # elements of a block of rows of the past
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class FusedNet:
         self._depth = len(net.down)
 
     def step(
-        self, spectrum: Tensor, cutoff: Tensor, active: Tensor, heard: Tensor, rings: Mapping[str, Tensor], memory: Tensor
+        self, spectrum: Tensor, cutoff: Tensor, active: Tensor, heard: Tensor, rings: Rings, memory: Tensor
     ) -> Tensor:
         """Advance the first rows by one frame and return the envelopes, (rows, bands) float32.
 
@@ -67,40 +67,41 @@ class FusedNet:
         (rows,); heard (all rows,) int64 frames before; rings by layer (all rows, size, channels); memory (all rows, 1,
         hidden), which active rows advance. What rings take of a row that is not active lies where its next frame will.
         """
-        net, skips = self._net, []
+        skips = []
         x = self._enter(spectrum, cutoff)
         for i in range(self._depth):
-            x = self._block(f"encoder.{i}", net.encoder[i], x, heard, rings[f"encoder{i}"])
+            x = self._block("encoder", i, x, heard, rings)
             skips.append(x)
             x = self._linear(f"down.{i}", x)
-        for i, block in enumerate(net.bottleneck):
-            x = self._block(f"bottleneck.{i}", block, x, heard, rings[f"bottleneck{i}"])
-        x = self._remember(net.memory, x, active, memory)
+        for i in range(len(self._net.bottleneck)):
+            x = self._block("bottleneck", i, x, heard, rings)
+        x = self._remember(x, active, memory)
         for i in reversed(range(self._depth)):
             x = self._linear(f"up.{i}", x, more=skips[i])
-            x = self._block(f"decoder.{i}", net.decoder[i], x, heard, rings[f"decoder{i}"])
+            x = self._block("decoder", i, x, heard, rings)
         return self._linear("leave", x, norm="norm", kind=torch.float32)
 
     def _enter(self, spectrum: Tensor, cutoff: Tensor) -> Tensor:
         net, dense, rows = self._net, self._dense["enter"], len(spectrum)
         spec, width, block = net.config.spec, dense.weight.shape[1], rows_a_program(rows)
+        columns = min(COLUMNS, tile(width))
         x = spectrum.new_empty(rows, width, dtype=self._kind)
         launch(
             self._kernels.enter_kernel,
-            programs(rows, block),
+            programs(rows, block) * programs(width, columns),
             (spectrum, cutoff, net.hz_in, net.hz_out, dense.weight, dense.bias, x, rows),
             moved=(spectrum, cutoff, net.hz_in, net.hz_out, dense.weight, dense.bias, x),
             operations=rows * (2 * dense.weight.numel() + 12 * spec.bins_in),
             STRIDE=spectrum.stride(0), BINS=spectrum.shape[1], BINS_IN=spec.bins_in, BINS_OUT=spec.bins_out, N=width,
             BIN_HZ=spec.rate / spec.synthesis, FLOOR=POWER_FLOOR, PRECISION=self._precision,
-            BLOCK_M=block, BLOCK_N=tile(width), BLOCK_K=DEPTH,
+            BLOCK_M=block, BLOCK_N=columns, BLOCK_K=ENTERED, num_warps=warps(block, columns), num_stages=2,
         )  # fmt: skip
         return x
 
-    def _block(self, name: str, block: Block, x: Tensor, heard: Tensor, ring: Tensor) -> Tensor:
-        rows, width = x.shape
-        past, norm, out = block.past, self._norm[f"{name}.norm"], torch.empty_like(x)
-        y, few = torch.empty_like(x), PAST_TILE // tile(width)
+    def _block(self, part: str, i: int, x: Tensor, heard: Tensor, rings: Rings) -> Tensor:
+        block, ring, name = cast(Block, getattr(self._net, part)[i]), rings[f"{part}{i}"], f"{part}.{i}"
+        past, norm, (rows, width) = block.past, self._norm[f"{name}.norm"], x.shape
+        y, out, few = torch.empty_like(x), torch.empty_like(x), PAST_TILE // tile(width)
         kernel = past.weight.shape[0]
         launch(
             self._kernels.past_kernel,
@@ -119,15 +120,15 @@ class FusedNet:
             moved=(y, x, *weights, out),
             operations=rows * (4 * wide.weight.numel() + 10 * len(wide.bias)),
             C=width, HIDDEN=len(wide.bias), PRECISION=self._precision,
-            BLOCK_M=many, BLOCK_C=tile(width), BLOCK_H=HIDDEN, BLOCK_K=DEPTH,
+            BLOCK_M=many, BLOCK_C=tile(width), BLOCK_H=HIDDEN, BLOCK_K=DEPTH, num_warps=warps(many, tile(width)),
         )  # fmt: skip
         return out
 
-    def _remember(self, layer: MinGru, x: Tensor, active: Tensor, memory: Tensor) -> Tensor:
+    def _remember(self, x: Tensor, active: Tensor, memory: Tensor) -> Tensor:
         (rows, width), out, norm = x.shape, torch.empty_like(x), self._norm["memory.norm"]
         enter, leave, block = self._dense["memory.enter"], self._dense["memory.leave"], rows_a_program(rows)
         weights = (enter.weight, enter.bias, leave.weight, leave.bias, norm.gain, norm.shift)
-        hidden = layer.leave.in_features
+        hidden = len(leave.weight)
         launch(
             self._kernels.memory_kernel,
             programs(rows, block),
@@ -136,6 +137,7 @@ class FusedNet:
             operations=rows * (2 * enter.weight.numel() + 2 * leave.weight.numel() + 20 * hidden),
             C=width, HIDDEN=hidden, PRECISION=self._precision,
             BLOCK_M=block, BLOCK_C=tile(width), BLOCK_H=HIDDEN, BLOCK_K=DEPTH,
+            num_warps=warps(block, tile(width)), num_stages=2,
         )  # fmt: skip
         return out
 
@@ -156,6 +158,7 @@ class FusedNet:
             operations=rows * (2 * dense.weight.numel() + (8 * width if norm else 0)),
             C=width, MORE=sum(b.shape[1] for b in beside), N=columns, NORM=norm is not None, PRECISION=self._precision,
             BLOCK_M=block, BLOCK_C=tile(width), BLOCK_N=tile(columns), BLOCK_K=DEPTH,
+            num_warps=warps(block, max(tile(columns), tile(width) if norm else 0)),
         )  # fmt: skip
         return out
 

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from ..dsp.path import NOTHING_MISSING, path_filters
-from ..dsp.windows import analysis_window, synthesis_window
+from ..dsp.windows import FloatArray, analysis_window, synthesis_window
 from ..spec import Spec
 from .device_path import DevicePath, as_matrix
-from .kernels.launch import EXACT, launch, programs, rows_a_program, tile
+from .kernels.launch import EXACT, launch, programs, rows_a_program, tile, warps
 
 HEAR_COLUMNS, HEAR_DEPTH, DEPTH = 64, 32, 32  # of tiles
 TRACKED, GENERATED = 4, 16  # rows a program
 
 
-def transform(window: np.ndarray, bins: int) -> np.ndarray:
+def transform(window: FloatArray, bins: int) -> FloatArray:
     """Return what the real FFT of a windowed frame does to it as a matrix, (samples, 2 * bins), parts interleaved."""
     samples = len(window)
     angle = 2 * np.pi / samples * (np.arange(samples)[:, None] * np.arange(bins) % samples)
@@ -24,7 +24,7 @@ def transform(window: np.ndarray, bins: int) -> np.ndarray:
     return (both * window.astype(np.float64)[:, None]).astype(np.float32)
 
 
-def inverse(spec: Spec) -> np.ndarray:
+def inverse(spec: Spec) -> FloatArray:
     """Return the matrix of the inverse FFT and the synthesis window, (2 * bins_out, synthesis), real parts first."""
     angle = 2 * np.pi / spec.synthesis * np.arange(spec.bins_out)[:, None] * np.arange(spec.synthesis)
     twice = np.full((spec.bins_out, 1), 2.0)
@@ -53,7 +53,7 @@ class Hearing:
         blocks = range(0, whole.shape[1], HEAR_COLUMNS)
         first = [np.flatnonzero(whole[:, b : b + HEAR_COLUMNS].any(1))[0] for b in blocks]
         self.starts = torch.tensor([f // HEAR_DEPTH * HEAR_DEPTH for f in first], dtype=torch.int32, device=device)
-        self.products = sum((self.samples - f) * HEAR_COLUMNS for f in first)
+        self.products = sum(int(self.samples - f) * HEAR_COLUMNS for f in first)
         self.matrix = torch.from_numpy(whole).to(device)
 
 
@@ -93,13 +93,13 @@ class FusedPath(DevicePath):
     def _tracked(self, spectrum: Tensor, active: Tensor, fixed: Tensor) -> Tensor:
         rows, tracker, spec = len(spectrum), self.tracker, self.spec
         state = [whole[:rows] for whole in (tracker.smoothed, tracker.before, tracker.held, tracker.known)]
-        cutoff = torch.empty(rows, device=spectrum.device)
+        cutoff, changed = torch.empty(rows, device=spectrum.device), (state[0], state[2], state[3])
         settle, widen, narrow = tracker.hold
         launch(
             self._track,
             programs(rows, TRACKED),
             (spectrum, active, fixed, *state, cutoff, rows),
-            moved=(spectrum[:, : tracker.bands * tracker.per_band], active, fixed, *state, *state[::2], state[3], cutoff),
+            moved=(spectrum[:, : tracker.bands * tracker.per_band], active, fixed, *state, *changed, cutoff),
             operations=rows * tracker.bands * (4 * tracker.per_band + 40),
             STRIDE=self.analysed.shape[1], BANDS=tracker.bands, PER_BAND=tracker.per_band,
             FULL_SCALE=tracker.full_scale, FORGET=tracker.forget, HISS=tracker.hiss, SETTLE=settle, WIDEN=widen,
@@ -122,7 +122,7 @@ class FusedPath(DevicePath):
             moved=(spectra, self.inverse, held, held, active, *((received, gain, now) if mixes else ()), out),
             operations=2 * rows * self.inverse.numel(),
             K=len(self.inverse), HOP=spec.hop, STRIDE=self.analysed.shape[1], MIX=mixes, PRECISION=EXACT,
-            BLOCK_M=block, BLOCK_N=tile(spec.hop), BLOCK_K=DEPTH,
+            BLOCK_M=block, BLOCK_N=tile(spec.hop), BLOCK_K=DEPTH, num_warps=warps(block, 2 * tile(spec.hop)),
         )  # fmt: skip
         self.counter[:rows] += active[:, 0]
         if self.wet_resampler:
@@ -143,6 +143,6 @@ class FusedPath(DevicePath):
             operations=rows * spec.bins_out * (6 * spec.bands + 60),
             STRIDE=self.analysed.shape[1], SHORT=self.hearing.short_bins, BINS=spec.bins_out, BANDS=spec.bands,
             BIN_HZ=made.bin_hz, SILENCE=made.silence, PRECISION=EXACT,
-            BLOCK_M=GENERATED, BLOCK_K=tile(spec.bins_out), BLOCK_B=tile(spec.bands),
+            BLOCK_M=GENERATED, BLOCK_K=tile(spec.bins_out), BLOCK_B=tile(spec.bands), num_warps=8,
         )  # fmt: skip
         return out

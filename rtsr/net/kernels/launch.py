@@ -77,3 +77,8 @@ def programs(rows: int, block: int) -> int:
 def rows_a_program(rows: int) -> int:
     """Return how many rows a program of a matrix product takes: fewer where programs would be too few for a card."""
     return next((block for block, most in ((16, 2048), (32, 8192)) if rows <= most), 64)
+
+
+def warps(rows: int, columns: int) -> int:
+    """Return how many warps a tile of so many rows and columns takes, so that its sums fit their registers."""
+    return 8 if rows * columns > 4096 else 4

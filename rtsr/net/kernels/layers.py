@@ -37,9 +37,9 @@ def gelu(x):
 
 
 @triton.jit
-def rows_of(rows, BLOCK_M: tl.constexpr):
-    """This program's rows, int64, and which of them there are."""
-    r = tl.program_id(0).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+def rows_of(rows, BLOCK_M: tl.constexpr, COLUMNS: tl.constexpr = 1):
+    """This program's rows, int64, and which of them there are; so many programs beside each other have the same."""
+    r = (tl.program_id(0) // COLUMNS).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     return r, r < rows
 
 
@@ -138,7 +138,7 @@ def linear_kernel(
     C: tl.constexpr, MORE: tl.constexpr, N: tl.constexpr, NORM: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """out (rows, N) = the linear layer of x (rows, C), through layer norm if NORM, and `more` (rows, MORE) beside it."""
+    """out (rows, N) = the linear layer of x (rows, C), normed if NORM, with `more` (rows, MORE) beside it."""
     r, there = rows_of(rows, BLOCK_M)
     n = tl.arange(0, BLOCK_N)
     total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
@@ -208,8 +208,9 @@ def enter_kernel(
     spectrum (rows, BINS, 2) with STRIDE between rows, zero from BINS to BINS_IN; cutoff (rows,) in Hz; hz_in (BINS_IN,)
     and hz_out (BINS_OUT,) the bins' frequencies; weight (3 * BINS_IN + BINS_OUT, N).
     """
-    r, there = rows_of(rows, BLOCK_M)
-    n = tl.arange(0, BLOCK_N)
+    COLUMNS: tl.constexpr = (N + BLOCK_N - 1) // BLOCK_N
+    r, there = rows_of(rows, BLOCK_M, COLUMNS)
+    n = tl.program_id(0) % COLUMNS * BLOCK_N + tl.arange(0, BLOCK_N)
     edge = tl.load(cutoff + r, mask=there, other=0)
     total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     kind = weight.dtype.element_ty

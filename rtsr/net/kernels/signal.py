@@ -34,8 +34,7 @@ def hear_kernel(
     """
     COLUMNS: tl.constexpr = (N + BLOCK_N - 1) // BLOCK_N
     column = tl.program_id(0) % COLUMNS
-    r = (tl.program_id(0) // COLUMNS).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    there = r < rows
+    r, there = rows_of(rows, BLOCK_M, COLUMNS)
     n = column * BLOCK_N + tl.arange(0, BLOCK_N)
     frame = tl.load(counter + r, mask=there, other=0)
     total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
@@ -81,8 +80,8 @@ def generate_kernel(
 ):  # fmt: skip
     """`Structure.generate`: out (rows, 2, BINS), real parts and then imaginary ones.
 
-    short (rows, SHORT, 2) with STRIDE between rows; envelope (rows, BANDS); cutoff (rows,) in Hz; counter (rows,) int64;
-    measure (BINS, BANDS); interpolate (BANDS, BINS); table (256, 2).
+    short (rows, SHORT, 2) with STRIDE between rows; envelope (rows, BANDS); cutoff (rows,) in Hz; counter (rows,) of
+    int64; measure (BINS, BANDS); interpolate (BANDS, BINS); table (256, 2).
     """
     r, there = rows_of(rows, BLOCK_M)
     k = tl.arange(0, BLOCK_K)
@@ -111,9 +110,7 @@ def generate_kernel(
         interpolate + b[:, None] * BINS + k[None, :], mask=(b < BANDS)[:, None] & (k < BINS)[None, :], other=0
     )
     gain = tl.dot(tl.log(power + POWER_FLOOR) * -0.5, between, input_precision=PRECISION)
-    levels = tl.load(
-        envelope + r[:, None] * BANDS + b[None, :], mask=there[:, None] & (b < BANDS)[None, :], other=0
-    )
+    levels = tl.load(envelope + r[:, None] * BANDS + b[None, :], mask=there[:, None] & (b < BANDS)[None, :], other=0)
     log_power = tl.dot(levels, between, input_precision=PRECISION)
     level = 0.5 * tl.minimum(log_power, CEILING)
     place = k.to(tl.float32)[None, :] * BIN_HZ
@@ -139,8 +136,8 @@ def overlap_kernel(
 ):  # fmt: skip
     """Frames of spectra (rows, K) by `matrix` (K, 2 * HOP), overlapped with `held` (rows, HOP): out (rows, HOP).
 
-    If MIX, times a gain that slides from gain_now to gain (rows,) float64, over received (rows, HOP) with STRIDE between
-    rows, within -1 and 1.
+    If MIX, times a gain that slides from gain_now to gain, (rows,) float64, and added to received (rows, HOP), which has
+    STRIDE between rows; within -1 and 1.
     """
     r, there = rows_of(rows, BLOCK_M)
     n = tl.arange(0, BLOCK_N)

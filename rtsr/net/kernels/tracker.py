@@ -85,7 +85,7 @@ def track_kernel(
     """One frame of `CutoffTracker.push`, and the choice of the cutoff for the network: cutoff (rows,) float32.
 
     spectrum (rows, at least 1 + BANDS * PER_BAND, 2) with STRIDE between rows; fixed (rows,) float32, NaN where the
-    cutoff is detected; smoothed, before, held (rows, BANDS) and known (rows, PLACES) float64. HISS to NARROW are frames.
+    cutoff is detected; smoothed, before, held (rows, BANDS) and known (rows, PLACES) float64. HISS to NARROW: frames.
     """
     r, there = rows_of(rows, BLOCK_M)
     b = tl.arange(0, BLOCK_B)

@@ -35,13 +35,13 @@ TYPES = {
 OPTIONS = ("num_warps", "num_stages")
 
 
-def launches(weights: Weights, precision: str, rows: int) -> list[Launch]:
-    """Return what a tick of so many rows launches, each kernel once for all of the same constants."""
+def launches(weights: Weights, precision: str, rows: int, once: bool) -> list[Launch]:
+    """Return what a tick of so many rows launches: each kernel once for all of the same constants, or for all."""
     found: dict[str, Launch] = {}
 
     def note(launch: Launch) -> None:
         types = [a.dtype for a in launch.arguments if isinstance(a, torch.Tensor)]
-        found.setdefault(f"{launch.kernel.__name__} {types} {launch.constants}", launch)
+        found.setdefault(f"{launch.kernel.__name__} {'' if once else (types, launch.constants)}", launch)
 
     work = count.tick(count.opened(weights, precision, True), 8000, weights.spec.rate, rows)
     with watched(note):
@@ -90,9 +90,9 @@ def rows_of(launch: Launch) -> int:
     return int(launch.constants["BLOCK_M"])
 
 
-def check(weights: Weights, precision: str, rows: int, capability: int) -> Iterator[str]:
-    """Compile what a tick launches, print a line each, and yield what is wrong."""
-    for launch in launches(weights, precision, rows):
+def check(launched: list[Launch], precision: str, capability: int) -> Iterator[str]:
+    """Compile launches, print a line each, and yield what is wrong."""
+    for launch in launched:
         sizes = {k: v for k, v in launch.constants.items() if k in ("C", "MORE", "N", "HIDDEN") and v}
         name = f"{launch.kernel.__name__}, {precision}, {rows_of(launch)} rows, {sizes}"
         try:
@@ -120,13 +120,14 @@ def main() -> int:
     options.add_argument("--capability", type=int, default=90, choices=SHARED_KB, help="90 is an H100")
     options.add_argument("--precisions", default="float32,tf32,bfloat16,float16")
     options.add_argument("--rows", default="64,4096,16384")
+    options.add_argument("--once", action="store_true", help="compile each kernel for the first of its sizes only")
     chosen = options.parse_args()
     weights = Weights.find(chosen.model)
     wrong = [
         name
         for precision in chosen.precisions.split(",")
         for rows in map(int, chosen.rows.split(","))
-        for name in check(weights, precision, rows, chosen.capability)
+        for name in check(launches(weights, precision, rows, chosen.once), precision, chosen.capability)
     ]
     print("; ".join(["wrong:", *wrong]) if wrong else "every kernel compiles")
     return 1 if wrong else 0

@@ -136,7 +136,7 @@ def overlap_kernel(
 ):  # fmt: skip
     """Frames of spectra (rows, K) by `matrix` (K, 2 * HOP), overlapped with `held` (rows, HOP): out (rows, HOP).
 
-    If MIX, times a gain that slides from gain_now to gain, (rows,) float64, and added to received (rows, HOP), which has
+    If MIX, times a gain that slides from gain_now to gain, (rows,) float64, and added to received (rows, HOP) that has
     STRIDE between rows; within -1 and 1.
     """
     r, there = rows_of(rows, BLOCK_M)

@@ -18,8 +18,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def is_kernel(function: Function) -> bool:
-    """Whether numba compiles a function: it has no objects to group its arguments in."""
-    return any("njit" in ast.unparse(one) or "cfunc" in ast.unparse(one) for one in function.decorator_list)
+    """Whether numba or Triton compiles a function: it has no objects to group its arguments in."""
+    return any(name in ast.unparse(one) for one in function.decorator_list for name in ("njit", "cfunc", "triton.jit"))
 
 
 def functions(path: Path) -> Iterator[Function]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..dsp.windows import FloatArray
 from ..errors import BackendFailed, InvalidSetting
+from ..net.fused_net import fused
 from ..net.layers import Block, CausalDepthwise
 from ..net.model import State
 from ..net.weights import Weights
@@ -129,12 +130,16 @@ class GraphState:
 class GraphBackend:
     """Runs `BandNet.forward` on a CUDA device; precision is float32, tf32, bfloat16 or float16.
 
+    fuse: whether Triton's kernels do it where they can, which they do on a GPU if it is not given; else torch does.
+
     The pool gives it whole hops and has it do the path around the network as well.
     """
 
     runs_whole_path = True
 
-    def __init__(self, weights: Weights, device: str = "cuda", precision: str = "float32") -> None:
+    def __init__(
+        self, weights: Weights, device: str = "cuda", precision: str = "float32", fuse: bool | None = None
+    ) -> None:
         if precision not in PRECISIONS:
             raise InvalidSetting(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
         self.device = torch.device(device)
@@ -150,6 +155,8 @@ class GraphBackend:
                 self._pasts[name] = RingDepthwise(layer.past)
                 layer.add_module("past", self._pasts[name])
         self.net.to(self.device)
+        fuse = self.device.type == "cuda" if fuse is None else fuse
+        self.fused = fused(self.net, self.dtype, precision != "tf32") if fuse else None
         self._offsets, self._sizes, self._columns = self._plan_taps()
 
     def _plan_taps(self) -> tuple[Tensor, Tensor, dict[int, slice]]:
@@ -182,6 +189,11 @@ class GraphBackend:
     ) -> Tensor:
         """Advance the active of the first rows by one frame, all on the device; returns (rows, bands)."""
         rows = len(spectrum)
+        if self.fused is not None:
+            rings, memory = remembered.rings, remembered.memory
+            envelope = self.fused.step(spectrum, cutoff, active, remembered.heard, rings, memory)
+            remembered.heard[:rows] += active
+            return torch.where(active.view(-1, 1), envelope, 0)
         taps = (remembered.heard[:rows].unsqueeze(1) + self._offsets) % self._sizes
         state: dict[str, Any] = {
             name: Past(remembered.rings[name], all_rows[:rows], taps[:, self._columns[past.dilation]])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,7 @@ class What(StrEnum):
     LATENCY = "latency"
     THROUGHPUT = "throughput"
     COMPARE = "compare"
+    COUNT = "count"
 
 
 @dataclass
@@ -87,8 +89,9 @@ def bench(
 
     latency times one stream's hops, stage by stage: flat out, at a call's pace, and beside busy processes; and the
     start. throughput adds streams until a tick takes longer than a hop, for 1 to all threads. compare times ours, the
-    AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each. all is latency, throughput
-    on all cores, start-up and memory. Rows go to RESULTS, pictures and a page to OUT.
+    AudioUNet, sinc and cubic spline in turn on the same second of audio, one thread each. count says what a voice's hop
+    costs on a GPU, from the code and without one, beside what a card can do. all is latency, throughput on all cores,
+    start-up, memory and, where torch is installed, count. Rows go to RESULTS, pictures and a page to OUT.
 
     Examples:
 
@@ -98,7 +101,7 @@ def bench(
 
         rtsr bench compare
     """
-    if what is not What.COMPARE:
+    if what not in (What.COMPARE, What.COUNT):
         from ..figure import pyplot
 
         pyplot()  # a missing package is an error before anything is measured
@@ -114,6 +117,8 @@ def bench(
         _start(findings, run)
     if what is What.COMPARE:
         _compare(findings, run)
+    if what is What.COUNT or (what is What.ALL and find_spec("torch")):
+        _count(findings, run)
     _conclude(findings, result)
 
 
@@ -135,6 +140,24 @@ def _compare(findings: Findings, run: RunOptions) -> None:
         more = f"{row['macs_times_ours']:.0f}" if row["macs_times_ours"] else ""
         table.add_row(row["system"], f"{row['s_per_audio_s']:.4f}", f"{row['times_ours']:.2f}", macs, more)
     console.print(table)
+
+
+def _count(findings: Findings, run: RunOptions) -> None:
+    if not find_spec("torch"):
+        raise MissingDependency("torch", "train", "rtsr bench count")
+    from ..bench import count as counting
+
+    findings.rows["count"] = rows = counting.rows(Weights.find(run.model))
+    heads = ("form", "precision", "launches", "kB a voice", "MFLOP a voice", "MB of constants", "voices at most")
+    table = Table(*heads, title=f"one hop on a GPU, counted; at most: on an {counting.CARD}")
+    for row in rows:
+        watch = row["watch"]
+        figures = (watch["launches"], watch["kb_per_voice"], row["operations_per_voice"] / 1e6, row["constants_mb"])
+        shown = (f"{value:.{digits}f}" for value, digits in zip(figures, (0, 1, 2, 1), strict=True))
+        table.add_row(row["form"], row["precision"], *shown, f"{row['voices_at_most']}")
+    console.print(table)
+    if not any(row["form"] == "kernels" for row in rows):
+        console.print("the kernels are not counted: they need Triton, which the extra train brings on Linux")
 
 
 def _models(run: RunOptions) -> list[Backend]:

@@ -46,9 +46,9 @@ class CutoffTracker:
         one, self.first = BandSettings.of(spec, rate), first_state(spec, rate)
         self.bands, self.per_band, self.full_scale = one.bands, one.per_band, one.full_scale
         self.forget = 10 ** (-band.RELEASE_DB_PER_S / one.frames_per_s / 10)
-        seconds = torch.tensor((band.SETTLE_S, band.WIDEN_S, band.NARROW_S), dtype=torch.float64, device=device)
         self.hiss = band.CLICK_S * one.frames_per_s
-        self.hold_frames = seconds * one.frames_per_s
+        self.hold = tuple(s * one.frames_per_s for s in (band.SETTLE_S, band.WIDEN_S, band.NARROW_S))
+        self.hold_frames = torch.tensor(self.hold, dtype=torch.float64, device=device)
         self.least_hz, self.most_hz = one.least_hz, one.most_hz
         self.smoothed = torch.zeros(rows, self.bands, dtype=torch.float64, device=device)
         self.before = torch.zeros_like(self.smoothed)
@@ -150,6 +150,7 @@ class DevicePath:
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
         self.dry_resampler = HopResampler(dry, hop, hop_out, rows, device)
         self.wet_resampler = HopResampler(wet, spec.hop, hop_out, rows, device) if wet else None
+        self.resamplers = [one for one in (self.dry_resampler, self.wet_resampler) if one]
         self.tracker = CutoffTracker(spec, rate, rows, device)
         self.analysis = torch.from_numpy(analysis_window(spec, rate) * np.float32(spec.rate / rate)).to(device)
         self.synthesis = torch.from_numpy(synthesis_window(spec)).to(device)
@@ -194,7 +195,11 @@ class DevicePath:
         held.copy_(torch.where(active, frames[:, hop:], held))
         if self.wet_resampler:
             made = self.wet_resampler.push(made, active)
-        now = self.gain_now[:rows]
+        return self.mix(received, made, active, gain)
+
+    def mix(self, received: Tensor, made: Tensor, active: Tensor, gain: Tensor) -> Tensor:
+        """Add the generated band to the received one, both (rows, hop_out), with a gain that slides to a new one."""
+        now = self.gain_now[: len(made)]
         sliding = now.unsqueeze(1) + (gain - now).unsqueeze(1) * self.ramp
         now.copy_(torch.where(active[:, 0], gain, now))
         return (received + sliding.float() * made).clamp(-1, 1)
@@ -202,9 +207,8 @@ class DevicePath:
     def remembered(self) -> list[Tensor]:
         """Return everything that rows remember, each with the row as its first axis."""
         tracker = self.tracker
-        resamplers = [one.past for one in (self.dry_resampler, self.wet_resampler) if one is not None]
-        own = [self.history, self.counter, self.held, self.gain_now]
-        return [*resamplers, *own, tracker.smoothed, tracker.before, tracker.held, tracker.known]
+        own = [*(one.past for one in self.resamplers), self.history, self.counter, self.held, self.gain_now]
+        return [*own, tracker.smoothed, tracker.before, tracker.held, tracker.known]
 
     def clear(self, rows: Tensor, gain: Tensor) -> None:
         """Make rows (n,) those of new streams with these gains (n,)."""

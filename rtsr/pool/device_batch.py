@@ -11,6 +11,7 @@ from torch import Tensor
 from ..backend.graph import GraphBackend, GraphState, Replays
 from ..dsp.band import CUTOFF
 from ..net.device_path import DevicePath
+from ..net.fused_path import FusedPath
 
 if TYPE_CHECKING:
     from ..dsp.windows import FloatArray
@@ -31,7 +32,8 @@ class DeviceBatch:
         self._received: dict[int, Tensor] = {}  # by how many rows ran: where each recorded tick leaves it
         self._ran = 0
         hop, hop_out = spec.hop_at(rate), spec.hop_at(rate_out)
-        self._path = DevicePath(spec, rate, rate_out, rows, model.device)
+        path = DevicePath if model.fused is None else FusedPath
+        self._path = path(spec, rate, rate_out, rows, model.device)
         self._state: GraphState = model.new_state(rows)
         self._all_rows = torch.arange(rows, device=model.device)
         self._blocks, self._out = model.on_host(rows, hop), model.on_host(rows, hop_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -88,12 +89,13 @@ class Outputs:
 class Pool:
     """Up to `limit` streams through one model, each giving the samples that it gives alone in a `Stream`.
 
-    A stream is known by the handle that `open` returns. Streams join, leave, stall and reset alone. `push` may be
-    called by one other thread a stream, though not while that one is opened, reset or closed; everything else by the
-    ticking thread. With `threads` the streams are spread over as many shards, each run by a thread of its own from end
-    to end; those of one pair of rates in a shard are a batch. A tick allocates nothing; opening the first stream of a
-    pair of rates does. Rates are such that a hop is a whole number of samples. `rtsr.pool.capacity.admission_limit`
-    measures what `limit` this machine can keep. Where the model fails, `spare` goes on; `failures` has what was raised.
+    A stream is known by the handle that `open` returns. Streams join, leave, stall and reset alone. `push` and
+    `push_hops` may be called by one other thread a stream, though not while that one is opened, reset or closed;
+    `take_hops` by several between ticks; everything else by the ticking thread. With `threads` the streams are spread
+    over as many shards, each run by a thread of its own from end to end; those of one pair of rates in a shard are a
+    batch. A tick allocates nothing; the first stream of a pair of rates does. A hop is a whole number of samples.
+    `rtsr.pool.capacity.admission_limit` measures what `limit` this machine can keep. Where the model fails, `spare`
+    goes on; `failures` has what was raised.
     """
 
     def __init__(self, model: Backend, limit: int = 64, threads: int = 1, spare: Backend | None = None) -> None:
@@ -102,7 +104,7 @@ class Pool:
         self.model, self.limit, self.spare = model, limit, spare
         self.spec = model.spec
         self.deadline_s = self.spec.hop_ms / 1000
-        self.counters = Ticks()
+        self.counters, self._losing = Ticks(), threading.Lock()
         self._shards: list[dict[tuple[int, int], Slots]] = [{} for _ in range(min(threads, limit))]
         self._per_shard = -(-limit // len(self._shards))
         self._streams: dict[int, OpenStream] = {}
@@ -216,22 +218,21 @@ class Pool:
         if block.ndim != 1:
             raise InvalidAudio(f"expected one channel, shape (samples,), got shape {block.shape}")
         count = stream.slots.write(stream.slot, np.ascontiguousarray(block, np.float32))
-        self.counters.overruns += len(block) - count
+        with self._losing:
+            self.counters.overruns += len(block) - count
         return count
 
     def push_hops(self, handles: IntArray, hops: FloatArray) -> int:
-        """Append one hop, of the (n, hop), to each of n open streams of one input rate; `push` for thousands.
+        """Append one hop, of the (n, hop), to each of n open streams of one input rate; returns how much fitted.
 
-        Returns how many samples fitted; the rest is counted. handles int64, hops float32. Raises `InvalidAudio` where
-        a stream is not open or its hop has another length.
+        handles int64, hops float32. Raises `InvalidAudio` where a stream is not open or its hop has another length.
         """
         fits = [i for i, slots in enumerate(self._batches) if hops.ndim == 2 and slots.hop == hops.shape[1]]
         if hops.shape[:1] != handles.shape or not np.isin(self._places[handles, BATCH], fits).all():
-            raise InvalidAudio(
-                f"expected a hop of its length for each of {len(handles)} open streams, got shape {hops.shape}"
-            )
+            raise InvalidAudio(f"expected a hop for each of {len(handles)} open streams, got shape {hops.shape}")
         count = sum(self._batches[i].deposit(i, self._places, handles, hops) for i in fits)
-        self.counters.overruns += hops.size - count
+        with self._losing:
+            self.counters.overruns += hops.size - count
         return count
 
     def take_hops(self, handles: IntArray, out: FloatArray, moved: BoolArray) -> None:

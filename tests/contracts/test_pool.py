@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -259,3 +260,33 @@ def test_hops_of_many_rows_go_in_and_out_at_once(generating):
             many.push_hops(np.array([5, 1, 0]), hops)
         with pytest.raises(InvalidAudio, match="3 open streams"):
             many.take_hops(rows, np.zeros((3, 40), np.float32), moved)
+
+
+def test_several_threads_push_and_take(null):
+    streams, rounds, parts = 40, 30, 4
+    voices = np.stack([noise(40 * rounds, r) for r in range(streams)]).reshape(streams, rounds, 40)
+    with Pool(null, limit=streams) as pool, Pool(null, limit=streams) as alone, ThreadPoolExecutor(parts) as threads:
+        handles = np.array([pool.open(8000) for _ in range(streams)])
+        for _ in handles:
+            alone.open(8000)
+        out, expected = np.zeros((2, streams, 80), np.float32)
+        moved = np.zeros(streams, np.bool_)
+        part = [slice(k, streams, parts) for k in range(parts)]
+        for i in range(rounds):
+            list(threads.map(lambda p: pool.push_hops(handles[p], voices[p, i].copy()), part))  # noqa: B023
+            pool.tick()
+            for p, (hops, which) in zip(part, threads.map(lambda p: taken(pool, handles[p]), part), strict=True):
+                out[p], moved[p] = hops, which
+            alone.push_hops(handles, voices[:, i].copy())
+            alone.tick()
+            alone.take_hops(handles, expected, moved.copy())
+            assert moved.all()
+            np.testing.assert_array_equal(out, expected)
+        list(threads.map(lambda p: [pool.push_hops(handles[p], voices[p, 0].copy()) for _ in range(20)], part))
+    assert pool.counters.overruns == 4 * streams * 40  # of 20 hops a ring has room for 16
+
+
+def taken(pool: Pool, handles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    out, moved = np.zeros((len(handles), 80), np.float32), np.zeros(len(handles), np.bool_)
+    pool.take_hops(handles, out, moved)
+    return out, moved

@@ -1,0 +1,139 @@
+"""`python -m bench.kernels`: compile every kernel of a tick for a GPU, on a machine that has none.
+
+Each is compiled as a tick launches it, for few and for many rows, to PTX and machine code. Printed are the registers of
+a thread, the bytes that spilled out of them, and the shared memory of a program. Exits with 1 where a kernel does not
+compile or asks for more shared memory than the card has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rtsr.bench import count
+from rtsr.net.kernels.launch import Launch, watched
+from rtsr.net.weights import Weights
+
+SHARED_KB = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}  # a program may take, by compute capability
+TYPES = {
+    torch.float32: "*fp32",
+    torch.float64: "*fp64",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.int64: "*i64",
+    torch.int32: "*i32",
+    torch.bool: "*i1",
+}
+OPTIONS = ("num_warps", "num_stages")
+
+
+def launches(weights: Weights, precision: str, rows: int, once: bool) -> list[Launch]:
+    """Return what a tick of so many rows launches: each kernel once for all of the same constants, or for all."""
+    found: dict[str, Launch] = {}
+
+    def note(launch: Launch) -> None:
+        types = [a.dtype for a in launch.arguments if isinstance(a, torch.Tensor)]
+        found.setdefault(f"{launch.kernel.__name__} {'' if once else (types, launch.constants)}", launch)
+
+    work = count.tick(count.opened(weights, precision, True), 8000, weights.spec.rate, rows)
+    with watched(note):
+        work()
+    return list(found.values())
+
+
+def compiled(launch: Launch, capability: int) -> Any:
+    """Compile a launch for a GPU of this compute capability; raises what Triton raises."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel, constants = launch.kernel, {k: v for k, v in launch.constants.items() if k not in OPTIONS}
+    kinds = [TYPES[a.dtype] if isinstance(a, torch.Tensor) else "i32" for a in launch.arguments]
+    signature = dict(zip(kernel.arg_names, [*kinds, *["constexpr"] * len(constants)], strict=True))
+    tensors = [i for i, a in enumerate(launch.arguments) if isinstance(a, torch.Tensor) and a.data_ptr() % 16 == 0]
+    source = ASTSource(
+        fn=kernel,
+        signature=signature,
+        constexprs={(kernel.arg_names.index(name),): value for name, value in constants.items()},
+        attrs={(i,): [["tt.divisibility", 16]] for i in tensors},
+    )
+    options = {name: launch.constants[name] for name in OPTIONS if name in launch.constants}
+    target = GPUTarget("cuda", capability, 32)
+    return triton.compile(source, target=target, options={"enable_fp_fusion": True, **options})
+
+
+def usage(machine_code: bytes) -> dict[str, int]:
+    """Return the registers of a thread and the bytes of its stack, of which a kernel without spills has none."""
+    import triton
+
+    program = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(machine_code)
+        file.flush()
+        command = [str(program), "--dump-resource-usage", file.name]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    parts = (part.split(":") for part in said.split() if part.count(":") == 1)
+    numbers = {name: int(value) for name, value in parts if value.isdecimal()}
+    return {"registers": numbers["REG"], "stack": numbers["STACK"]}
+
+
+def rows_of(launch: Launch) -> int:
+    """Return how many rows a program of this launch takes."""
+    return int(launch.constants["BLOCK_M"])
+
+
+def check(launched: list[Launch], precision: str, capability: int) -> Iterator[str]:
+    """Compile launches, print a line each, and yield what is wrong."""
+    for launch in launched:
+        sizes = {k: v for k, v in launch.constants.items() if k in ("C", "MORE", "N", "HIDDEN") and v}
+        name = f"{launch.kernel.__name__}, {precision}, {rows_of(launch)} rows, {sizes}"
+        try:
+            made = compiled(launch, capability)
+        except Exception as error:  # whatever the compiler raises is the finding
+            print(f"  WRONG {name}: {error}")
+            yield name
+            continue
+        shared_kb, found = made.metadata.shared / 1024, usage(made.asm["cubin"])
+        products = next((kind for kind in ("wgmma", "mma.sync") if kind in made.asm["ptx"]), "no products")
+        good = shared_kb <= SHARED_KB[capability]
+        print(
+            f"  {'ok   ' if good else 'WRONG'} {name}: {len(made.asm['ptx'].splitlines())} lines of PTX, {products}, "
+            f"{made.metadata.num_warps} warps, {found['registers']} registers, {found['stack']} bytes of stack, "
+            f"{shared_kb:.0f} KB shared"
+        )
+        if not good:
+            yield name
+
+
+def main() -> int:
+    """Compile all and return the exit code."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", default="voice-16k")
+    options.add_argument("--capability", type=int, default=90, choices=SHARED_KB, help="90 is an H100")
+    options.add_argument("--precisions", default="float32,tf32,bfloat16,float16")
+    options.add_argument("--rows", default="64,4096,16384")
+    options.add_argument("--once", action="store_true", help="compile each kernel for the first of its sizes only")
+    chosen = options.parse_args()
+    weights = Weights.find(chosen.model)
+    wrong = [
+        name
+        for precision in chosen.precisions.split(",")
+        for rows in map(int, chosen.rows.split(","))
+        for name in check(launches(weights, precision, rows, chosen.once), precision, chosen.capability)
+    ]
+    print("; ".join(["wrong:", *wrong]) if wrong else "every kernel compiles")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("TRITON_INTERPRET"):
+        sys.exit("TRITON_INTERPRET is set: what is interpreted is not compiled")
+    sys.exit(main())

@@ -3,11 +3,15 @@
 Each is compiled as a tick launches it, for few and for many rows, to PTX and machine code. Printed are the registers of
 a thread, the bytes that spilled out of them, and the shared memory of a program. Exits with 1 where a kernel does not
 compile or asks for more shared memory than the card has.
+
+With TRITON_INTERPRET=1 in the environment nothing is compiled: the kernels' envelopes of voices are compared with those
+of plain torch in float32, beside what torch gives in the same precision, in dB of the bands' powers.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -16,9 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from rtsr.backend.graph import GraphBackend
 from rtsr.bench import count
+from rtsr.bench.signal import voice
+from rtsr.net.device_path import DevicePath
 from rtsr.net.kernels.launch import Launch, watched
 from rtsr.net.weights import Weights
 
@@ -113,6 +121,34 @@ def check(launched: list[Launch], precision: str, capability: int) -> Iterator[s
             yield name
 
 
+def errors_db(weights: Weights, precision: str, rows: int, hops: int) -> dict[str, float]:
+    """Return the root mean square error, in dB, of the envelopes of `rows` voices, of the kernels and of torch."""
+    spec, device = weights.spec, torch.device("cpu")
+    exact = GraphBackend(weights, "cpu", fuse=False)
+    models = {name: GraphBackend(weights, "cpu", precision, name == "kernels") for name in ("kernels", "torch")}
+    path = DevicePath(spec, 8000, spec.rate, rows, device)
+    spoken = np.stack([voice(hops / spec.frames_per_s + 0.1, 8000, seed) for seed in range(rows)])
+    cutoff = np.linspace(2000, 4000, rows, dtype=np.float32)
+    states = {name: model.new_state(rows) for name, model in {"": exact, **models}.items()}
+    made, squares = np.zeros((3, rows, spec.bands), np.float32), np.zeros(2)
+    hop, active, fixed = spec.hop_at(8000), torch.ones(rows, 1, dtype=torch.bool), torch.from_numpy(cutoff)
+    for i in range(hops):
+        hops_in = torch.from_numpy(spoken[:, i * hop : (i + 1) * hop].copy())
+        spectrum = path.analyse(hops_in, active, fixed)[1].numpy()
+        for out, model, state in zip(made, (exact, *models.values()), states.values(), strict=True):
+            model.step(spectrum, cutoff, state, out)
+        squares += np.square(made[1:] - made[0]).mean((1, 2)) / hops
+    return dict(zip(models, (10 / math.log(10) * np.sqrt(squares)).tolist(), strict=True))
+
+
+def compare(weights: Weights, precisions: list[str]) -> int:
+    """Print the errors in every precision and return the exit code."""
+    for precision in precisions:
+        found = errors_db(weights, precision, 32, 30)
+        print(f"  {precision}: " + ", ".join(f"{name} {error:.2e} dB" for name, error in found.items()))
+    return 0
+
+
 def main() -> int:
     """Compile all and return the exit code."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,6 +159,8 @@ def main() -> int:
     options.add_argument("--once", action="store_true", help="compile each kernel for the first of its sizes only")
     chosen = options.parse_args()
     weights = Weights.find(chosen.model)
+    if os.environ.get("TRITON_INTERPRET"):
+        return compare(weights, chosen.precisions.split(","))
     wrong = [
         name
         for precision in chosen.precisions.split(",")
@@ -134,6 +172,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if os.environ.get("TRITON_INTERPRET"):
-        sys.exit("TRITON_INTERPRET is set: what is interpreted is not compiled")
     sys.exit(main())

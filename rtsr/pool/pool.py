@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -94,17 +94,15 @@ class Pool:
     `take_hops` by several between ticks; everything else by the ticking thread. With `threads` the streams are spread
     over as many shards, each run by a thread of its own from end to end; those of one pair of rates in a shard are a
     batch. A tick allocates nothing; the first stream of a pair of rates does. A hop is a whole number of samples.
-    `rtsr.pool.capacity.admission_limit` measures what `limit` this machine can keep. Where the model fails, `spare`
-    goes on; `failures` has what was raised.
+    `rtsr.pool.capacity` measures what `limit` a machine can keep. Where the model fails (`failures`), `spare` goes on.
     """
 
     def __init__(self, model: Backend, limit: int = 64, threads: int = 1, spare: Backend | None = None) -> None:
         if limit < 1 or threads < 1:
             raise InvalidSetting(f"expected at least one stream and thread, got limit={limit} and threads={threads}")
         self.model, self.limit, self.spare = model, limit, spare
-        self.spec = model.spec
-        self.deadline_s = self.spec.hop_ms / 1000
-        self.counters, self._losing = Ticks(), threading.Lock()
+        self.spec, self.deadline_s = model.spec, model.spec.hop_ms / 1000
+        self.counters, self._losing = Ticks(), Lock()
         self._shards: list[dict[tuple[int, int], Slots]] = [{} for _ in range(min(threads, limit))]
         self._per_shard = -(-limit // len(self._shards))
         self._streams: dict[int, OpenStream] = {}
@@ -218,8 +216,9 @@ class Pool:
         if block.ndim != 1:
             raise InvalidAudio(f"expected one channel, shape (samples,), got shape {block.shape}")
         count = stream.slots.write(stream.slot, np.ascontiguousarray(block, np.float32))
-        with self._losing:
-            self.counters.overruns += len(block) - count
+        if count < len(block):
+            with self._losing:
+                self.counters.overruns += len(block) - count
         return count
 
     def push_hops(self, handles: IntArray, hops: FloatArray) -> int:

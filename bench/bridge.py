@@ -9,6 +9,7 @@ each.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import subprocess
@@ -130,6 +131,8 @@ async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
                 raise SystemExit(f"call {number + 1} was refused: {answer['error']}")
         await peer.accept(answer["sdp"])
         listeners.append(Listener(peer))
+    gc.collect()  # now, and not while the peers have packets to send
+    gc.freeze()
     await asyncio.sleep(2)
     before, joined = await client.metrics(), await counters(client, legs)
     since_s, began, p99 = time.time(), time.monotonic(), 0.0

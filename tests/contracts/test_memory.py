@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -24,10 +25,13 @@ def growth(warm_up: Callable[[], None], work: Callable[[], None]) -> tuple[int, 
     tracemalloc.start()
     try:
         warm_up()  # tracing itself takes a little, once
+        gc.collect()  # also empties the interpreter's lists of free tuples, which fill up at any time
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         work()
-        after, peak = tracemalloc.get_traced_memory()
+        _, peak = tracemalloc.get_traced_memory()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     return after - before, peak - before

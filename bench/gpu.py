@@ -81,8 +81,8 @@ def pool_error(model: GraphBackend, reference: Any, rows: int, threads: int) -> 
 
 
 def opened(card: Card, weights: Weights, precision: str) -> GraphBackend:
-    """Open the graph backend; with --fuse its network goes through torch.compile, to see what that brings."""
-    model = GraphBackend(weights, str(card.device), precision)
+    """Open the graph backend; with --fuse its torch form, through torch.compile, in place of kernels."""
+    model = GraphBackend(weights, str(card.device), precision, False if card.fuse else None)
     if card.fuse:
         model.name += "-fused"
         model.net.forward = torch.compile(model.net.forward, dynamic=True)  # type: ignore[method-assign]
@@ -231,7 +231,7 @@ def main() -> int:
     options.add_argument("--device", default="cuda")
     options.add_argument("--rows", default="4096,10000,32768,50000,65536")
     options.add_argument("--shards", default="1,4")
-    options.add_argument("--fuse", action="store_true", help="put the network through torch.compile")
+    options.add_argument("--fuse", action="store_true", help="torch.compile in place of our kernels")
     options.add_argument("--results", type=Path, default=RESULTS)
     chosen = options.parse_args()
     cast(TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)  # a run that is cut short has printed its results

@@ -144,7 +144,7 @@ def errors_db(weights: Weights, precision: str, rows: int, hops: int) -> dict[st
 def compare(weights: Weights, precisions: list[str]) -> int:
     """Print the errors in every precision and return the exit code."""
     for precision in precisions:
-        found = errors_db(weights, precision, 32, 30)
+        found = errors_db(weights, precision, 32, 10)
         print(f"  {precision}: " + ", ".join(f"{name} {error:.2e} dB" for name, error in found.items()))
     return 0
 

@@ -14,6 +14,7 @@ from .kernels.launch import EXACT, launch, programs, rows_a_program, tile, warps
 
 HEAR_COLUMNS, HEAR_DEPTH, DEPTH = 64, 32, 32  # of tiles
 TRACKED, GENERATED = 4, 16  # rows a program
+MOST_SUMS = 8192  # elements of one of the overlap-add's two tiles
 
 
 def transform(window: FloatArray, bins: int) -> FloatArray:
@@ -114,7 +115,8 @@ class FusedPath(DevicePath):
         spectra = self._generated(envelope, cutoff)
         held, now = self.held[:rows], self.gain_now[:rows]
         mixes = self.wet_resampler is None
-        out, block = torch.empty(rows, spec.hop, device=held.device), rows_a_program(rows)
+        width = tile(spec.hop)
+        out, block = torch.empty(rows, spec.hop, device=held.device), min(rows_a_program(rows), MOST_SUMS // width)
         launch(
             self._signal.overlap_kernel,
             programs(rows, block),
@@ -122,7 +124,7 @@ class FusedPath(DevicePath):
             moved=(spectra, self.inverse, held, held, active, *((received, gain, now) if mixes else ()), out),
             operations=2 * rows * self.inverse.numel(),
             K=len(self.inverse), HOP=spec.hop, STRIDE=self.analysed.shape[1], MIX=mixes, PRECISION=EXACT,
-            BLOCK_M=block, BLOCK_N=tile(spec.hop), BLOCK_K=DEPTH, num_warps=warps(block, 2 * tile(spec.hop)),
+            BLOCK_M=block, BLOCK_N=width, BLOCK_K=DEPTH, num_warps=warps(block, 2 * width), num_stages=2,
         )  # fmt: skip
         self.counter[:rows] += active[:, 0]
         if self.wet_resampler:

@@ -142,17 +142,18 @@ def linear_kernel(
     r, there = rows_of(rows, BLOCK_M)
     n = tl.arange(0, BLOCK_N)
     total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+    kind = weight.dtype.element_ty
     if NORM:
         mean, deviation = moments(x, r, there, C, BLOCK_C)
     for begin in range(0, C, BLOCK_K):
         k = begin + tl.arange(0, BLOCK_K)
         a = columns_of(x, r, there, k, C)
         if NORM:
-            a = normed(a, k, mean, deviation, gain, shift, C).to(weight.dtype.element_ty)
-        total = product(a, weights_at(weight, k, n, C, N), total, PRECISION)
+            a = normed(a, k, mean, deviation, gain, shift, C)
+        total = product(a.to(kind), weights_at(weight, k, n, C, N), total, PRECISION)
     for begin in range(0, MORE, BLOCK_K):
         k = begin + tl.arange(0, BLOCK_K)
-        a = columns_of(more, r, there, k, MORE)
+        a = columns_of(more, r, there, k, MORE).to(kind)
         total = product(a, weights_at(weight + C * N, k, n, MORE, N), total, PRECISION)
     total += tl.load(bias + n, mask=n < N, other=0)[None, :]
     tl.store(out + r[:, None] * N + n[None, :], total, mask=there[:, None] & (n < N)[None, :])

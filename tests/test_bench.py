@@ -164,7 +164,7 @@ def test_rtsr_bench_stores_rows_and_draws(bench, tmp_path, model_path):
     assert code == 0
     assert "This machine can" in out
     assert {p.name for p in (tmp_path / "results").iterdir()} == {
-        f"{n}.jsonl" for n in ("latency", "throughput", "start", "memory")
+        f"{n}.jsonl" for n in ("latency", "throughput", "start", "memory", "count")
     }
     page = (tmp_path / "out/bench.html").read_text()
     assert page.count("data:image/png;base64,") == 3

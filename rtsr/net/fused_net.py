@@ -177,6 +177,8 @@ def fused(net: BandNet, kind: torch.dtype, exact: bool) -> FusedNet | None:
         hidden, none = rings["memory"].float(), torch.zeros(1, dtype=torch.int64, device=device)
         spectrum, cutoff = torch.zeros(1, spec.bins_in, 2, device=device), torch.zeros(1, device=device)
         made.step(spectrum, cutoff, none.bool(), none, rings, hidden)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # what a launch did wrong is raised here
     except Exception as error:  # of Triton, its compiler, the driver: whatever it is, the torch form runs
         log.warning("without Triton's kernels: %s: %s", type(error).__name__, error)
         return None

@@ -47,7 +47,7 @@ class Norm:
 class FusedNet:
     """One frame of `net` as kernels; `kind` is the type of weights, of the past and inside of blocks.
 
-    What lies between blocks is float32: as bfloat16 it would cost three times the error, for a fifth of the memory.
+    What lies between blocks is float32: as bfloat16 it would add more error than all the rest.
 
     The network's layers are copied: it has to be on its device, with weights that no longer change.
     """

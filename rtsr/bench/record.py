@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import InvalidSetting
 
-PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "torch")
+PACKAGES = ("numpy", "numba", "onnxruntime", "onnxruntime-gpu", "torch", "triton")
 LEAST_NOISE = 0.2  # of a figure: what a quiet machine varies by from one run to the next
 KEPT = 10  # of the newest stored rows are compared with
 

@@ -35,7 +35,7 @@ class HopResampler:
         """Take hops (rows, hop) and return (rows, hop_out); rows that are not active get something and stand still."""
         past = self.past[: len(hops)]
         heard = torch.cat([past, hops], dim=1)
-        past.copy_(torch.where(active, heard[:, hops.shape[1] :], past))
+        torch.where(active, heard[:, hops.shape[1] :], past, out=past)
         return heard @ self.matrix
 
 
@@ -201,7 +201,7 @@ class DevicePath:
         """Add the generated band to the received one, both (rows, hop_out), with a gain that slides to a new one."""
         now = self.gain_now[: len(made)]
         sliding = now.unsqueeze(1) + (gain - now).unsqueeze(1) * self.ramp
-        now.copy_(torch.where(active[:, 0], gain, now))
+        torch.where(active[:, 0], gain, now, out=now)
         return (received + sliding.float() * made).clamp(-1, 1)
 
     def remembered(self) -> list[Tensor]:

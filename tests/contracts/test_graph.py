@@ -234,5 +234,5 @@ def test_a_tick_leaves_no_memory_behind(graph):
                 pool.push(row, noise(40, i))
             pool.tick()
 
-    grown, _ = growth(lambda: ticks(150), lambda: ticks(200))  # torch renews small objects that it keeps, early on
+    grown, _ = growth(lambda: ticks(50), lambda: ticks(200))
     assert grown < 4000

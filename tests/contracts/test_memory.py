@@ -22,6 +22,7 @@ PEAK = 64_000  # bytes above the start at any time: a hop's passing views, no bu
 def growth(warm_up: Callable[[], None], work: Callable[[], None]) -> tuple[int, int]:
     """Bytes that the work leaves behind, and the most that it held at any time."""
     warm_up()
+    gc.collect()  # what it lets go, torch makes anew
     tracemalloc.start()
     try:
         warm_up()  # tracing itself takes a little, once

@@ -32,7 +32,7 @@ class MediaProxy:
 
     def passed(self) -> list[int]:
         """How many packets of RTP came from each side of its calls that have ended."""
-        audio = r"Port +127\.0\.0\.1:\d+ +<> +127\.0\.0\.1:\d+, SSRC \w+, (\d+) p,"
+        audio = r"Port +127\.0\.0\.1:\d+ +<> +127\.0\.0\.1:\d+ *, SSRC \w+, (\d+) p,"
         return [int(count) for count in re.findall(audio, self.log.read_text())]
 
     def stop(self) -> None:

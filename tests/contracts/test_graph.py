@@ -223,7 +223,7 @@ def lose(rows: int) -> None:
 
 
 def test_a_tick_leaves_no_memory_behind(graph):
-    from tests.contracts.test_memory import growth
+    from tests.contracts.test_memory import GROWTH, growth
 
     pool = Pool(graph, limit=4)
     rows = [pool.open(8000) for _ in range(3)]
@@ -234,5 +234,5 @@ def test_a_tick_leaves_no_memory_behind(graph):
                 pool.push(row, noise(40, i))
             pool.tick()
 
-    grown, _ = growth(lambda: ticks(50), lambda: ticks(200))
-    assert grown < 4000
+    grown, _ = growth(lambda: ticks(50), lambda: ticks(40))
+    assert grown < GROWTH

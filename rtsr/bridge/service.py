@@ -36,6 +36,7 @@ from .media import MediaThread
 from .media_socket import MediaSockets
 from .metrics import exposition
 from .page import files
+from .rehearsal import rehearse
 from .reload import Reload
 from .report import report_of
 from .rtp_legs import RtpLegs, RtpOptions
@@ -88,7 +89,9 @@ class BridgeService:
         self.settings = settings
         tokens, self._tls = settings.all_tokens(), server_context(settings.tls_cert, settings.tls_key)
         read_tables(settings.sip)  # an error in them is found before the model is opened
+        log_event("preparing", model=settings.model, backend=settings.backend)
         model = load(settings.model, settings.backend, rows=settings.calls or max(CALL_COUNTS))
+        rehearse(model.spec, settings.packet_ms)
         limit = settings.calls or measure(model, settings.packet_ms)
         self.loop = asyncio.new_event_loop()
         self.media = MediaThread(model, limit, self._send, settings.packet_ms)

@@ -234,5 +234,5 @@ def test_a_tick_leaves_no_memory_behind(graph):
                 pool.push(row, noise(40, i))
             pool.tick()
 
-    grown, _ = growth(lambda: ticks(50), lambda: ticks(40))
+    grown, _ = growth(lambda: ticks(20), lambda: ticks(20))
     assert grown < GROWTH

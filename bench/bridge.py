@@ -10,130 +10,36 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
-import struct
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
-import av
 import numpy as np
 import typer
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
 
+from bench.packets import LATE_S, call
 from rtsr.bench.record import store
-from rtsr.bench.signal import voice
-from rtsr.bridge.codec import CODECS, OPUS, PCMU, make_encoder
-from rtsr.bridge.limits import LONGEST
-from rtsr.bridge.peer import JITTER_BUFFER, Tap
+from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.daemon.priority import be_less_nice
-from tests.live.bridge.peers import PACKET_S, RATE, Client, Peer, VoiceTrack
+from tests.live.bridge.peers import RATE, Client, Peer, VoiceTrack
 from tests.live.bridge.server import Bridge
 
 RESULTS = Path(__file__).parent / "results"
-GAP_S = 0.06  # between two packets: three times what is due
-LATE_S = 0.01  # of a packet that the peers send: half of what a bridge on an even line waits for
-TIMESTAMP = 35  # SO_TIMESTAMPNS of Linux
+SETTLED_S, MORE_S = 2.0, 30.0  # before the time that is measured, and for which packets are there afterwards
 BURST_S, EVERY_S, LOUD = 0.02, 0.5, 0.1  # of the sound by which delay is measured
 NOTHING = ("gaps", "sent_late", "underruns", "tasks_left", "rows_left", "sockets_left")
 BARS = {"added_p95_ms": 45.0, "tick_p99_ms": 5.0, **dict.fromkeys(NOTHING, 0)}
 
 
-class Packets(MediaStreamTrack):
-    """Speaks packets that were encoded before, so that peers cost no more than they must."""
-
-    kind = "audio"
-
-    def __init__(self, codec: str, payloads: list[bytes]) -> None:
-        super().__init__()
-        self.rate, self.payloads, self.given, self.began = CODECS[codec].clock, payloads, 0, 0.0
-        self.late_s: list[tuple[float, float]] = []  # when a packet was due, and by how much it was later
-
-    async def recv(self) -> av.Packet:
-        """Return the next packet in time."""
-        self.began = self.began or time.monotonic()
-        due_s = self.began + self.given * PACKET_S
-        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-        self.late_s.append((due_s, time.monotonic() - due_s))
-        if self.readyState != "live":
-            raise MediaStreamError
-        packet = av.Packet(self.payloads[self.given % len(self.payloads)])
-        packet.pts, packet.time_base = round(self.given * PACKET_S * self.rate), Fraction(1, self.rate)
-        self.given += 1
-        return packet
-
-
-class Listener:
-    """Notes when the kernel got packets, which over the loopback is when the bridge sent them, and decodes nothing.
-
-    What the peers' process is late to read is not the bridge's lateness, and not hidden in it either.
-    """
-
-    def __init__(self, peer: Peer) -> None:
-        self.arrived: list[float] = []  # time.time
-        self.stamps: list[int] = []  # RTP's
-        self.read_s: list[float] = []  # how much later the peers' process saw it
-        receiver = peer.connection.getReceivers()[0]
-        setattr(receiver, JITTER_BUFFER, Tap(lambda packet: None, lambda: None))
-        for protocol in receiver.transport.transport._connection._protocols:
-            self._stamp(protocol)
-
-    def _stamp(self, protocol: Any) -> None:
-        """Read a socket of aioice in asyncio's place, with the kernel's time of each datagram."""
-        taken, loop = protocol.transport.get_extra_info("socket"), asyncio.get_running_loop()
-        taken.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
-
-        def read() -> None:
-            try:
-                data, ancillary, _, source = protocol.transport._sock.recvmsg(LONGEST, 64)
-            except OSError:
-                return
-            if 128 <= data[0] <= 191 and not 192 <= data[1] <= 223 and ancillary:  # RTP and no RTCP (RFC 5761)
-                seconds, nanoseconds = struct.unpack("@ll", ancillary[0][2])
-                self.arrived.append(seconds + 1e-9 * nanoseconds)
-                self.stamps.append(int.from_bytes(data[4:8]))
-                self.read_s.append(time.time() - self.arrived[-1])
-            protocol.datagram_received(data, source)
-
-        loop._remove_reader(taken.fileno())
-        loop._add_reader(taken.fileno(), read)
-
-    def gaps(self, since_s: float, until_s: float) -> int:
-        """How often, from one time to another, the bridge sent nothing for too long or left sound out."""
-        arrived, stamps = np.array([since_s, *self.arrived, until_s]), np.array(self.stamps)
-        inside = (arrived >= since_s) & (arrived <= until_s)
-        steps = np.diff(stamps[inside[1:-1]]) % (1 << 32)
-        return int((np.diff(arrived[inside]) > GAP_S).sum() + (steps > np.median(steps)).sum())
-
-
-def encoded(codec: str) -> list[bytes]:
-    """Ten seconds of a voice."""
-    sound, encoder = voice(10, RATE).astype(np.float32), make_encoder(codec, 20)
-    blocks = sound[: len(sound) // 960 * 960].reshape(-1, 960)
-    return [packet for packet in map(encoder.encode, blocks) if packet]
-
-
 async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
     """Let so many legs send a voice, two to a room, half of them over the telephone's codec."""
-    payloads, listeners, speakers = {codec: encoded(codec) for codec in (OPUS, PCMU)}, [], []
-    for number in range(legs):
-        codec = (OPUS, PCMU)[number % 2]
-        speakers.append(Packets(codec, payloads[codec]))
-        peer = Peer(speakers[-1], codec=codec)
-        client.peers.append(peer)
-        async with client.http.post(f"/rooms/load-{number // 2}/offer", json={"sdp": await peer.offer()}) as reply:
-            answer = await reply.json()
-            if reply.status != 201:
-                raise SystemExit(f"call {number + 1} was refused: {answer['error']}")
-        await peer.accept(answer["sdp"])
-        listeners.append(Listener(peer))
+    codecs = [(OPUS, PCMU)[number % 2] for number in range(legs)]
+    line, listeners = await call(client, [f"load-{n // 2}" for n in range(legs)], codecs, SETTLED_S + seconds + MORE_S)
     gc.collect()  # now, and not while the peers have packets to send
     gc.freeze()
-    await asyncio.sleep(2)
+    await asyncio.sleep(SETTLED_S)
     before, joined = await client.metrics(), await counters(client, legs)
     since_s, began, p99 = time.time(), time.monotonic(), 0.0
     while time.monotonic() - began < seconds:
@@ -149,7 +55,8 @@ async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
     for name in ("late", "skipped"):
         row[f"ticks_{name}"] = after[f"rtsr_bridge_ticks_{name}_total"] - before[f"rtsr_bridge_ticks_{name}_total"]
     row["gaps"] = sum(listener.gaps(since_s, until_s) for listener in listeners)
-    late = np.array([late_s for one in speakers for due_s, late_s in one.late_s if due_s >= began])
+    line.stop()
+    late = np.array([late_s for due_s, late_s in line.late_s if due_s >= began])
     read = np.array([read_s for one in listeners for read_s in one.read_s])
     row["peers_sent_late"] = int((late > LATE_S).sum())
     for name, times in (("sent", late), ("read", read)):

@@ -24,9 +24,9 @@ import numpy as np
 import typer
 
 from bench.bars import finish, over_bars
-from bench.bridge import Packets
 from bench.heard import TELEPHONE, TONES, WEB, Ear, Seen, tone
 from bench.line import NEAR, NETWORK, Fault, Line
+from bench.packets import Packets
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import PACKET_S, Client

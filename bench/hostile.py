@@ -21,10 +21,10 @@ from typing import Annotated, Any
 
 import aiohttp
 import typer
-from aiortc import MediaStreamTrack
 
 from bench.bars import finish, over_bars
-from bench.bridge import Listener, Packets, encoded, tick_quantile
+from bench.bridge import tick_quantile
+from bench.packets import Listener, Mute, call
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import Client, Peer
@@ -41,16 +41,6 @@ REQUESTS = struct.pack("!HH", 1, 0xFFFF) * 300  # to send packets again
 TRICKLE = {"Content-Type": "application/trickle-ice-sdpfrag"}
 SLOW = {"Content-Type": "application/sdp; charset=punycode"}
 BODY = b"-" + b"a" * 60_000
-
-
-class Mute(MediaStreamTrack):
-    """A voice that aiortc waits for in vain: what is sent in its place is encrypted here."""
-
-    kind = "audio"
-
-    async def recv(self) -> Any:
-        """Never return."""
-        await asyncio.Event().wait()
 
 
 class Hostile:
@@ -139,16 +129,6 @@ def attack(url: str, numbers: range, per_s: int, begun: Event, over: Event) -> N
     asyncio.run(all_of_them())
 
 
-async def call(client: Client, honest: int) -> list[Listener]:
-    """Let honest peers talk, two to a room, half of them over the telephone's codec."""
-    payloads = {codec: encoded(codec) for codec in (OPUS, PCMU)}
-    listeners = []
-    for number in range(honest):
-        codec = (OPUS, PCMU)[number % 2]
-        listeners.append(Listener(await client.call(f"honest-{number // 2}", Packets(codec, payloads[codec]), codec)))
-    return listeners
-
-
 async def look(client: Client, listeners: list[Listener], seconds: float) -> dict[str, Any]:
     """Return what became of the honest calls in so many seconds."""
 
@@ -187,7 +167,9 @@ async def opened(client: Client) -> float:
 async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per_s: int) -> dict[str, Any]:
     """Let honest peers talk alone, then with hostile ones, and return the row."""
     async with Client(bridge.url) as client:
-        listeners = await call(client, honest)
+        codecs = [(OPUS, PCMU)[number % 2] for number in range(honest)]
+        rooms = [f"honest-{number // 2}" for number in range(honest)]
+        line, listeners = await call(client, rooms, codecs, JOIN_S + 2 * seconds)
         await asyncio.sleep(SETTLED_S)
         alone = await look(client, listeners, seconds / 3)
         before_mb, context = bridge.resident_kb() / 1024, multiprocessing.get_context("spawn")
@@ -203,6 +185,7 @@ async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per
         finally:
             over.set()
             await asyncio.to_thread(process.join)
+            line.stop()
         calls = await opened(client) - honest
         row = {"honest": honest, "hostile": hostile, "seconds": seconds, "per_s": per_s, "hostile_calls": calls}
         row |= meanwhile | {f"{name}_alone": value for name, value in alone.items()}

@@ -5,13 +5,20 @@
 
 namespace rtsr {
 
-/// Outputs that lie side by side in packed weights, in every instruction set: (panels, inputs, PANEL).
-constexpr int PANEL = 16;
+/// How weights are kept in memory, in the order of rtsr_precision; what they are multiplied with is a float in each.
+enum class Precision { FLOAT32, BF16 };
 
-/// y = W x + b for `rows` vectors; y has room for whole panels.
+/// Outputs that lie side by side in packed weights, in every instruction set.
+constexpr int PANEL = 16;
+/// Inputs whose products are added up before they are added to the others.
+constexpr int SPAN = 64;
+
+/// y = W x + b for `rows` vectors; y has room for whole panels. A panel is (inputs, PANEL) weights, an odd number of
+/// inputs padded by one; with BF16 (inputs / 2, PANEL, 2), so that two inputs of an output are neighbours.
 struct Product {
-    const void *panels;  // float or bfloat16
-    const float *bias;   // whole panels
+    const void *panels;
+    long panel_bytes;
+    const float *bias;  // whole panels
     int in, panels_count;
     const float *x;
     int x_stride;
@@ -22,8 +29,7 @@ struct Product {
 
 struct Kernels {
     const char *name;
-    void (*product_single)(const Product &);
-    void (*product_bf16)(const Product &);
+    void (*product[2])(const Product &);  // of each precision
     /// y[c] = bias[c] + sum over t of frames[t][c] * weight[t][c]
     void (*depthwise)(const float *const *frames, int kernel, const float *weight, const float *bias, int channels,
                       float *y);

@@ -27,31 +27,39 @@ uint16_t to_bf16(float value) {
 
 float as_is(float value) { return value; }
 
-/// From (out, in) to (panels, in, PANEL); what pads the last panel stays zero.
+/// From (out, in) to panels as `Product` describes them; what pads them stays zero.
 template <class Weight, class Convert>
-void *pack(const std::vector<float> &rows, int in, int out, Convert convert) {
-    auto *packed = static_cast<Weight *>(aligned(size_t(padded(out)) * size_t(in) * sizeof(Weight)));
+void pack(const std::vector<float> &rows, int in, int out, bool paired, Convert convert, void *to) {
+    const long size = long(in + in % 2) * PANEL;
     for (int o = 0; o < out; ++o)
-        for (int i = 0; i < in; ++i)
-            packed[(long(o / PANEL) * in + i) * PANEL + o % PANEL] = convert(rows[size_t(o) * size_t(in) + size_t(i)]);
-    return packed;
+        for (int i = 0; i < in; ++i) {
+            const long at = paired ? (long(i / 2) * PANEL + o % PANEL) * 2 + i % 2 : long(i) * PANEL + o % PANEL;
+            static_cast<Weight *>(to)[o / PANEL * size + at] = convert(rows[size_t(o) * size_t(in) + size_t(i)]);
+        }
 }
 
 }  // namespace
 
 Linear::Linear(const WeightSource &from, const std::string &name, int in, int out)
-    : kernels_(from.kernels), bf16_(from.bf16), in_(in), panels_(padded(out) / PANEL) {
+    : kernels_(from.kernels),
+      precision_(from.precision),
+      in_(in),
+      panels_(padded(out) / PANEL),
+      panel_bytes_(long(in + in % 2) * PANEL * long(precision_ == Precision::BF16 ? sizeof(uint16_t) : sizeof(float))) {
     const auto weight = from.tensors.read(name + ".weight", {out, in});
     const auto bias = from.tensors.read(name + ".bias", {out});
-    weights_.reset(bf16_ ? pack<uint16_t>(weight, in, out, to_bf16) : pack<float>(weight, in, out, as_is));
+    weights_.reset(aligned(size_t(panels_) * size_t(panel_bytes_)));
+    if (precision_ == Precision::BF16)
+        pack<uint16_t>(weight, in, out, true, to_bf16, weights_.get());
+    else
+        pack<float>(weight, in, out, false, as_is, weights_.get());
     bias_.reset(aligned(size_t(padded(out)) * sizeof(float)));
     std::copy(bias.begin(), bias.end(), static_cast<float *>(bias_.get()));
 }
 
 void Linear::apply(const float *x, int x_stride, float *y, int y_stride, int rows) const {
     const auto *bias = static_cast<const float *>(bias_.get());
-    const Product job{weights_.get(), bias, in_, panels_, x, x_stride, y, y_stride, rows};
-    bf16_ ? kernels_.product_bf16(job) : kernels_.product_single(job);
+    kernels_.product[int(precision_)]({weights_.get(), panel_bytes_, bias, in_, panels_, x, x_stride, y, y_stride, rows});
 }
 
 void Past::push(const float *frame) {

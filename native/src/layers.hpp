@@ -14,7 +14,7 @@ namespace rtsr {
 /// Where the layers of a network come from: the tensors, the precision they are kept in, the loops they run in.
 struct WeightSource {
     const Tensors &tensors;
-    bool bf16;
+    Precision precision;
     const Kernels &kernels;
 };
 
@@ -33,8 +33,9 @@ private:
         void operator()(void *memory) const { std::free(memory); }
     };
     const Kernels &kernels_;
-    const bool bf16_;
+    const Precision precision_;
     const int in_, panels_;
+    const long panel_bytes_;
     std::unique_ptr<void, Free> weights_, bias_;
 };
 

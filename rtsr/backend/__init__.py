@@ -31,15 +31,18 @@ class Kind:
     @property
     def is_installed(self) -> bool:
         """Whether its package, or its library, is there."""
-        if self.name == "native":
+        if self.name in native.NAMES:
             return native.library() is not None
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-def _native(weights: Weights, threads: int) -> Backend:
-    if (library := native.library()) is None:
-        raise MissingDependency("librtsr", None, "the native backend")
-    return native.NativeBackend(weights, library)
+def _native(name: str) -> Callable[[Weights, int], Backend]:
+    def open_native(weights: Weights, threads: int) -> Backend:
+        if (library := native.library()) is None:
+            raise MissingDependency("librtsr", None, f"the {name} backend")
+        return native.NativeBackend(weights, library, name)
+
+    return open_native
 
 
 def _ort(device: str) -> Callable[[Weights, int], Backend]:
@@ -71,7 +74,8 @@ def _graph(precision: str) -> Callable[[Weights, int], Backend]:
 
 
 TABLE = (  # on the CPU in the order in which `auto` takes them
-    Kind("native", _native),
+    Kind("native", _native("native")),
+    Kind("native-float32", _native("native-float32")),
     Kind("ort", _ort("cpu"), "onnxruntime", "cpu"),
     Kind("eager", _eager, "torch", "train"),
     Kind("null", _null),

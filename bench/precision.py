@@ -33,7 +33,8 @@ def opened(weights: Weights, device: str, on_native: bool) -> Iterator[tuple[str
     if (library := native.library()) is None:
         raise SystemExit("librtsr is not built: cmake -S native -B build/native && cmake --build build/native")
     for name, precision in sorted(native.NAMES.items(), key=lambda row: row[1] != "float32"):
-        yield f"{precision} weights in librtsr", native.NativeBackend(weights, library, name)
+        what = f"{precision.replace('bf16', 'bfloat16')} weights in librtsr"
+        yield what, native.NativeBackend(weights, library, name)
 
 
 def main() -> None:

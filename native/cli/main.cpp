@@ -14,7 +14,7 @@ constexpr const char *USAGE =
     "usage: rtsr-cli --model MANIFEST [--precision P] [--rate HZ] [--cutoff HZ|auto] [--gain DB] IN.wav OUT.wav\n"
     "       rtsr-cli --model MANIFEST [--precision P] --bench [SECONDS]\n"
     "       rtsr-cli --model MANIFEST [--precision P] --voices COUNT [--threads COUNT]\n"
-    "P: how the weights are kept, bf16 (unless said otherwise) or float32\n";
+    "P: how the weights are kept, bf16 (unless said otherwise), int8 or float32\n";
 
 constexpr double MOST = 1e6;  // of any number that counts something
 
@@ -45,8 +45,9 @@ double to_number(const char *text, double most) {
 
 rtsr::Precision to_precision(const std::string &word) {
     if (word == "float32") return rtsr::Precision::FLOAT32;
+    if (word == "int8") return rtsr::Precision::INT8;
     if (word == "bf16") return rtsr::Precision::BF16;
-    rtsr::invalid("expected float32 or bf16, got '" + word + "'");
+    rtsr::invalid("expected float32, bf16 or int8, got '" + word + "'");
 }
 
 Options parse(int count, char **words) {

@@ -34,7 +34,8 @@ typedef enum rtsr_status {
 /* How the weights are kept in memory, all of which is read in every hop. */
 typedef enum rtsr_precision {
     RTSR_FLOAT32 = 0,   /* as they were trained */
-    RTSR_BF16 = 1       /* rounded to bfloat16: half of that; what programs should use */
+    RTSR_BF16 = 1,      /* rounded to bfloat16: half of that; what programs should use */
+    RTSR_INT8 = 2       /* rounded to 8 bits, with a scale for each output and 64 inputs: a quarter of that */
 } rtsr_precision;
 
 /* Sizes in samples at `rate`, as in rtsr/spec.py. */

@@ -1,8 +1,9 @@
 // The loops themselves, included once by each kernels_*.cpp. Nothing here may be shared between instruction sets, so
 // everything is in an unnamed namespace and no header with inline functions is included.
 //
-// The including file defines LANES (floats in a register), CHAINS (sums of an output that are added at the end: they hide
-// the multiplier's latency), SUMS (registers that hold sums) and ROWS_AT_ONCE (vectors that share a reading of the weights).
+// The including file defines LANES (floats in a register), CHAINS (sums of an output that are added at the end: they
+// hide the multiplier's latency), SUMS (registers that hold sums) and ROWS_AT_ONCE (vectors that share a reading of the
+// weights).
 
 #include "kernels.hpp"
 
@@ -37,9 +38,11 @@ struct Half {
     }
 };
 
+struct Byte {};  // kernels_bytes.hpp
+
 /// PANELS panels of outputs for ROWS vectors. A row's sums depend on neither: it gives the same bits in any batch.
 template <int ROWS, int PANELS, class Kind>
-inline void tile(const Product &job, int first_panel, int first_row) {
+inline void tile(Kind, const Product &job, int first_panel, int first_row) {
     using Weight = typename Kind::Weight;
     const float *x = job.x + long(first_row) * job.x_stride;
     const int stride = job.x_stride;
@@ -93,6 +96,14 @@ inline void tile(const Product &job, int first_panel, int first_row) {
             }
 }
 
+}  // namespace
+}  // namespace rtsr
+
+#include "kernels_bytes.hpp"
+
+namespace rtsr {
+namespace {
+
 /// Rows from `first_row` on, ROWS at a time; the rest with fewer, of which more panels at a time fill the registers.
 template <int ROWS, class Kind>
 void rows(const Product &job, int first_row) {
@@ -101,7 +112,7 @@ void rows(const Product &job, int first_row) {
     for (int n = 0; first_row < last && n < job.panels_count;) {
         const bool all = n + PANELS <= job.panels_count;
         for (int r = first_row; r < last; r += ROWS)
-            all ? tile<ROWS, PANELS, Kind>(job, n, r) : tile<ROWS, 1, Kind>(job, n, r);
+            all ? tile<ROWS, PANELS>(Kind{}, job, n, r) : tile<ROWS, 1>(Kind{}, job, n, r);
         n += all ? PANELS : 1;
     }
     if constexpr (ROWS > 1) rows<ROWS / 2, Kind>(job, last);
@@ -110,6 +121,12 @@ void rows(const Product &job, int first_row) {
 template <class Kind>
 void product(const Product &job) {
     rows<ROWS_AT_ONCE, Kind>(job, 0);
+}
+
+template <>
+void product<Byte>(const Product &job) {
+    for (int r = 0; r < job.rows; ++r) to_16_bits(job, r);
+    rows<ROWS_AT_ONCE, Byte>(job, 0);
 }
 
 /// e to the x within 2 units in the last place (Cephes' polynomial, after Moshier 1989); no branch, so that it is
@@ -198,4 +215,4 @@ float dot(const float *a, const float *b, int count) {
 }  // namespace rtsr
 
 #define RTSR_KERNELS(name) \
-    {name, {product<Single>, product<Half>}, depthwise, norm, gelu, exp, blend, add_scaled, dot}
+    {name, {product<Single>, product<Half>, product<Byte>}, depthwise, norm, gelu, exp, blend, add_scaled, dot}

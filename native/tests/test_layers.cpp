@@ -8,8 +8,8 @@ using namespace rtsr;
 namespace {
 
 constexpr double BOUND = 1e-4;
-constexpr double BOUND_ROUNDED = 0.05;  // bfloat16 keeps 8 bits of a weight
-constexpr Precision PRECISIONS[] = {Precision::FLOAT32, Precision::BF16};
+constexpr double BOUND_ROUNDED = 0.05;  // 8 bits are kept of a weight, in BF16 and in INT8
+constexpr Precision PRECISIONS[] = {Precision::FLOAT32, Precision::BF16, Precision::INT8};
 
 double bound_of(Precision precision) { return precision == Precision::FLOAT32 ? BOUND : BOUND_ROUNDED; }
 
@@ -55,14 +55,17 @@ double run_block(const Fixture &fixture, int which, const std::string &name, int
     const Block block(fixture.source(which), name, channels, net.hidden(channels), net.kernel, dilation);
     Past past(block.memory(), channels), *pasts = &past;
     std::vector<float> one(4096), two(4096);
-    return run(fixture, name, [&](float *x) { block.apply(x, 4096, &pasts, 1, {4096, one.data(), two.data()}); });
+    std::vector<char> room(size_t(room_for(4096)));
+    const Scratch scratch{4096, one.data(), two.data(), {room.data(), 0}};
+    return run(fixture, name, [&](float *x) { block.apply(x, 4096, &pasts, 1, scratch); });
 }
 
 double run_linear(const Fixture &fixture, const WeightSource &source, const std::string &name, int in, int out) {
     const Linear linear(source, name, in, out);
     std::vector<float> y(4096);
+    std::vector<char> room(size_t(room_for(4096)));
     return run(fixture, name, [&](float *x) {
-        linear.apply(x, in, y.data(), 4096, 1);
+        linear.apply(x, in, y.data(), 4096, 1, {room.data(), 0});
         std::copy_n(y.begin(), out, x);
     });
 }
@@ -135,9 +138,10 @@ TEST(memory_does_what_the_reference_does) {
     everywhere([](const Fixture &f, int which) {
         const MinGru memory(f.source(which), "memory", f.config().widths.back(), f.config().memory);
         std::vector<float> state(size_t(f.config().memory)), one(4096), two(4096);
+        std::vector<char> room(size_t(room_for(4096)));
         float *states = state.data();
         CHECK(run(f, "memory", [&](float *x) {
-                  memory.apply(x, 4096, &states, 1, {4096, one.data(), two.data()});
+                  memory.apply(x, 4096, &states, 1, {4096, one.data(), two.data(), {room.data(), 0}});
               }) <= BOUND);
     });
 }
@@ -185,8 +189,10 @@ TEST(features_are_the_references) {
 TEST(whole_steps_give_what_the_reference_gives) {
     everywhere([](const Fixture &f, int which) {
         for (Precision precision : PRECISIONS) {
-            const double found = difference(steps(f, which, precision), f.vectors.read("envelope"));
+            const auto made = steps(f, which, precision);
+            const double found = difference(made, f.vectors.read("envelope"));
             CHECK(found <= bound_of(precision));
+            CHECK(difference(made, steps(f, 0, precision)) <= BOUND);
             CHECK((found > BOUND) == (precision != Precision::FLOAT32));  // or the weights were not rounded at all
         }
     });

@@ -76,11 +76,13 @@ TEST(a_hop_does_nothing_forbidden_from_the_first_on) {
 }
 
 TEST(a_step_does_nothing_forbidden_from_the_first_on) {
-    const auto model = Model::open(manifest("random"), Precision::BF16, kernels());
-    NetworkBatch rows(model, 20);
-    std::vector<float> spectrum(20 * 482, 0.1f), cutoff(20, 3000), out(20 * size_t(model->spec().bands()));
-    for (int i = 0; i < 10; ++i)
-        CHECK(watch([&] { rows.step({20 - i, spectrum.data(), cutoff.data(), out.data(), nullptr}); }) == 0);
+    for (Precision precision : {Precision::BF16, Precision::INT8}) {
+        const auto model = Model::open(manifest("random"), precision, kernels());
+        NetworkBatch rows(model, 20);
+        std::vector<float> spectrum(20 * 482, 0.1f), cutoff(20, 3000), out(20 * size_t(model->spec().bands()));
+        for (int i = 0; i < 10; ++i)
+            CHECK(watch([&] { rows.step({20 - i, spectrum.data(), cutoff.data(), out.data(), nullptr}); }) == 0);
+    }
 }
 
 TEST(a_worker_does_nothing_forbidden_through_wishes_switches_stalls_and_drift) {

@@ -75,6 +75,7 @@ def _graph(precision: str) -> Callable[[Weights, int], Backend]:
 
 TABLE = (  # on the CPU in the order in which `auto` takes them
     Kind("native", _native("native")),
+    Kind("native-int8", _native("native-int8")),
     Kind("native-float32", _native("native-float32")),
     Kind("ort", _ort("cpu"), "onnxruntime", "cpu"),
     Kind("eager", _eager, "torch", "train"),

@@ -60,12 +60,16 @@ def test_a_library_of_another_version_is_refused(opened, model_path, monkeypatch
         load(model_path, "native")
 
 
-def test_rounded_weights_are_close_and_not_the_same(opened, model_path):
-    float32 = open_backend(model_path, "native-float32")
+@pytest.mark.parametrize("name", ["native", "native-int8"])
+def test_rounded_weights_are_close_and_not_the_same(opened, model_path, name):
+    models = [open_backend(model_path, each) for each in ("native-float32", name)]
     heard, cutoff = spectra(opened, voice_like(1.0) + noise(16000, 1, 1e-3)), np.full(1, 3000, np.float32)
-    exact, rounded = (generate(m, heard, cutoff) for m in (float32, opened))
+    exact, rounded = (generate(m, heard, cutoff) for m in models)
     assert 1e-4 < np.sqrt(np.square(exact - rounded).mean() / np.square(exact).mean()) < 0.03
-    with pytest.raises(InvalidSetting, match="native or native-float32"):
+
+
+def test_another_name_is_refused(model_path):
+    with pytest.raises(InvalidSetting, match="native, native-int8 or native-float32"):
         native.NativeBackend(Weights.find(model_path), native.library(), "quarter")
 
 

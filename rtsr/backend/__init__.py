@@ -27,6 +27,7 @@ class Kind:
     extra: str | None = None  # of rtsr, that brings the package
     gpu: bool = False
     tried: bool = False  # by `auto`, where there is a GPU
+    variant: bool = False  # of the row before it, with weights of another precision
 
     @property
     def is_installed(self) -> bool:
@@ -75,8 +76,8 @@ def _graph(precision: str) -> Callable[[Weights, int], Backend]:
 
 TABLE = (  # on the CPU in the order in which `auto` takes them
     Kind("native", _native("native")),
-    Kind("native-int8", _native("native-int8")),
-    Kind("native-float32", _native("native-float32")),
+    Kind("native-int8", _native("native-int8"), variant=True),
+    Kind("native-float32", _native("native-float32"), variant=True),
     Kind("ort", _ort("cpu"), "onnxruntime", "cpu"),
     Kind("eager", _eager, "torch", "train"),
     Kind("null", _null),
@@ -115,8 +116,8 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
 
 
 def installed() -> list[str]:
-    """Return the CPU's backends that can be opened here."""
-    return [kind.name for kind in TABLE if not kind.gpu and kind.is_installed]
+    """Return the CPU's backends that can be opened here, without those that differ in their weights' precision alone."""
+    return [kind.name for kind in TABLE if not (kind.gpu or kind.variant) and kind.is_installed]
 
 
 def _first_installed() -> str:

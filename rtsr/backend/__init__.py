@@ -116,7 +116,7 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
 
 
 def installed() -> list[str]:
-    """Return the CPU's backends that can be opened here, without those that differ in their weights' precision alone."""
+    """Return the CPU's backends that can be opened here, without those that differ in precision alone."""
     return [kind.name for kind in TABLE if not (kind.gpu or kind.variant) and kind.is_installed]
 
 

@@ -36,6 +36,7 @@ def generate(model: Backend, heard: np.ndarray, cutoff: np.ndarray) -> np.ndarra
 
 def test_auto_takes_it_where_it_is(opened, model_path):
     assert installed()[0] == "native"
+    assert not {"native-int8", "native-float32"} & set(installed())  # which are named to be had
     assert load(model_path).name == "native"
 
 

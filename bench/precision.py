@@ -32,8 +32,9 @@ def opened(weights: Weights, device: str, on_native: bool) -> Iterator[tuple[str
         return
     if (library := native.library()) is None:
         raise SystemExit("librtsr is not built: cmake -S native -B build/native && cmake --build build/native")
-    for precision, name in zip(native.PRECISIONS, ("float32", "bfloat16"), strict=True):
-        yield f"{name} weights in librtsr", native.NativeBackend(weights, library, precision)
+    for name, precision in sorted(native.NAMES.items(), key=lambda row: row[1] != "float32"):
+        what = f"{precision.replace('bf16', 'bfloat16')} weights in librtsr"
+        yield what, native.NativeBackend(weights, library, name)
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
         ("[live]\ninput = 3", "input: expected str"),
         ('[live]\nhost = "jak"', "did you mean 'jack'"),
         ('[live]\nworker = "nativ"', "did you mean 'native'"),
-        ('[live]\nworker = "native"\nbackend = "ort"', "backend: expected native or auto with the native worker"),
+        ('[live]\nworker = "native"\nbackend = "ort"', "native-float32 or auto with the native worker"),
         ('[live]\ncutoff = "low"', "cutoff: expected 'auto'"),
         ("[live", "is no TOML"),
     ],

@@ -11,9 +11,10 @@
 namespace {
 
 constexpr const char *USAGE =
-    "usage: rtsr-cli --model MANIFEST [--bf16] [--rate HZ] [--cutoff HZ|auto] [--gain DB] IN.wav OUT.wav\n"
-    "       rtsr-cli --model MANIFEST [--bf16] --bench [SECONDS]\n"
-    "       rtsr-cli --model MANIFEST [--bf16] --voices COUNT [--threads COUNT]\n";
+    "usage: rtsr-cli --model MANIFEST [--precision P] [--rate HZ] [--cutoff HZ|auto] [--gain DB] IN.wav OUT.wav\n"
+    "       rtsr-cli --model MANIFEST [--precision P] --bench [SECONDS]\n"
+    "       rtsr-cli --model MANIFEST [--precision P] --voices COUNT [--threads COUNT]\n"
+    "P: how the weights are kept, bf16 (unless said otherwise), int8 or float32\n";
 
 constexpr double MOST = 1e6;  // of any number that counts something
 
@@ -23,7 +24,8 @@ struct Options {
     Wish wish;
     int voices = 0, threads = 1;
     double bench_s = 0;
-    bool bf16 = false, help = false;
+    rtsr::Precision precision = rtsr::Precision::BF16;
+    bool help = false;
 };
 
 double to_number(const char *text) {
@@ -41,6 +43,13 @@ double to_number(const char *text, double most) {
     return value;
 }
 
+rtsr::Precision to_precision(const std::string &word) {
+    if (word == "float32") return rtsr::Precision::FLOAT32;
+    if (word == "int8") return rtsr::Precision::INT8;
+    if (word == "bf16") return rtsr::Precision::BF16;
+    rtsr::invalid("expected float32, bf16 or int8, got '" + word + "'");
+}
+
 Options parse(int count, char **words) {
     Options options;
     for (int i = 1; i < count; ++i) {
@@ -52,7 +61,7 @@ Options parse(int count, char **words) {
         };
         if (word == "--model") options.model = value();
         else if (word == "--help") options.help = true;
-        else if (word == "--bf16") options.bf16 = true;
+        else if (word == "--precision") options.precision = to_precision(value());
         else if (word == "--rate") options.wish.rate_out = int(to_number(value(), MOST));
         else if (word == "--gain") options.wish.gain_db = to_number(value());
         else if (word == "--voices") options.voices = int(to_number(value(), MOST));
@@ -79,7 +88,7 @@ int main(int count, char **words) {
             std::fputs(USAGE, stdout);
             return 0;
         }
-        const auto model = rtsr::Model::open(options.model, options.bf16, rtsr::kernels());
+        const auto model = rtsr::Model::open(options.model, options.precision, rtsr::kernels());
         if (options.bench_s > 0) bench(model, 8000, 0, options.bench_s);
         if (options.voices > 0) bench_voices(model, options.voices, options.threads, 5);
         if (!options.files.empty()) convert(model, options.wish, options.files[0], options.files[1]);

@@ -31,9 +31,11 @@ typedef enum rtsr_status {
     RTSR_NO_MEMORY = 4
 } rtsr_status;
 
+/* How the weights are kept in memory, all of which is read in every hop. */
 typedef enum rtsr_precision {
-    RTSR_SINGLE = 0,    /* weights as they were trained, 32 bits */
-    RTSR_BF16 = 1       /* weights rounded to bfloat16: half the memory to read in every hop */
+    RTSR_FLOAT32 = 0,   /* as they were trained */
+    RTSR_BF16 = 1,      /* rounded to bfloat16: half of that; what programs should use */
+    RTSR_INT8 = 2       /* rounded to 8 bits, with a scale for each output and 64 inputs: a quarter of that */
 } rtsr_precision;
 
 /* Sizes in samples at `rate`, as in rtsr/spec.py. */

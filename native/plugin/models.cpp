@@ -25,12 +25,14 @@ constexpr int BUNDLE_LEVELS = 1;
 // From the folder of bundles: beside them, rtsr/data/plugins/lv2 of a wheel, PREFIX/lib/lv2 of a package.
 constexpr const char *WAYS[] = {"/", "/../../../net/weights/", "/../../share/rtsr/"};
 
+constexpr auto PRECISION = rtsr::Precision::BF16;
+
 std::shared_ptr<const rtsr::Model> read(Which which) {
     if (which == WIDEBAND && rtsr_tensors_end - rtsr_tensors > 0)
         return rtsr::Model::read({rtsr_manifest, size_t(rtsr_manifest_end - rtsr_manifest)},
                                  reinterpret_cast<const uint8_t *>(rtsr_tensors),
-                                 size_t(rtsr_tensors_end - rtsr_tensors), rtsr::kernels());
-    return rtsr::Model::open(path(which), false, rtsr::kernels());
+                                 size_t(rtsr_tensors_end - rtsr_tensors), PRECISION, rtsr::kernels());
+    return rtsr::Model::open(path(which), PRECISION, rtsr::kernels());
 }
 
 /// The folder of the bundle, from the name of the binary.

@@ -14,7 +14,7 @@ constexpr double CUTOFF_HZ = 3000;
 TEST(it_gives_what_the_engine_gives) {
     const Instance instance;
     const auto voice = signals::voice_like(1, RATE);
-    rtsr::Reblock engine(rtsr::Model::open(RTSR_MANIFEST, false, rtsr::kernels()), RATE, RATE);
+    rtsr::Reblock engine(rtsr::Model::open(RTSR_MANIFEST, rtsr::Precision::BF16, rtsr::kernels()), RATE, RATE);
     std::vector<float> expected(voice.size());
     CHECK(engine.stream().set_cutoff(CUTOFF_HZ));
     engine.process(voice.data(), int(voice.size()), expected.data());

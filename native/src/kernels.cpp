@@ -29,7 +29,8 @@ int kernels_count() {
     const uint32_t first = ecx, registers = saved(first);
     if (!(first & bit_FMA) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 1;
     if ((registers & YMM) != YMM || !(ebx & bit_AVX2)) return 1;
-    return (registers & ZMM) == ZMM && (ebx & WIDE) == WIDE ? 3 : 2;
+    if ((registers & ZMM) != ZMM || (ebx & WIDE) != WIDE) return 2;
+    return ecx & bit_AVX512VNNI ? 4 : 3;
 #else
     return 1;  // NEON is part of every 64-bit ARM
 #endif
@@ -37,6 +38,7 @@ int kernels_count() {
 
 const Kernels &kernels(int which) {
 #if defined(__x86_64__)
+    if (which == 3) return KERNELS_VNNI;
     if (which == 2) return KERNELS_AVX512;
     if (which == 1) return KERNELS_AVX2;
 #endif

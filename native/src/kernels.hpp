@@ -5,25 +5,40 @@
 
 namespace rtsr {
 
-/// Outputs that lie side by side in packed weights, in every instruction set: (panels, inputs, PANEL).
-constexpr int PANEL = 16;
+/// How weights are kept in memory, in the order of rtsr_precision; sums over inputs are floats in each.
+enum class Precision { FLOAT32, BF16, INT8 };
 
-/// y = W x + b for `rows` vectors; y has room for whole panels.
+/// Outputs that lie side by side in packed weights, in every instruction set.
+constexpr int PANEL = 16;
+/// What is added to a weight of INT8, so that its byte is unsigned.
+constexpr int OFFSET = 128;
+/// Inputs whose products are added up before they are added to the others; with INT8 they share an output's scale.
+constexpr int SPAN = 64;
+
+/// y = W x + b for `rows` vectors; y has room for whole panels. A panel is (inputs, PANEL) weights, an odd number of
+/// inputs padded by one; with BF16 (inputs / 2, PANEL, 2), so that two inputs of an output are neighbours; with INT8
+/// each span begins with PANEL floats, its scales, and then has (inputs / 4, PANEL, 4) bytes. `room` is for what INT8
+/// makes of a vector, `room_stride` bytes for each, which `room_for` says.
 struct Product {
-    const void *panels;  // float or bfloat16
-    const float *bias;   // whole panels
+    const void *panels;
+    long panel_bytes;
+    const float *bias;  // whole panels
     int in, panels_count;
     const float *x;
     int x_stride;
     float *y;
     int y_stride;
     int rows;
+    char *room;
+    long room_stride;
 };
+
+/// Bytes of room for a vector of `in` values, in whole cache lines.
+long room_for(int in);
 
 struct Kernels {
     const char *name;
-    void (*product_single)(const Product &);
-    void (*product_bf16)(const Product &);
+    void (*product[3])(const Product &);  // of each precision
     /// y[c] = bias[c] + sum over t of frames[t][c] * weight[t][c]
     void (*depthwise)(const float *const *frames, int kernel, const float *weight, const float *bias, int channels,
                       float *y);
@@ -44,6 +59,7 @@ extern const Kernels KERNELS_BASE;
 #if defined(__x86_64__)
 extern const Kernels KERNELS_AVX2;
 extern const Kernels KERNELS_AVX512;
+extern const Kernels KERNELS_VNNI;
 #endif
 
 /// How many sets of kernels this processor runs, and the one of that place; the last is the fastest.

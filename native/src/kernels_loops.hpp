@@ -1,8 +1,9 @@
 // The loops themselves, included once by each kernels_*.cpp. Nothing here may be shared between instruction sets, so
 // everything is in an unnamed namespace and no header with inline functions is included.
 //
-// The including file defines LANES (floats in a register), CHAINS (sums that hide the multiplier's latency) and
-// ROWS_AT_ONCE (vectors that share one reading of the weights, as many as registers hold).
+// The including file defines LANES (floats in a register), CHAINS (sums of an output that are added at the end: they
+// hide the multiplier's latency), SUMS (registers that hold sums) and ROWS_AT_ONCE (vectors that share a reading of the
+// weights).
 
 #include "kernels.hpp"
 
@@ -11,64 +12,121 @@ namespace {
 
 typedef float Lane __attribute__((vector_size(4 * LANES), may_alias));
 typedef float LooseLane __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES), may_alias));
 typedef uint32_t Bits __attribute__((vector_size(4 * LANES), may_alias));
 
 constexpr int PARTS = PANEL / LANES;
 
 inline Lane load(const float *at) { return *reinterpret_cast<const Lane *>(at); }
 
-/// bfloat16 is the upper half of a float.
-inline Lane load(const uint16_t *at) {
-    const Bits bits = __builtin_convertvector(*reinterpret_cast<const Halves *>(at), Bits) << 16;
-    return reinterpret_cast<Lane>(bits);
-}
+// The weights of two inputs for a part of the outputs.
 
-/// One panel of outputs for ROWS vectors. A row's sums do not depend on ROWS: a row gives the same bits in any batch.
-template <int ROWS, class Weight>
-inline void panel(const Weight *w, const float *bias, int in, const float *x, int x_stride, float *y, int y_stride) {
-    Lane sum[ROWS][CHAINS][PARTS] = {};
-    int k = 0;
-    for (; k + CHAINS <= in; k += CHAINS)
+struct Single {
+    using Weight = float;
+    static void load(const float *at, int part, Lane &even, Lane &odd) {
+        even = *reinterpret_cast<const Lane *>(at + part * LANES);
+        odd = *reinterpret_cast<const Lane *>(at + PANEL + part * LANES);
+    }
+};
+
+/// bfloat16 is the upper half of a float; both inputs of an output lie in one word.
+struct Half {
+    using Weight = uint16_t;
+    static void load(const uint16_t *at, int part, Lane &even, Lane &odd) {
+        const Bits both = *reinterpret_cast<const Bits *>(at + part * 2 * LANES);
+        even = reinterpret_cast<Lane>(both << 16);
+        odd = reinterpret_cast<Lane>(both & 0xFFFF0000u);
+    }
+};
+
+struct Byte {};  // kernels_bytes.hpp
+
+/// PANELS panels of outputs for ROWS vectors. A row's sums depend on neither: it gives the same bits in any batch.
+template <int ROWS, int PANELS, class Kind>
+inline void tile(Kind, const Product &job, int first_panel, int first_row) {
+    using Weight = typename Kind::Weight;
+    const float *x = job.x + long(first_row) * job.x_stride;
+    const int stride = job.x_stride;
+    const Weight *w[PANELS];
+    for (int n = 0; n < PANELS; ++n)
+        w[n] = reinterpret_cast<const Weight *>(static_cast<const char *>(job.panels) +
+                                                (first_panel + n) * job.panel_bytes);
+    Lane total[ROWS][PANELS][PARTS] = {};
+    for (int done = 0; done < job.in; done += SPAN) {
+        const int count = job.in - done < SPAN ? job.in - done : SPAN;
+        Lane sum[ROWS][PANELS][CHAINS][PARTS] = {};
+        int k = 0;
+        for (; k + 2 <= count; k += 2, x += 2)
 #pragma GCC unroll 8
-        for (int c = 0; c < CHAINS; ++c)
+            for (int n = 0; n < PANELS; ++n)
+#pragma GCC unroll 8
+                for (int p = 0; p < PARTS; ++p) {
+                    Lane even, odd;
+                    Kind::load(w[n] + k * PANEL, p, even, odd);
+#pragma GCC unroll 8
+                    for (int r = 0; r < ROWS; ++r) {
+                        sum[r][n][0][p] += even * x[r * stride];
+                        sum[r][n][CHAINS - 1][p] += odd * x[r * stride + 1];
+                    }
+                }
+#pragma GCC unroll 8
+        for (int n = 0; n < PANELS; ++n) {
 #pragma GCC unroll 8
             for (int p = 0; p < PARTS; ++p) {
-                const Lane weight = load(w + (k + c) * PANEL + p * LANES);
+                Lane even = {}, odd = {};
+                if (k < count) Kind::load(w[n] + k * PANEL, p, even, odd);
 #pragma GCC unroll 8
-                for (int r = 0; r < ROWS; ++r) sum[r][c][p] += weight * x[r * x_stride + k + c];
+                for (int r = 0; r < ROWS; ++r) {
+                    if (k < count) sum[r][n][0][p] += even * x[r * stride];
+                    for (int c = 1; c < CHAINS; ++c) sum[r][n][0][p] += sum[r][n][c][p];
+                    total[r][n][p] += sum[r][n][0][p];
+                }
             }
-    for (; k < in; ++k)
-#pragma GCC unroll 8
-        for (int p = 0; p < PARTS; ++p) {
-            const Lane weight = load(w + k * PANEL + p * LANES);
-#pragma GCC unroll 8
-            for (int r = 0; r < ROWS; ++r) sum[r][0][p] += weight * x[r * x_stride + k];
+            w[n] += (count + count % 2) * PANEL;
         }
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 8
-        for (int p = 0; p < PARTS; ++p) {
-            Lane total = sum[r][0][p];
-            for (int c = 1; c < CHAINS; ++c) total += sum[r][c][p];
-            *reinterpret_cast<LooseLane *>(y + r * y_stride + p * LANES) = total + load(bias + p * LANES);
-        }
+        for (int n = 0; n < PANELS; ++n)
+#pragma GCC unroll 8
+            for (int p = 0; p < PARTS; ++p) {
+                const int at = (first_panel + n) * PANEL + p * LANES;
+                *reinterpret_cast<LooseLane *>(job.y + long(first_row + r) * job.y_stride + at) =
+                    total[r][n][p] + load(job.bias + at);
+            }
 }
 
-template <class Weight>
-void product(const Product &job) {
-    const Weight *w = static_cast<const Weight *>(job.panels);
-    for (int n = 0; n < job.panels_count; ++n, w += long(job.in) * PANEL) {
-        const float *bias = job.bias + n * PANEL;
-        float *y = job.y + n * PANEL;
-        int r = 0;
-        for (; r + ROWS_AT_ONCE <= job.rows; r += ROWS_AT_ONCE)
-            panel<ROWS_AT_ONCE>(w, bias, job.in, job.x + long(r) * job.x_stride, job.x_stride,
-                                y + long(r) * job.y_stride, job.y_stride);
-        for (; r < job.rows; ++r)
-            panel<1>(w, bias, job.in, job.x + long(r) * job.x_stride, job.x_stride, y + long(r) * job.y_stride,
-                     job.y_stride);
+}  // namespace
+}  // namespace rtsr
+
+#include "kernels_bytes.hpp"
+
+namespace rtsr {
+namespace {
+
+/// Rows from `first_row` on, ROWS at a time; the rest with fewer, of which more panels at a time fill the registers.
+template <int ROWS, class Kind>
+void rows(const Product &job, int first_row) {
+    constexpr int FREE = SUMS / (ROWS * PARTS * CHAINS), PANELS = FREE < 4 ? FREE : 4;
+    const int last = job.rows - (job.rows - first_row) % ROWS;
+    for (int n = 0; first_row < last && n < job.panels_count;) {
+        const bool all = n + PANELS <= job.panels_count;
+        for (int r = first_row; r < last; r += ROWS)
+            all ? tile<ROWS, PANELS>(Kind{}, job, n, r) : tile<ROWS, 1>(Kind{}, job, n, r);
+        n += all ? PANELS : 1;
     }
+    if constexpr (ROWS > 1) rows<ROWS / 2, Kind>(job, last);
+}
+
+template <class Kind>
+void product(const Product &job) {
+    rows<ROWS_AT_ONCE, Kind>(job, 0);
+}
+
+template <>
+void product<Byte>(const Product &job) {
+    for (int r = 0; r < job.rows; ++r) to_16_bits(job, r);
+    rows<ROWS_AT_ONCE, Byte>(job, 0);
 }
 
 /// e to the x within 2 units in the last place (Cephes' polynomial, after Moshier 1989); no branch, so that it is
@@ -157,4 +215,4 @@ float dot(const float *a, const float *b, int count) {
 }  // namespace rtsr
 
 #define RTSR_KERNELS(name) \
-    {name, product<float>, product<uint16_t>, depthwise, norm, gelu, exp, blend, add_scaled, dot}
+    {name, {product<Single>, product<Half>, product<Byte>}, depthwise, norm, gelu, exp, blend, add_scaled, dot}

@@ -1,6 +1,7 @@
 #include "layers.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <new>
 
@@ -27,31 +28,70 @@ uint16_t to_bf16(float value) {
 
 float as_is(float value) { return value; }
 
-/// From (out, in) to (panels, in, PANEL); what pads the last panel stays zero.
+/// From (out, in) to panels as `Product` describes them; what pads them stays zero.
 template <class Weight, class Convert>
-void *pack(const std::vector<float> &rows, int in, int out, Convert convert) {
-    auto *packed = static_cast<Weight *>(aligned(size_t(padded(out)) * size_t(in) * sizeof(Weight)));
+void pack(const std::vector<float> &rows, int in, int out, bool paired, Convert convert, void *to) {
+    const long size = long(in + in % 2) * PANEL;
     for (int o = 0; o < out; ++o)
-        for (int i = 0; i < in; ++i)
-            packed[(long(o / PANEL) * in + i) * PANEL + o % PANEL] = convert(rows[size_t(o) * size_t(in) + size_t(i)]);
-    return packed;
+        for (int i = 0; i < in; ++i) {
+            const long at = paired ? (long(i / 2) * PANEL + o % PANEL) * 2 + i % 2 : long(i) * PANEL + o % PANEL;
+            static_cast<Weight *>(to)[o / PANEL * size + at] = convert(rows[size_t(o) * size_t(in) + size_t(i)]);
+        }
+}
+
+long bytes_of_panel(int in, Precision precision) {
+    if (precision == Precision::INT8)
+        return (in + 3) / 4 * 4 * PANEL + (in + SPAN - 1) / SPAN * PANEL * long(sizeof(float));
+    return long(in + in % 2) * PANEL * long(precision == Precision::BF16 ? sizeof(uint16_t) : sizeof(float));
+}
+
+/// The same to bytes, each span of an output divided by its largest magnitude over 127; what pads inputs counts zero.
+void pack_bytes(const std::vector<float> &rows, int in, int out, void *to) {
+    const long size = bytes_of_panel(in, Precision::INT8), whole = bytes_of_panel(SPAN, Precision::INT8);
+    for (int o = 0; o < out; ++o)
+        for (int begin = 0; begin < in; begin += SPAN) {
+            const float *weight = rows.data() + long(o) * in + begin;
+            const int count = std::min(SPAN, in - begin);
+            float most = 0;
+            for (int i = 0; i < count; ++i) most = std::max(most, std::fabs(weight[i]));
+            char *span = static_cast<char *>(to) + o / PANEL * size + begin / SPAN * whole;
+            reinterpret_cast<float *>(span)[o % PANEL] = most / 127;
+            auto *bytes = reinterpret_cast<uint8_t *>(span) + PANEL * sizeof(float);
+            for (int i = 0; i < (count + 3) / 4 * 4; ++i)
+                bytes[(i / 4 * PANEL + o % PANEL) * 4 + i % 4] =
+                    uint8_t(OFFSET + (i < count && most > 0 ? std::lround(weight[i] / most * 127) : 0));
+        }
 }
 
 }  // namespace
 
+long room_for(int in) {
+    const long bytes = 2 * (in + 3) + long(sizeof(float)) * ((in + SPAN - 1) / SPAN + 1);
+    return (bytes + long(ALIGN) - 1) / long(ALIGN) * long(ALIGN);
+}
+
 Linear::Linear(const WeightSource &from, const std::string &name, int in, int out)
-    : kernels_(from.kernels), bf16_(from.bf16), in_(in), panels_(padded(out) / PANEL) {
+    : kernels_(from.kernels),
+      precision_(from.precision),
+      in_(in),
+      panels_(padded(out) / PANEL),
+      panel_bytes_(bytes_of_panel(in, from.precision)) {
     const auto weight = from.tensors.read(name + ".weight", {out, in});
     const auto bias = from.tensors.read(name + ".bias", {out});
-    weights_.reset(bf16_ ? pack<uint16_t>(weight, in, out, to_bf16) : pack<float>(weight, in, out, as_is));
+    weights_.reset(aligned(size_t(panels_) * size_t(panel_bytes_)));
+    switch (precision_) {
+        case Precision::FLOAT32: pack<float>(weight, in, out, false, as_is, weights_.get()); break;
+        case Precision::BF16: pack<uint16_t>(weight, in, out, true, to_bf16, weights_.get()); break;
+        case Precision::INT8: pack_bytes(weight, in, out, weights_.get()); break;
+    }
     bias_.reset(aligned(size_t(padded(out)) * sizeof(float)));
     std::copy(bias.begin(), bias.end(), static_cast<float *>(bias_.get()));
 }
 
-void Linear::apply(const float *x, int x_stride, float *y, int y_stride, int rows) const {
+void Linear::apply(const float *x, int x_stride, float *y, int y_stride, int rows, Room room) const {
     const auto *bias = static_cast<const float *>(bias_.get());
-    const Product job{weights_.get(), bias, in_, panels_, x, x_stride, y, y_stride, rows};
-    bf16_ ? kernels_.product_bf16(job) : kernels_.product_single(job);
+    kernels_.product[int(precision_)]({weights_.get(), panel_bytes_, bias, in_, panels_, x, x_stride, y, y_stride, rows,
+                                       room.begin, room.stride});
 }
 
 void Past::push(const float *frame) {
@@ -109,9 +149,9 @@ void Block::apply(float *x, int stride, Past *const *past, int rows, const Scrat
         past[r]->push(x + long(r) * stride);
         norm_.apply(seen, scratch.one + long(r) * scratch.stride);
     }
-    widen_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
+    widen_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows, scratch.room);
     for (int r = 0; r < rows; ++r) kernels_.gelu(scratch.two + long(r) * scratch.stride, hidden_);
-    narrow_.apply(scratch.two, scratch.stride, scratch.one, scratch.stride, rows);
+    narrow_.apply(scratch.two, scratch.stride, scratch.one, scratch.stride, rows, scratch.room);
     for (int r = 0; r < rows; ++r)
         kernels_.add_scaled(scale_.data(), scratch.one + long(r) * scratch.stride, x + long(r) * stride, channels_);
 }
@@ -126,13 +166,13 @@ MinGru::MinGru(const WeightSource &from, const std::string &name, int channels, 
 
 void MinGru::apply(float *x, int stride, float *const *state, int rows, const Scratch &scratch) const {
     for (int r = 0; r < rows; ++r) norm_.apply(x + long(r) * stride, scratch.one + long(r) * scratch.stride);
-    enter_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
+    enter_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows, scratch.room);
     for (int r = 0; r < rows; ++r) {
         const float *gate = scratch.two + long(r) * scratch.stride;
         kernels_.blend(gate, gate + hidden_, state[r], hidden_);
         std::copy(state[r], state[r] + hidden_, scratch.one + long(r) * scratch.stride);
     }
-    leave_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows);
+    leave_.apply(scratch.one, scratch.stride, scratch.two, scratch.stride, rows, scratch.room);
     for (int r = 0; r < rows; ++r)
         for (int c = 0; c < channels_; ++c) x[long(r) * stride + c] += scratch.two[long(r) * scratch.stride + c];
 }

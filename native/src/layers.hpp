@@ -14,27 +14,34 @@ namespace rtsr {
 /// Where the layers of a network come from: the tensors, the precision they are kept in, the loops they run in.
 struct WeightSource {
     const Tensors &tensors;
-    bool bf16;
+    Precision precision;
     const Kernels &kernels;
 };
 
 /// Room for `count` values in whole panels.
 inline int padded(int count) { return (count + PANEL - 1) / PANEL * PANEL; }
 
+/// What a layer's products work in, `stride` bytes for each row: room_for its inputs.
+struct Room {
+    char *begin;
+    long stride;
+};
+
 /// y = W x + b, the weights packed in panels in the order in which they are read.
 class Linear {
 public:
     Linear(const WeightSource &from, const std::string &name, int in, int out);
     /// `rows` vectors of x, each `x_stride` from the last, to y, which has room for padded(out) each.
-    void apply(const float *x, int x_stride, float *y, int y_stride, int rows) const;
+    void apply(const float *x, int x_stride, float *y, int y_stride, int rows, Room room) const;
 
 private:
     struct Free {
         void operator()(void *memory) const { std::free(memory); }
     };
     const Kernels &kernels_;
-    const bool bf16_;
+    const Precision precision_;
     const int in_, panels_;
+    const long panel_bytes_;
     std::unique_ptr<void, Free> weights_, bias_;
 };
 
@@ -70,10 +77,11 @@ private:
     std::vector<float> gain_, bias_;
 };
 
-/// What a layer works in: rows of `stride` floats, `rows` of them in each of two buffers.
+/// What a layer works in: rows of `stride` floats, `rows` of them in each of two buffers, and the room of products.
 struct Scratch {
     int stride;
     float *one, *two;
+    Room room;
 };
 
 /// Depthwise over past frames, norm, expand, GELU, project, add.

@@ -62,10 +62,13 @@ void Row::write(const float *from) {
 Workspace::Workspace(const Net &net, int rows) : rows(rows), stride_(padded(net.widest())) {
     const size_t size = size_t(rows) * size_t(stride_);
     for (auto *buffer : {&x_, &one_, &two_}) buffer->resize(size);
+    room_.resize(size_t(rows) * size_t(room_for(stride_)));
     skips_.assign(net.down_.size(), std::vector<float>(size));
     past_.resize(size_t(rows));
     memory_.resize(size_t(rows));
 }
+
+Room Workspace::room() { return {room_.data(), room_for(stride_)}; }
 
 Net::Net(const NetConfig &config, const WeightSource &from) : config_(config) {
     const Spec &spec = config.spec;
@@ -106,7 +109,7 @@ void Net::block(const Block &block, std::vector<Past> Row::*where, size_t level,
                 Workspace &space) const {
     for (int r = 0; r < count; ++r) space.past_[size_t(r)] = &(rows[r]->*where)[level];
     block.apply(space.x_.data(), space.stride_, space.past_.data(), count,
-                {space.stride_, space.one_.data(), space.two_.data()});
+                {space.stride_, space.one_.data(), space.two_.data(), space.room()});
 }
 
 void Net::step(Row *const *rows, int count, const float *const *spectrum, const float *cutoff, float *const *out,
@@ -114,7 +117,7 @@ void Net::step(Row *const *rows, int count, const float *const *spectrum, const 
     const int stride = space.stride_;
     float *one = space.one_.data();
     auto linear = [&](const Linear &layer) {  // x to x, by way of `one`
-        layer.apply(space.x_.data(), stride, one, stride, count);
+        layer.apply(space.x_.data(), stride, one, stride, count, space.room());
         space.x_.swap(space.one_);
         one = space.one_.data();
     };
@@ -128,7 +131,8 @@ void Net::step(Row *const *rows, int count, const float *const *spectrum, const 
     }
     for (size_t i = 0; i < bottleneck_.size(); ++i) block(bottleneck_[i], &Row::bottleneck, i, rows, count, space);
     for (int r = 0; r < count; ++r) space.memory_[size_t(r)] = rows[r]->memory.data();
-    memory_->apply(space.x_.data(), stride, space.memory_.data(), count, {stride, one, space.two_.data()});
+    memory_->apply(space.x_.data(), stride, space.memory_.data(), count,
+                   {stride, one, space.two_.data(), space.room()});
     for (size_t i = encoder_.size(); i-- > 0;) {
         for (int r = 0; r < count; ++r) {
             const float *skip = space.skips_[i].data() + long(r) * stride;
@@ -138,7 +142,7 @@ void Net::step(Row *const *rows, int count, const float *const *spectrum, const 
         block(decoder_[i], &Row::decoder, i, rows, count, space);
     }
     for (int r = 0; r < count; ++r) norm_->apply(space.x_.data() + long(r) * stride, one + long(r) * stride);
-    leave_->apply(one, stride, space.x_.data(), stride, count);
+    leave_->apply(one, stride, space.x_.data(), stride, count, space.room());
     for (int r = 0; r < count; ++r) std::copy_n(space.x_.data() + long(r) * stride, config_.spec.bands(), out[r]);
 }
 

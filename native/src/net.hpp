@@ -33,8 +33,11 @@ public:
 
 private:
     friend class Net;
+    Room room();
+
     int stride_;                             // of every activation, as wide as the widest
     std::vector<float> x_, one_, two_;       // (rows, stride)
+    std::vector<char> room_;                 // of products
     std::vector<std::vector<float>> skips_;  // of every encoder level (rows, stride)
     std::vector<Past *> past_;
     std::vector<float *> memory_;

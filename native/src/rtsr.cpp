@@ -66,9 +66,9 @@ rtsr_spec plain(const rtsr::Spec &spec) {
 
 rtsr_status rtsr_model_open(const char *path, rtsr_precision precision, rtsr_model **model) {
     return make_guarded(model, [&] {
-        if (precision != RTSR_SINGLE && precision != RTSR_BF16)
-            rtsr::invalid("expected RTSR_SINGLE or RTSR_BF16, got " + std::to_string(int(precision)));
-        auto opened = rtsr::Model::open(path, precision == RTSR_BF16, rtsr::kernels());
+        if (precision != RTSR_FLOAT32 && precision != RTSR_BF16 && precision != RTSR_INT8)
+            rtsr::invalid("expected RTSR_FLOAT32, RTSR_BF16 or RTSR_INT8, got " + std::to_string(int(precision)));
+        auto opened = rtsr::Model::open(path, rtsr::Precision(precision), rtsr::kernels());
         return new rtsr_model{opened, plain(opened->spec())};
     });
 }

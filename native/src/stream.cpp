@@ -24,11 +24,11 @@ int checked_rate_out(const Spec &spec, int rate_out) {
     return rate_out;
 }
 
-std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *bytes, size_t size, bool bf16,
+std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *bytes, size_t size, Precision precision,
                                    const Kernels &kernels) {
     try {
         const Tensors tensors(bytes, size);
-        return std::shared_ptr<const Model>(new Model{Net(manifest.net, {tensors, bf16, kernels}), kernels});
+        return std::shared_ptr<const Model>(new Model{Net(manifest.net, {tensors, precision, kernels}), kernels});
     } catch (const Error &error) {
         throw Error(error.status, manifest.name + ": the weights are not those of the network in the manifest: " +
                                       error.what());
@@ -37,14 +37,14 @@ std::shared_ptr<const Model> build(const Manifest &manifest, const uint8_t *byte
 
 }  // namespace
 
-std::shared_ptr<const Model> Model::open(const std::string &path, bool bf16, const Kernels &kernels) {
+std::shared_ptr<const Model> Model::open(const std::string &path, Precision precision, const Kernels &kernels) {
     const Weights weights = Weights::open(path);
-    return build(weights.manifest, weights.tensors.data(), weights.tensors.size(), bf16, kernels);
+    return build(weights.manifest, weights.tensors.data(), weights.tensors.size(), precision, kernels);
 }
 
 std::shared_ptr<const Model> Model::read(std::string_view manifest, const uint8_t *tensors, size_t size,
-                                         const Kernels &kernels) {
-    return build(Manifest::parse(manifest), tensors, size, false, kernels);
+                                         Precision precision, const Kernels &kernels) {
+    return build(Manifest::parse(manifest), tensors, size, precision, kernels);
 }
 
 Stream::Stream(std::shared_ptr<const Model> model, int rate_in, int rate_to)

@@ -32,9 +32,9 @@ struct Model {
 
     const Spec &spec() const { return net.config().spec; }
     /// Of the files that a manifest ties together, or of their contents.
-    static std::shared_ptr<const Model> open(const std::string &path, bool bf16, const Kernels &kernels);
+    static std::shared_ptr<const Model> open(const std::string &path, Precision precision, const Kernels &kernels);
     static std::shared_ptr<const Model> read(std::string_view manifest, const uint8_t *tensors, size_t size,
-                                             const Kernels &kernels);
+                                             Precision precision, const Kernels &kernels);
 };
 
 class Stream {

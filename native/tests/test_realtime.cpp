@@ -56,7 +56,7 @@ TEST(the_watch_sees_what_is_forbidden) {
 }
 
 TEST(a_hop_does_nothing_forbidden_from_the_first_on) {
-    const auto model = Model::open(manifest("shipped"), false, kernels());
+    const auto model = Model::open(manifest("shipped"), Precision::FLOAT32, kernels());
     signals::Random random(1);
     for (int rate : {8000, 16000, 48000}) {
         Stream stream(model, rate, 48000);
@@ -76,16 +76,18 @@ TEST(a_hop_does_nothing_forbidden_from_the_first_on) {
 }
 
 TEST(a_step_does_nothing_forbidden_from_the_first_on) {
-    const auto model = Model::open(manifest("random"), true, kernels());
-    NetworkBatch rows(model, 20);
-    std::vector<float> spectrum(20 * 482, 0.1f), cutoff(20, 3000), out(20 * size_t(model->spec().bands()));
-    for (int i = 0; i < 10; ++i)
-        CHECK(watch([&] { rows.step({20 - i, spectrum.data(), cutoff.data(), out.data(), nullptr}); }) == 0);
+    for (Precision precision : {Precision::BF16, Precision::INT8}) {
+        const auto model = Model::open(manifest("random"), precision, kernels());
+        NetworkBatch rows(model, 20);
+        std::vector<float> spectrum(20 * 482, 0.1f), cutoff(20, 3000), out(20 * size_t(model->spec().bands()));
+        for (int i = 0; i < 10; ++i)
+            CHECK(watch([&] { rows.step({20 - i, spectrum.data(), cutoff.data(), out.data(), nullptr}); }) == 0);
+    }
 }
 
 TEST(a_worker_does_nothing_forbidden_through_wishes_switches_stalls_and_drift) {
     constexpr int RATE = 48000;
-    const auto model = Model::open(manifest("random"), false, kernels());
+    const auto model = Model::open(manifest("random"), Precision::FLOAT32, kernels());
     const auto voice = signals::voice_like(1, RATE);
     Worker worker(model, RATE, 0, -70);
     SharedBlock shared(RATE);

@@ -25,7 +25,7 @@ std::vector<float> run(Reblock &path, const std::vector<float> &in, int most, bo
     return out;
 }
 
-std::shared_ptr<const Model> opened() { return Model::open(manifest("random"), false, kernels()); }
+std::shared_ptr<const Model> opened() { return Model::open(manifest("random"), Precision::FLOAT32, kernels()); }
 
 }  // namespace
 

@@ -15,7 +15,7 @@ using signals::voice_like;
 namespace {
 
 std::shared_ptr<const Model> opened(const std::string &model = "random") {
-    return Model::open(manifest(model), false, kernels());
+    return Model::open(manifest(model), Precision::FLOAT32, kernels());
 }
 
 std::vector<float> run(Stream &stream, const std::vector<float> &in) {
@@ -35,7 +35,7 @@ void same_as_reference(const std::string &model, int which, int rate, int rate_o
     const Vectors vectors(model);
     const std::string name =
         "stream." + std::to_string(rate) + "." + std::to_string(rate_out) + "." + cutoff;
-    Stream stream(Model::open(manifest(model), false, kernels(which)), rate, rate_out);
+    Stream stream(Model::open(manifest(model), Precision::FLOAT32, kernels(which)), rate, rate_out);
     CHECK(stream.set_cutoff(cutoff == "auto" ? 0 : std::stod(cutoff)));
     const auto got = run(stream, vectors.read(name + ".in")), expected = vectors.read(name + ".out");
     CHECK(difference(got, expected) <= 1e-4);

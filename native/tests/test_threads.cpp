@@ -11,7 +11,7 @@
 using namespace rtsr;
 
 TEST(settings_come_from_any_thread_while_hops_run) {
-    Stream stream(Model::open(manifest("random"), false, kernels()), 16000, 16000);
+    Stream stream(Model::open(manifest("random"), Precision::FLOAT32, kernels()), 16000, 16000);
     std::atomic<bool> done{false};
     std::thread other([&] {
         for (int i = 0; !done; ++i) {
@@ -32,7 +32,7 @@ TEST(settings_come_from_any_thread_while_hops_run) {
 }
 
 TEST(streams_share_a_model_and_nothing_else) {
-    const auto model = Model::open(manifest("random"), false, kernels());
+    const auto model = Model::open(manifest("random"), Precision::FLOAT32, kernels());
     const auto voice = signals::voice_like(1, 16000);
     auto run = [&](std::vector<float> &out) {
         Stream stream(model, 16000, 16000);
@@ -53,7 +53,7 @@ TEST(streams_share_a_model_and_nothing_else) {
 /// A worker with a capturing thread before it, a playing one behind it, and one that wishes and switches models.
 TEST(a_worker_shares_nothing_but_its_block) {
     constexpr int RATE = 48000, SAMPLES = 2 * RATE;
-    const auto model = Model::open(manifest("random"), false, kernels());
+    const auto model = Model::open(manifest("random"), Precision::FLOAT32, kernels());
     const auto voice = signals::voice_like(2, RATE);
     Worker worker(model, RATE, 0, -70);
     SharedBlock shared(RATE);
@@ -93,7 +93,7 @@ TEST(a_worker_shares_nothing_but_its_block) {
 }
 
 TEST(a_worker_that_is_stopped_before_it_begins_ends_at_once) {
-    Worker worker(Model::open(manifest("random"), false, kernels()), 48000, 0, -70);
+    Worker worker(Model::open(manifest("random"), Precision::FLOAT32, kernels()), 48000, 0, -70);
     SharedBlock shared(48000);
     worker.connect(shared.ends());
     worker.stop();

@@ -46,7 +46,7 @@ struct Copy {
         write(file, content);
     }
     std::string refused(rtsr_status status = RTSR_CORRUPT) const {
-        return REFUSED(status, Model::open(path.string(), false, kernels()));
+        return REFUSED(status, Model::open(path.string(), Precision::FLOAT32, kernels()));
     }
 
     fs::path folder, path, file;
@@ -66,7 +66,7 @@ void read_tensors(const std::string &content) {
 
 TEST(a_whole_model_opens) {
     const Copy copy;
-    CHECK(Model::open(copy.path.string(), false, kernels())->spec().rate == 16000);
+    CHECK(Model::open(copy.path.string(), Precision::FLOAT32, kernels())->spec().rate == 16000);
 }
 
 TEST(one_changed_bit_is_found) {
@@ -96,7 +96,7 @@ TEST(a_manifest_cannot_reach_out_of_its_folder) {
     const std::string deep = (copy.folder / "deep" / "random.json").string(), name = copy.file.filename().string();
     std::string text = Copy::read(copy.path);
     Copy::write(deep, text.replace(text.find(name), name.size(), "../outside"));
-    CHECK(contains(REFUSED(RTSR_MISSING, Model::open(deep, false, kernels())), "deep/outside is missing"));
+    CHECK(contains(REFUSED(RTSR_MISSING, Model::open(deep, Precision::FLOAT32, kernels())), "deep/outside is missing"));
 }
 
 TEST(a_manifest_that_says_something_else_is_refused) {

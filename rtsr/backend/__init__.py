@@ -27,19 +27,23 @@ class Kind:
     extra: str | None = None  # of rtsr, that brings the package
     gpu: bool = False
     tried: bool = False  # by `auto`, where there is a GPU
+    variant: bool = False  # of the row before it, with weights of another precision
 
     @property
     def is_installed(self) -> bool:
         """Whether its package, or its library, is there."""
-        if self.name == "native":
+        if self.name in native.NAMES:
             return native.library() is not None
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-def _native(weights: Weights, threads: int) -> Backend:
-    if (library := native.library()) is None:
-        raise MissingDependency("librtsr", None, "the native backend")
-    return native.NativeBackend(weights, library)
+def _native(name: str) -> Callable[[Weights, int], Backend]:
+    def open_native(weights: Weights, threads: int) -> Backend:
+        if (library := native.library()) is None:
+            raise MissingDependency("librtsr", None, f"the {name} backend")
+        return native.NativeBackend(weights, library, name)
+
+    return open_native
 
 
 def _ort(device: str) -> Callable[[Weights, int], Backend]:
@@ -71,7 +75,9 @@ def _graph(precision: str) -> Callable[[Weights, int], Backend]:
 
 
 TABLE = (  # on the CPU in the order in which `auto` takes them
-    Kind("native", _native),
+    Kind("native", _native("native")),
+    Kind("native-int8", _native("native-int8"), variant=True),
+    Kind("native-float32", _native("native-float32"), variant=True),
     Kind("ort", _ort("cpu"), "onnxruntime", "cpu"),
     Kind("eager", _eager, "torch", "train"),
     Kind("null", _null),
@@ -110,8 +116,8 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
 
 
 def installed() -> list[str]:
-    """Return the CPU's backends that can be opened here."""
-    return [kind.name for kind in TABLE if not kind.gpu and kind.is_installed]
+    """Return the CPU's backends that can be opened here, without those that differ in precision alone."""
+    return [kind.name for kind in TABLE if not (kind.gpu or kind.variant) and kind.is_installed]
 
 
 def _first_installed() -> str:

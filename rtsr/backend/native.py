@@ -23,7 +23,8 @@ from .base import BoolArray, Step
 VARIABLE = "RTSR_LIBRARY"
 NAME = "librtsr.so"
 VERSION = "0.1."  # the library's functions may change with the second number
-PRECISIONS = ("single", "bf16")
+PRECISIONS = ("float32", "bf16", "int8")  # in the order of rtsr_precision
+NAMES = {"native": "bf16", "native-int8": "int8", "native-float32": "float32"}  # and how each keeps its weights
 
 OK, MISSING, CORRUPT, INVALID = range(4)
 KINDS = {MISSING: CorruptWeights, CORRUPT: CorruptWeights, INVALID: InvalidSetting}
@@ -84,14 +85,14 @@ class NativeState:
 class NativeBackend:
     """Runs the network of librtsr, on the calling thread and without the interpreter lock.
 
-    `precision` "bf16" keeps the weights in bfloat16: half the memory to read a step, with other rounding.
+    `native` keeps the weights in bfloat16, which is half the memory to read in a step, `native-int8` in 8 bits, which
+    is a quarter, `native-float32` as they are.
     """
 
-    name = "native"
-
-    def __init__(self, weights: Weights, path: Path, precision: str = "single") -> None:
-        if precision not in PRECISIONS:
-            raise InvalidSetting(f"expected a precision of {' or '.join(PRECISIONS)}, got {precision!r}")
+    def __init__(self, weights: Weights, path: Path, name: str = "native") -> None:
+        if name not in NAMES:
+            raise InvalidSetting(f"expected {', '.join(list(NAMES)[:-1])} or {list(NAMES)[-1]}, got {name!r}")
+        self.name, precision = name, NAMES[name]
         self.spec, self.model = weights.spec, weights.name
         self._shapes = weights.state_shapes  # in the order of the path, which is the library's
         self.lib = _open_library(path)

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..backend.native import NAMES as NATIVE
 from ..errors import InvalidSetting
 
 HOSTS = ("sounddevice", "pyaudio", "jack")
@@ -54,8 +55,10 @@ class LiveSettings:
         check(self, bounds)
         self._check_choice("host", HOSTS)
         self._check_choice("worker", WORKERS)
-        if self.worker == "native" and self.backend not in ("auto", "native"):
-            raise InvalidSetting(f"backend: expected native or auto with the native worker, got {self.backend!r}")
+        if self.worker == "native" and self.backend not in ("auto", *NATIVE):
+            raise InvalidSetting(
+                f"backend: expected {', '.join(NATIVE)} or auto with the native worker, got {self.backend!r}"
+            )
         if isinstance(self.cutoff, str) and self.cutoff != "auto":
             raise InvalidSetting(f"cutoff: expected 'auto' or a number of Hz, got {self.cutoff!r}")
 

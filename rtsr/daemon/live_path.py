@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend import load
+from ..backend.native import NAMES as NATIVE
 from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
 from ..io import layout as at
 from ..io import virtual
@@ -42,8 +43,9 @@ def make_host(name: str) -> Host:
 
 def make_worker(settings: LiveSettings) -> Worker | NativeWorker:
     """Return a worker for these settings, with its model; the native one where that is asked for, or can be."""
-    model = load(settings.model, "native" if settings.worker == "native" else settings.backend)
-    native = model.name == "native" and settings.worker != "python"
+    only_native = settings.worker == "native" and settings.backend == "auto"
+    model = load(settings.model, "native" if only_native else settings.backend)
+    native = model.name in NATIVE and settings.worker != "python"
     kind: type[Worker | NativeWorker] = NativeWorker if native else Worker
     worker = kind(
         model,
@@ -279,7 +281,8 @@ class LivePath:
     def _model(self, value: Any) -> str:
         if not isinstance(value, str):
             raise InvalidSetting(f"model: expected a name, got {value!r}")
-        model = load(value, "native" if self.worker.kind == "native" else self.settings.backend)
+        only_native = self.worker.kind == "native" and self.settings.backend == "auto"
+        model = load(value, "native" if only_native else self.settings.backend)
         self.worker.switch(model)
         return model.model
 

@@ -18,7 +18,7 @@ PROGRAM = """
 #include <stdio.h>
 int main(int count, char **words) {
     rtsr_model *model = 0;
-    rtsr_status status = rtsr_model_open(count > 1 ? words[1] : "", RTSR_SINGLE, &model);
+    rtsr_status status = rtsr_model_open(count > 1 ? words[1] : "", RTSR_FLOAT32, &model);
     printf("%d %d %s", (int)status, model ? (int)rtsr_model_spec(model)->rate : 0, rtsr_last_error());
     rtsr_model_close(model);
     return 0;

@@ -36,6 +36,7 @@ def generate(model: Backend, heard: np.ndarray, cutoff: np.ndarray) -> np.ndarra
 
 def test_auto_takes_it_where_it_is(opened, model_path):
     assert installed()[0] == "native"
+    assert not {"native-int8", "native-float32"} & set(installed())  # which are named to be had
     assert load(model_path).name == "native"
 
 
@@ -60,12 +61,16 @@ def test_a_library_of_another_version_is_refused(opened, model_path, monkeypatch
         load(model_path, "native")
 
 
-def test_half_precision_is_close_and_not_the_same(opened, model_path):
-    bf16 = native.NativeBackend(Weights.find(model_path), native.library(), "bf16")
+@pytest.mark.parametrize("name", ["native", "native-int8"])
+def test_rounded_weights_are_close_and_not_the_same(opened, model_path, name):
+    models = [open_backend(model_path, each) for each in ("native-float32", name)]
     heard, cutoff = spectra(opened, voice_like(1.0) + noise(16000, 1, 1e-3)), np.full(1, 3000, np.float32)
-    exact, rounded = (generate(m, heard, cutoff) for m in (opened, bf16))
+    exact, rounded = (generate(m, heard, cutoff) for m in models)
     assert 1e-4 < np.sqrt(np.square(exact - rounded).mean() / np.square(exact).mean()) < 0.03
-    with pytest.raises(InvalidSetting, match="single or bf16"):
+
+
+def test_another_name_is_refused(model_path):
+    with pytest.raises(InvalidSetting, match="native, native-int8 or native-float32"):
         native.NativeBackend(Weights.find(model_path), native.library(), "quarter")
 
 
@@ -111,15 +116,16 @@ def test_what_a_row_remembers_can_be_read_and_given_to_another(opened):
         opened.read_row(pair, 2)
 
 
-def test_the_last_frames_are_those_that_the_reference_remembers(opened, model_path):
+def test_the_last_frames_are_those_that_the_reference_remembers(model_path):
     eager = open_backend(model_path, "eager")
-    heard = spectra(opened, voice_like(1.0))
-    cutoff, out = np.full(1, 3000, np.float32), np.zeros((1, opened.spec.bands), np.float32)
-    states = {model: model.new_state() for model in (opened, eager)}
+    heard = spectra(eager, voice_like(1.0))
+    cutoff, out = np.full(1, 3000, np.float32), np.zeros((1, eager.spec.bands), np.float32)
+    exact = open_backend(model_path, "native-float32")
+    states = {model: model.new_state() for model in (exact, eager)}
     for frame in heard:
         for model, state in states.items():
             model.step(frame, cutoff, state, out)
-    for name, memory in opened.read_row(states[opened], 0).items():
+    for name, memory in exact.read_row(states[exact], 0).items():
         expected = states[eager][name][0].numpy()
         np.testing.assert_allclose(memory, expected, atol=1e-4 * np.abs(expected).max())
 

@@ -117,7 +117,8 @@ def test_the_numbers_of_the_c_abi():
     statuses = {name: int(value) for name, value in re.findall(r"RTSR_([A-Z0-9_]+)\s*=\s*(\d+)", text)}
     for name in ("OK", "MISSING", "CORRUPT", "INVALID"):
         assert statuses[name] == getattr(native, name)
-    assert [statuses[name.upper()] for name in native.PRECISIONS] == [0, 1]
+    assert [statuses[name.upper()] for name in native.PRECISIONS] == [0, 1, 2]
+    assert set(native.NAMES.values()) == set(native.PRECISIONS)
     version = re.search(r"project\(rtsr VERSION ([\d.]+)", (NATIVE / "CMakeLists.txt").read_text())
     assert version is not None
     assert version[1].startswith(native.VERSION)

@@ -1,0 +1,68 @@
+"""Which files of the checkout are pages of the site, and how links between them read there."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from website import sounds
+
+ROOT = Path(__file__).resolve().parents[1]
+CARDS = ("voice-16k", "voice-16k-small", "voice-48k", "voice-48k-small")
+ELSEWHERE = {  # documents outside docs/, by their path in the checkout
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "contrib/README.md": "plug-ins.md",
+    "contrib/container/README.md": "container.md",
+    "native/README.md": "native.md",
+    "rtsr/data/demo/README.md": "recordings/demo.md",
+    "website/recordings/README.md": "recordings/others.md",
+    **{f"rtsr/net/weights/{name}.md": f"models/{name}.md" for name in CARDS},
+}
+GENERATED = ("reference/python.md", "reference/cli.md", "reference/http.md", "reference/c.md")
+HOME = "website/home.md"
+LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+SECTION = re.compile(r"^<!-- README: (.*) -->$", re.MULTILINE)
+
+
+def source_of(uri: str) -> str:
+    """Return the path in the checkout of a page of the site that is not generated."""
+    return next((path for path, page in ELSEWHERE.items() if page == uri and uri != "index.md"), f"docs/{uri}")
+
+
+def uri_of(path: str) -> str | None:
+    """Return where a file of the checkout is on the site; None where it is not."""
+    if path in ELSEWHERE:
+        return ELSEWHERE[path]
+    return path.removeprefix("docs/") if path.startswith("docs/") else path[8:] if path in GENERATED_LINKS else None
+
+
+GENERATED_LINKS = tuple(f"website/{uri}" for uri in GENERATED)  # as the home page names them
+
+
+def for_site(markdown: str, path: str, uri: str) -> str:
+    """Return a document with its relative links as they are on the site; a link to no page stays and fails the build."""
+
+    def target(match: re.Match[str]) -> str:
+        before, link, after = match.groups()
+        if "://" in link or link.startswith("mailto:"):
+            return match[0]
+        there = uri_of(posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
+        return match[0] if there is None else before + posixpath.relpath(there, posixpath.dirname(uri) or ".") + after
+
+    return LINK.sub(target, markdown)
+
+
+def readme_section(heading: str) -> str:
+    """Return what stands below a heading of the README; below its title for "", up to the next of the same level."""
+    parts = re.split(r"^##? (.*)\n", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    sections = dict(zip(["", *parts[3::2]], parts[2::2], strict=True))
+    return sections[heading].strip()
+
+
+def home() -> str:
+    """Return the home page: website/home.md with the sections of the README that it names."""
+    page = for_site((ROOT / HOME).read_text(), HOME, "index.md").replace("<!-- SOUNDS -->", sounds.html())
+    return SECTION.sub(lambda match: for_site(readme_section(match[1].strip('"')), "README.md", "index.md"), page)

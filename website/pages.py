@@ -23,7 +23,7 @@ ELSEWHERE = {  # documents outside docs/, by their path in the checkout
 }
 GENERATED = ("reference/python.md", "reference/cli.md", "reference/http.md", "reference/c.md")
 HOME = "website/home.md"
-LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+LINK = re.compile(r"\[([^][]*)\]\(([^)\s#]+)((?:#[^)\s]*)?)\)")
 SECTION = re.compile(r"^<!-- README: (.*) -->$", re.MULTILINE)
 
 
@@ -34,25 +34,29 @@ def source_of(uri: str) -> str:
 
 def uri_of(path: str) -> str | None:
     """Return where a file of the checkout is on the site; None where it is not."""
-    if path in ELSEWHERE:
-        return ELSEWHERE[path]
-    return path.removeprefix("docs/") if path.startswith("docs/") else path[8:] if path in GENERATED_LINKS else None
-
-
-GENERATED_LINKS = tuple(f"website/{uri}" for uri in GENERATED)  # as the home page names them
+    return ELSEWHERE.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
 
 
 def for_site(markdown: str, path: str, uri: str) -> str:
     """Return a document with its relative links as they are on the site; a link to no page stays and fails the build."""
 
-    def target(match: re.Match[str]) -> str:
-        before, link, after = match.groups()
-        if "://" in link or link.startswith("mailto:"):
+    def link(match: re.Match[str]) -> str:
+        text, there, anchor = match.groups()
+        if "://" in there:
             return match[0]
-        there = uri_of(posixpath.normpath(posixpath.join(posixpath.dirname(path), link)))
-        return match[0] if there is None else before + posixpath.relpath(there, posixpath.dirname(uri) or ".") + after
+        found = posixpath.normpath(posixpath.join(posixpath.dirname(path), there))
+        page = uri_of(found)
+        if page is None:
+            return match[0]
+        shown = title_of(found) if text.endswith(".md") else text
+        return f"[{shown}]({posixpath.relpath(page, posixpath.dirname(uri) or '.')}{anchor})"
 
-    return LINK.sub(target, markdown)
+    return LINK.sub(link, markdown)
+
+
+def title_of(path: str) -> str:
+    """Return the title of a document, up to a colon: what a link shows that shows a file's name on GitHub."""
+    return (ROOT / path).read_text().split("\n", 1)[0].removeprefix("# ").split(":")[0]
 
 
 def readme_section(heading: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,12 +30,12 @@ def pages() -> dict[str, str]:
 
 def python() -> str:
     """Return the page of what `import rtsr` offers; mkdocstrings reads the signatures and docstrings."""
-    names = [name for name in rtsr.__all__ if name != "__version__"]
-    errors = [name for name in names if isinstance(kind := getattr(rtsr, name), type) and issubclass(kind, Exception)]
+    kinds = {name: getattr(rtsr, name) for name in rtsr.__all__ if name != "__version__"}
+    errors = [name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Exception)]
+    order = ["load", "enhance", *(name for name in kinds if name not in ("load", "enhance", *errors))]
+    order += ["RtsrError", *(name for name in errors if name != "RtsrError")]
     parts = ["# Python API\n\nWhat `import rtsr` offers. The [home page](../index.md) has a first program."]
-    parts += [f"::: rtsr.{name}" for name in ("load", "enhance")]
-    parts += [f"::: rtsr.{name}" for name in names if name not in (*errors, "load", "enhance")]
-    parts += [f"::: rtsr.{name}" for name in ("RtsrError", *(name for name in errors if name != "RtsrError"))]
+    parts += [f"::: {kinds[name].__module__}.{name}" for name in order]
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,7 +63,7 @@ def command_line() -> str:
         options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
         words = [f"rtsr {name}", *(["[OPTIONS]"] if options else []), *(_metavar(one) for one in arguments)]
         parts += [f"## rtsr {name}", f"```\n{' '.join(words)}\n```", (command.help or "").strip()]
-        if rows := [*map(_argument, arguments), *map(_option, options)]:
+        if rows := [*map(_argument, arguments), *(_option(one, command) for one in options)]:
             parts.append("\n".join(["| | default | |", "|---|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 
@@ -76,8 +77,8 @@ def _argument(one: Any) -> str:
     return f"| `{_metavar(one)}` | | {_cell(one.help or '')} |"
 
 
-def _option(one: Any) -> str:
-    value = "" if one.is_flag else f" {one.metavar or f'<{one.display_type}>'}"
+def _option(one: Any, command: Any) -> str:
+    value = "" if one.is_flag else f" {one.metavar or one.display_type(command.context_class(command))}"
     names = "/".join([*one.opts, *one.secondary_opts])
     default = "" if one.default in (None, False, (), []) or callable(one.default) else f"`{one.default}`"
     return f"| `{_cell(names + value)}` | {default} | {_cell(one.help or '')} |"
@@ -109,8 +110,13 @@ def http() -> str:
         "all: tokens, origins, errors. `ROOM` and `CALL` are names of letters, digits, `-` and `_`."
     ]
     for method, path, text in routes():
-        parts += [f"## `{method} {path}`", "\n".join(line.strip() for line in text.splitlines()).strip()]
+        parts += [f"## `{method} {path}`", _as_code(inspect.cleandoc(text))]
     return "\n\n".join(parts) + "\n"
+
+
+def _as_code(text: str) -> str:
+    """Return a text with its pieces of JSON as code."""
+    return re.sub(r"(?<!`)(\{[^{}]*\})", r"`\1`", text)
 
 
 def declarations(header: str) -> list[tuple[str, str]]:

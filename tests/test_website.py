@@ -89,7 +89,7 @@ def test_the_reference_of_http_has_every_route_and_the_manual_names_each():
     assert len(routes) > 15
     for method, path, text in routes:
         assert f"`{method} {path}`" in page
-        assert text and text.strip()
+        assert text.strip(), path
         if method in ("GET", "POST"):
             assert f"`{method} {path}`" in manual, f"docs/bridge.md does not name {method} {path}"
 

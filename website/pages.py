@@ -38,7 +38,7 @@ def uri_of(path: str) -> str | None:
 
 
 def for_site(markdown: str, path: str, uri: str) -> str:
-    """Return a document with its relative links as they are on the site; a link to no page stays and fails the build."""
+    """Return a document with its links as they are on the site; one to no page stays, and fails the build."""
 
     def link(match: re.Match[str]) -> str:
         text, there, anchor = match.groups()

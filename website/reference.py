@@ -106,8 +106,8 @@ def routes() -> list[tuple[str, str, str]]:
 def http() -> str:
     """Return the page of the bridge's routes."""
     parts = [
-        "# HTTP API\n\nThe requests that `rtsr bridge` answers. [rtsr bridge](../bridge.md#http-api) says what holds for "
-        "all: tokens, origins, errors. `ROOM` and `CALL` are names of letters, digits, `-` and `_`."
+        "# HTTP API\n\nThe requests that `rtsr bridge` answers. [rtsr bridge](../bridge.md#http-api) says what holds "
+        "for all: tokens, origins, errors. `ROOM` and `CALL` are names of letters, digits, `-` and `_`."
     ]
     for method, path, text in routes():
         parts += [f"## `{method} {path}`", _as_code(inspect.cleandoc(text))]
@@ -155,8 +155,11 @@ def c_api() -> str:
 
 def _title(code: str) -> str:
     """Return the names that a declaration declares."""
-    names = re.findall(r"(\w+)\(", code.replace("RTSR_API", "")) if code.startswith("RTSR_API") else []
-    return ", ".join(f"`{name}`" for name in names or re.findall(r"(\w+);", re.sub(r"\{.*?\}", "", code, flags=re.DOTALL)))
+    if code.startswith("RTSR_API"):
+        names = re.findall(r"(\w+)\(", code)
+    else:
+        names = re.findall(r"(\w+);", re.sub(r"\{.*?\}", "", code, flags=re.DOTALL))
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _prose(text: str) -> str:

@@ -189,11 +189,12 @@ class Player {
     }
     this.head.style.left = `${this.length ? (100 * now) / this.length : 0}%`;
     const text = this.length ? `${now.toFixed(1)} of ${this.length.toFixed(1)} s` : "";
-    if (this.time.textContent === text) return;
+    const told = `${text || "not loaded"}, ${NAMES[this.version]}`;
+    if (this.picture.getAttribute("aria-valuetext") === told) return;
     this.time.textContent = text;
     this.picture.setAttribute("aria-valuemax", this.length.toFixed(1));
     this.picture.setAttribute("aria-valuenow", now.toFixed(1));
-    this.picture.setAttribute("aria-valuetext", `${text}, ${NAMES[this.version]}`);
+    this.picture.setAttribute("aria-valuetext", told);
   }
 }
 

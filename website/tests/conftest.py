@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 SITE = Path(__file__).resolve().parents[2] / "build" / "site"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--autoplay-policy=no-user-gesture-required"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 LISTEN = """(() => {  // what is played is analysed on its way
   const connect = AudioNode.prototype.connect;
@@ -61,7 +61,7 @@ def watched(context: BrowserContext, url: str) -> tuple[Page, list[str]]:
     page, wrong = context.new_page(), []
     page.set_default_timeout(10_000)
     page.on("request", lambda request: request.url.startswith((url, "blob:", "data:")) or wrong.append(request.url))
-    page.on("response", lambda response: response.ok or wrong.append(f"{response.status} {response.url}"))
+    page.on("response", lambda response: response.status < 400 or wrong.append(f"{response.status} {response.url}"))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: message.type != "error" or wrong.append(message.text))
     return page, wrong

@@ -126,11 +126,11 @@ def test_a_player_works_with_a_finger(phone: Page):
     length = float(figure.locator("output").inner_text().split(" ")[2])
     assert abs(seconds(figure) - length / 2) < 0.2
     figure.get_by_role("button").tap()
-    figure.get_by_text("True", exact=True).tap()
+    figure.get_by_label("True").tap()
     expect(figure.get_by_label("True")).to_be_checked()
     phone.wait_for_timeout(400)
     assert seconds(figure) > length / 2 + 0.2
-    for target in (figure.get_by_role("button"), figure.get_by_text("True", exact=True)):
+    for target in (figure.get_by_role("button"), figure.get_by_label("True")):
         assert min(target.bounding_box()["height"], target.bounding_box()["width"]) >= 40
 
 

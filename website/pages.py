@@ -60,13 +60,14 @@ def title_of(path: str) -> str:
 
 
 def readme_section(heading: str) -> str:
-    """Return what stands below a heading of the README; below its title for "", up to the next of the same level."""
+    """Return what stands below a heading of the README, or its "first" or "second" paragraph."""
     parts = re.split(r"^##? (.*)\n", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     sections = dict(zip(["", *parts[3::2]], parts[2::2], strict=True))
+    sections["first"], sections["second"] = sections.pop("").strip().split("\n\n")
     return sections[heading].strip()
 
 
 def home() -> str:
     """Return the home page: website/home.md with the sections of the README that it names."""
     page = for_site((ROOT / HOME).read_text(), HOME, "index.md").replace("<!-- SOUNDS -->", sounds.html())
-    return SECTION.sub(lambda match: for_site(readme_section(match[1].strip('"')), "README.md", "index.md"), page)
+    return SECTION.sub(lambda match: for_site(readme_section(match[1]), "README.md", "index.md"), page)

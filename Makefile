@@ -5,7 +5,7 @@
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test live lint bench wheel clean
+.PHONY: help demo test live lint bench site wheel clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ lint:  ## only ruff and mypy
 bench:  ## measure this machine: latency, how many streams it carries, start-up; pictures in out/bench
 	@.ci/bootstrap test
 	@.venv/bin/rtsr bench $(ARGS)
+
+site:  ## build the site into build/site; ARGS=test looks at it in a browser, ARGS=serve serves it
+	@.ci/site $(ARGS)
 
 wheel:  ## wheels with the C++ engine for every supported Linux, and the sdist, into dist/
 	@.ci/wheel $(ARGS)

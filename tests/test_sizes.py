@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("rtsr", "bench", "tests")
+FOLDERS = ("rtsr", "bench", "tests", "website")
 PYTHON = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 NATIVE = [path for path in sorted((ROOT / "native" / "src").rglob("*")) if path.suffix in (".cpp", ".hpp")]
 MOST_LINES, MOST_FUNCTION_LINES, MOST_ARGUMENTS = 300, 50, 8

@@ -123,5 +123,6 @@ Through the stream; what each figure means is defined in `rtsr/speech/scores.py`
 {_score_table(card["scores"])}
 
 ## Files
+
 {chr(10).join(f"- `{f['file']}`, sha256 `{f['sha256']}`" for f in manifest["files"].values())}
 """

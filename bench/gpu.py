@@ -23,7 +23,8 @@ import torch
 
 from bench.card import RESULTS, Card, ceilings
 from rtsr import Pool, Stream, load
-from rtsr.backend.graph import PRECISIONS, GraphBackend, Replays
+from rtsr.backend.graph import PRECISIONS, GraphBackend
+from rtsr.backend.replays import Replays
 from rtsr.bench.record import store
 from rtsr.bench.signal import hops, voice
 from rtsr.bench.throughput import gpu_watts
@@ -191,25 +192,25 @@ def stages(card: Card, weights: Weights, rows: int) -> None:
     for precision in ("float32", "bfloat16"):
         model = opened(card, weights, precision)
         batch = DeviceBatch(model, RATE_IN, RATE_OUT, rows)
-        spec, path, state = model.spec, batch._path, batch._state
+        spec, path, state, hosts = model.spec, batch._path, batch._state, (batch._hops_in, batch._hops_out)
         with torch.inference_mode():
             hop = 0.1 * torch.randn(rows, spec.hop_at(RATE_IN), device=card.device)
             active = torch.ones(rows, 1, dtype=torch.bool, device=card.device)
             fixed = torch.full((rows,), 4000.0, device=card.device)
             gain = torch.ones(rows, dtype=torch.float64, device=card.device)
             received, spectrum, cutoff = (t.clone() for t in path.analyse(hop, active, fixed))
-            made = model.advance(state, spectrum, cutoff, active[:, 0], batch._all_rows).clone()
-        parts: dict[str, Callable[[int], Any]] = {
-            "analyse": lambda n: path.analyse(hop, active, fixed),  # noqa: B023  each is run before the next round
-            "network": lambda n: model.advance(state, spectrum, cutoff, active[:, 0], batch._all_rows),  # noqa: B023
-            "synthesise": lambda n: path.synthesise(made, cutoff, received, active, gain),  # noqa: B023
-            "copies": lambda n: (batch._blocks.to(card.device, non_blocking=True), batch._out.copy_(received, True)),  # noqa: B023
+            made = model.advance(state, spectrum, cutoff, active[:, 0]).clone()
+        parts: dict[str, Callable[[], Any]] = {
+            "analyse": lambda: path.analyse(hop, active, fixed),  # noqa: B023  each is run before the next round
+            "network": lambda: model.advance(state, spectrum, cutoff, active[:, 0]),  # noqa: B023
+            "synthesise": lambda: path.synthesise(made, cutoff, received, active, gain),  # noqa: B023
+            "copies": lambda: (hosts[0].to(card.device, non_blocking=True), hosts[1].copy_(received, True)),  # noqa: B023
         }
         times = {}
         for name, part in parts.items():
-            replays = Replays(card.device, part)
-            replays.record(rows)
-            times[f"{name}_ms"] = 1000 * card.seconds(lambda r=replays: r.run(rows))
+            replays = Replays(card.device)
+            replays.record({name: part})
+            times[f"{name}_ms"] = 1000 * card.seconds(lambda: (replays.launch(name, part), replays.wait()))  # noqa: B023
         card.note(f"stages of {rows} voices, {model.name}", {}, **times)
 
 

@@ -13,7 +13,7 @@ from ..backend.base import BoolArray
 from ..dsp.windows import FloatArray
 from ..errors import BackendFailed
 from ..io.ring import MARKS, READ, WRITTEN, IntArray, read, write
-from .batch import Batch, HostBatch
+from .batch import Batch, HostBatch, without_frames
 
 ROOM_HOPS = 16  # a ring's room; a stream that is in time uses one or two, the rest is its past
 BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
@@ -147,8 +147,8 @@ class Slots:
         self._row_of: NDArray[np.int64] = np.zeros(rows, np.int64)
         self._free = list(range(rows - 1, -1, -1))
         self._taken = 0
-        for rows_run in self.buckets:  # with no row active: compiles, binds and captures, and changes no state
-            batch.tick(rows_run)
+        self._rows_run = 0  # of the tick that goes on
+        batch.prepare(self.buckets)
 
     def __len__(self) -> int:
         return self._taken
@@ -176,15 +176,7 @@ class Slots:
 
     def _move(self, source: int, target: int) -> None:
         """Copy a row over another, with what the last tick gave it."""
-        failed = self.batch
-        try:
-            failed.move(source, target)
-        except BackendFailed:
-            raise  # a batch on the host has tried its own spare
-        except Exception as error:  # as in a tick, but every row has heard what it read
-            self._fall_back(error, np.zeros_like(failed.active))
-            self.batch.active[:], self.batch.out[:] = failed.active, failed.out
-            self.batch.move(source, target)
+        self.batch.move(source, target)
         self.batch.active[target] = self.batch.active[source]
         self.batch.out[target] = self.batch.out[source]
 
@@ -226,17 +218,26 @@ class Slots:
             )
         return rows if self.hops else 0
 
-    def tick(self, rows: int) -> None:
-        """Process the hops that were taken."""
+    def start(self, rows: int) -> None:
+        """Begin to process the hops that were taken."""
+        self._rows_run = rows
+        self._try(lambda: self.batch.start(rows))
+
+    def finish(self) -> None:
+        """Return when that is done."""
+        self._try(self.batch.finish)
+
+    def _try(self, do: Callable[[], None]) -> None:
+        """Do a part of a tick, or all of it on the spare where the device fails."""
         try:
-            self.batch.tick(rows)
-        except BackendFailed:
-            raise  # a batch on the host has tried its own spare
+            do()
         except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-            failed = self.batch
+            if self.spare is None and isinstance(error, BackendFailed):
+                raise  # a batch on the host has tried its own spare
+            failed, rows = self.batch, self._rows_run
             self._fall_back(error, failed.active)
             self.batch.blocks[:rows], self.batch.active[:rows] = failed.blocks[:rows], failed.active[:rows]
-            self.batch.tick(rows)
+            self.batch.start(rows)
 
     def _fall_back(self, error: Exception, unheard: BoolArray) -> None:
         """Go on with another batch when this one's device is gone, and with it all that rows remembered.
@@ -250,14 +251,14 @@ class Slots:
             ) from error
         batch, failed = self.spare(), self.batch
         self.batch, self.spare = batch, None
-        batch.failures += [*failed.failures, error]
+        batch.failures += [*failed.failures, without_frames(error)]
         for row in range(self._taken):
             batch.set(row, *failed.settings(row))
             batch.clear(row)
         for hops_ago in range(REPEATED_HOPS, 0, -1):
             slots, active = self._slot_at[: self._taken], batch.active[: self._taken]
             _rewind(self._samples, self._marks, slots, unheard, hops_ago, batch.blocks, active)
-            batch.tick(self._taken)
+            batch.start(self._taken)
         batch.fade_in()
 
     def moved(self, slot: int) -> bool:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from functools import cache
 from typing import Any
+
+from numpy.typing import NDArray
 
 from ..errors import BackendFailed
 
 LIBRARY = "libcuda.so.1"  # comes with the driver, in WSL too
 NON_BLOCKING = 1  # a stream that does not wait for the default one
+PORTABLE = 1  # pinned for every card
 
 
 @cache
@@ -30,6 +34,8 @@ def _library() -> Any:
     cuda.cuCtxPopCurrent_v2.argtypes = [ctypes.POINTER(c_void_p)]
     cuda.cuStreamCreate.argtypes = [ctypes.POINTER(c_void_p), c_uint]
     cuda.cuMemcpy.argtypes = [c_uint64, c_uint64, c_size_t]
+    cuda.cuMemHostRegister_v2.argtypes = [c_void_p, c_size_t, c_uint]
+    cuda.cuMemHostUnregister.argtypes = [c_void_p]
     _check(cuda, "cuInit", cuda.cuInit(0))
     return cuda
 
@@ -77,3 +83,16 @@ def copy(card: int, target: int, source: int, size: int) -> None:
     """Copy bytes between addresses, each on the host or on the card, and wait; raises `BackendFailed`."""
     with _on(card):
         _call("cuMemcpy", target, source, size)
+
+
+def pin(card: int, array: NDArray[Any]) -> None:
+    """Keep an array's memory where it is for as long as it lives, so that the card reads and writes it directly."""
+    address = array.ctypes.data
+    with _on(card):
+        _call("cuMemHostRegister_v2", address, array.nbytes, PORTABLE)
+    weakref.finalize(array, _unpin, card, address).atexit = False
+
+
+def _unpin(card: int, address: int) -> None:
+    with suppress(BackendFailed), _on(card):  # of a card that is lost: it pins nothing any more
+        _call("cuMemHostUnregister", address)

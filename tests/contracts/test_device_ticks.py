@@ -16,7 +16,7 @@ from tests.signals import noise, voice_like
 torch = pytest.importorskip("torch")
 
 from rtsr.backend import replays  # noqa: E402
-from rtsr.backend.graph import GraphBackend  # noqa: E402
+from rtsr.backend.graph import GraphBackend, opened_device  # noqa: E402
 from rtsr.pool.device_batch import DeviceBatch  # noqa: E402
 from tests.contracts.cuda import FakeCuda  # noqa: E402
 
@@ -138,3 +138,17 @@ def test_a_voice_goes_on_with_the_spare_where_a_device_hangs(cuda, model, monkey
     assert Pool(model, limit=1, spare=NullBackend(model.spec)).open(8000) == 0
     with pytest.raises(BackendFailed, match="hung before"):
         Pool(model, limit=1).open(8000)
+
+
+def test_a_card_is_chosen_by_its_number(cuda, monkeypatch):
+    for name, value in (("is_available", True), ("device_count", 2), ("current_device", 0)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    first, second = (opened_device(name) for name in ("cuda", "cuda:1"))
+    assert (first.index, second.index) == (0, 1)
+    with pytest.raises(BackendFailed, match="expected a card from 0 to 1, got 2"):
+        opened_device("cuda:2")
+    made: list[object] = []
+    monkeypatch.setattr(replays.driver, "new_stream", lambda card: made.append(card) or 7)
+    monkeypatch.setattr(torch.cuda, "ExternalStream", lambda handle, device: made.append((handle, device)))
+    replays.take_stream(second)
+    assert made == [1, (7, second)]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from bench import card_checks, card_times
+from bench import card_checks, card_host, card_times
 from bench.card import FEW, PRECISIONS_TIMED, Card, Sizes
 from rtsr import RtsrError
 from rtsr.net.weights import Weights
@@ -40,6 +40,7 @@ STAGES: dict[str, Callable[[Card], None]] = {
     "voice": card_times.one_voice,
     "stages": card_times.stages,
     **{f"capacity-{precision}": card_times.capacity(precision) for precision in PRECISIONS_TIMED},
+    "host": card_host.host,
     "two": card_times.two,
     "others": card_times.others,
     "training": training,

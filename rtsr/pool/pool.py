@@ -19,7 +19,8 @@ from ..stream import fixed_cutoff, linear_gain
 from ..timing import Timed
 from .batch import HostBatch, tick_together, without_frames
 from .outputs import OpenStream, Outputs
-from .slots import BATCH, Slots
+from .rings import all_among
+from .slots import Slots
 
 if TYPE_CHECKING:
     from ..backend.graph import GraphBackend
@@ -182,7 +183,7 @@ class Pool:
         stream = self._stream(handle)
         if block.ndim != 1:
             raise InvalidAudio(f"expected one channel, shape (samples,), got shape {block.shape}")
-        count = stream.slots.write(stream.slot, np.ascontiguousarray(block, np.float32))
+        count = stream.slots.rings.write(stream.slot, np.ascontiguousarray(block, np.float32))
         if count < len(block):
             with self._losing:
                 self.counters.overruns += len(block) - count
@@ -193,10 +194,10 @@ class Pool:
 
         handles int64, hops float32. Raises `InvalidAudio` where a stream is not open or its hop has another length.
         """
-        fits = [i for i, slots in enumerate(self._batches) if hops.ndim == 2 and slots.hop == hops.shape[1]]
-        if hops.shape[:1] != handles.shape or not np.isin(self._places[handles, BATCH], fits).all():
+        fits = np.array([hops.ndim == 2 and slots.hop == hops.shape[1] for slots in self._batches], np.bool_)
+        if hops.shape[:1] != handles.shape or not all_among(self._places, handles, fits):
             raise InvalidAudio(f"expected a hop for each of {len(handles)} open streams, got shape {hops.shape}")
-        count = sum(self._batches[i].deposit(i, self._places, handles, hops) for i in fits)
+        count = sum(self._batches[i].rings.deposit(i, self._places, handles, hops) for i in np.flatnonzero(fits).tolist())
         with self._losing:
             self.counters.overruns += hops.size - count
         return count
@@ -206,10 +207,10 @@ class Pool:
 
         Streams that stalled leave theirs as it is. Raises `InvalidAudio` where one is not open or has another rate.
         """
-        fits = [i for i, slots in enumerate(self._batches) if out.ndim == 2 and slots.hop_out == out.shape[1]]
-        if out.shape[:1] != handles.shape or not np.isin(self._places[handles, BATCH], fits).all():
+        fits = np.array([out.ndim == 2 and slots.hop_out == out.shape[1] for slots in self._batches], np.bool_)
+        if out.shape[:1] != handles.shape or not all_among(self._places, handles, fits):
             raise InvalidAudio(f"expected room for a hop of each of {len(handles)} open streams, got shape {out.shape}")
-        for i in fits:
+        for i in np.flatnonzero(fits).tolist():
             self._batches[i].collect(i, self._places, handles, out, moved)
 
     def tick(self) -> Outputs:

@@ -197,7 +197,8 @@ class Pool:
         fits = np.array([hops.ndim == 2 and slots.hop == hops.shape[1] for slots in self._batches], np.bool_)
         if hops.shape[:1] != handles.shape or not all_among(self._places, handles, fits):
             raise InvalidAudio(f"expected a hop for each of {len(handles)} open streams, got shape {hops.shape}")
-        count = sum(self._batches[i].rings.deposit(i, self._places, handles, hops) for i in np.flatnonzero(fits).tolist())
+        whose = [(i, self._batches[i].rings) for i in np.flatnonzero(fits).tolist()]
+        count = sum(rings.deposit(i, self._places, handles, hops) for i, rings in whose)
         with self._losing:
             self.counters.overruns += hops.size - count
         return count

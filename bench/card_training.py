@@ -32,9 +32,9 @@ def corpus(spec: Spec) -> Corpus:
 
 def train(card: Card) -> None:
     """Compare pairs with those of the CPU, and time steps, with and without making pairs."""
-    recipe = RECIPES["voice-16k"] if card.cuda else RECIPES["voice-16k-small"]
+    recipe = RECIPES["voice-16k"] if card.cuda or min(card.sizes.training) > 2 else RECIPES["voice-16k-small"]
     spec = recipe.net.spec
-    maker = PairMaker(corpus(spec), spec, recipe.frames, recipe.seed, Augmentation(variety=0.5), bank=16)
+    maker = PairMaker(corpus(spec), spec, recipe.frames, recipe.seed, Augmentation(tones=recipe.tones), bank=16)
     made, right = (maker.batch(1, 8, torch.device(d)) for d in (card.device, "cpu"))
     for name in ("received", "target"):
         error = (getattr(made, name).cpu() - getattr(right, name)).abs().max() / getattr(right, name).abs().max()

@@ -73,6 +73,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.add_argument("--model", default="voice-16k")
     options.add_argument("--device", default="cuda")
     options.add_argument("--rows", help="of the capacity stages, with commas between")
+    options.add_argument("--batch", help="rows of the training stage, with commas between; with it, of voice-16k")
     options.add_argument("--results", type=Path, default=RESULTS)
     chosen = options.parse_args(arguments)
     if unknown := set(chosen.stages) - {*STAGES, *PARTS}:
@@ -92,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = Sizes() if device.type == "cuda" else FEW
     if chosen.rows:
         sizes = replace(sizes, capacity=tuple(int(n) for n in chosen.rows.split(",")))
+    if chosen.batch:
+        sizes = replace(sizes, training=tuple(int(n) for n in chosen.batch.split(",")), training_steps=20)
     try:
         card = Card(device, Weights.find(chosen.model), sizes, chosen.results)
     except RtsrError as error:

@@ -32,7 +32,7 @@ def opened(weights: Weights, chosen: argparse.Namespace) -> Iterator[tuple[str, 
     """Open every precision in turn, the exact one first, each with what it is called in a row."""
     if not chosen.native:
         form = ", kernels" if chosen.kernels else ""
-        for precision in PRECISIONS:
+        for precision in chosen.precisions.split(","):
             model = GraphBackend(weights, chosen.device, precision, chosen.kernels or None)
             yield f"{precision} on {chosen.device}{form}", model
         return
@@ -70,6 +70,7 @@ def main() -> None:
     options.add_argument("--factor", type=int, default=2)
     options.add_argument("--model", default="voice-16k")
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_argument("--precisions", default=",".join(PRECISIONS))
     options.add_argument("--kernels", action="store_true", help="Triton's, also where there is no card")
     options.add_argument("--native", action="store_true", help="the precisions of librtsr's weights")
     chosen = options.parse_args()

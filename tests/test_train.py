@@ -88,7 +88,7 @@ def test_a_corpus_too_short_for_one_stretch_is_refused(tmp_path):
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing():
     recipe = loop.Recipe(steps=1000, warm_up=100, decay=0.4)
-    rates = [loop.learning_rate(recipe, step) for step in range(1001)]
+    rates = [loop.learning_rate(recipe, step, step / 1000) for step in range(1001)]
     assert rates[0] == pytest.approx(0.01)
     assert np.all(np.diff(rates[:100]) > 0)
     assert rates[99:600] == pytest.approx([1.0] * 501)
@@ -202,6 +202,7 @@ def test_train_runs_from_a_folder_and_goes_on_from_its_checkpoint(speech_folder,
     assert [(d["corpus"], d["recordings"], d["seconds"]) for d in record["data"]] == [("c0", 1, 3), ("c1", 1, 3)]
     assert list((tmp_path / "a").glob("events.out.tfevents.*"))
     assert not list((tmp_path / "a").glob("*.new"))
+    assert len(list((tmp_path / "a").glob("checkpoint-4-*.pt"))) == 4
     maker = pairs.PairMaker(
         Corpus.packed(select(read_manifest(speech_folder), "train", 16000), 16000, tmp_path / "packed"),
         SPEC,
@@ -217,6 +218,19 @@ def test_train_runs_from_a_folder_and_goes_on_from_its_checkpoint(speech_folder,
     assert again.step == 4
 
 
+def test_a_run_of_minutes_ends_with_them_at_a_rate_of_nothing(speech_folder, tmp_path, monkeypatch):
+    shares: list[float] = []
+    step = loop.Optimisers.step
+    monkeypatch.setattr(loop.Optimisers, "step", lambda self, share: (shares.append(share), step(self, share)))
+    recipe = replace(RECIPE, minutes=0.02, steps=1)
+    run = loop.train(recipe, speech_folder, tmp_path / "a", CPU, fresh=True)
+    assert 1.2 <= run.seconds < 3
+    assert run.step == len(shares) > 3
+    assert 1.0 in shares
+    assert shares[-1] < 0.3
+    assert loop.train(recipe, speech_folder, tmp_path / "a", CPU, fresh=False).step == run.step
+
+
 def test_fresh_starts_over(speech_folder, tmp_path):
     run = loop.Run(RECIPE, tmp_path / "a", CPU)
     run.step = 3
@@ -224,6 +238,24 @@ def test_fresh_starts_over(speech_folder, tmp_path):
     assert loop.train(RECIPE, speech_folder, tmp_path / "a", CPU, fresh=True).step == 4
     state = torch.load(tmp_path / "a" / CHECKPOINT, weights_only=True)
     assert state["step"] == 4
+
+
+def test_a_checkpoint_is_of_files_that_are_small_and_those_of_one_step(tmp_path):
+    """The largest recipe; a crash in between leaves the last one whole."""
+    run = loop.Run(replace(RECIPES["voice-48k"], transfers_from=None), tmp_path, CPU)
+    for step in (1, 2):
+        run.step = step
+        run.save()
+    files = [path.name for path in tmp_path.iterdir()]
+    assert len(files) == 5
+    assert {name.split("-")[1] for name in files if name != CHECKPOINT} == {"2"}
+    assert max(path.stat().st_size for path in tmp_path.iterdir()) < 16 * 2**20
+    (tmp_path / "checkpoint-3-net.pt").write_bytes(b"the beginning of another")
+    run.resume()
+    assert run.step == 2
+    (tmp_path / "checkpoint-2-net.pt").unlink()
+    with pytest.raises(InvalidSetting, match=r"broken.*No such file"):
+        run.resume()
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

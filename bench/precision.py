@@ -1,9 +1,8 @@
 """`python -m bench.precision SPEECH`: what lower precision costs in quality, against float32.
 
 Of what a device computes (the same code runs on the CPU where there is no card, `--device cpu`, the default without
-one; with TRITON_INTERPRET=1 and `--kernels` Triton's kernels do), and of hops that cross the bus as 16 bits; or of the
-weights that librtsr keeps (`--native`). The restored share is how much of the log-spectral distance of sinc
-interpolation is gone.
+one), and of hops that cross the bus as 16 bits; or of the weights that librtsr keeps (`--native`). The restored share
+is how much of the log-spectral distance of sinc interpolation is gone. `bench.kernels` has that of Triton's kernels.
 """
 
 from __future__ import annotations
@@ -31,10 +30,8 @@ RESULTS = Path(__file__).parent / "results"
 def opened(weights: Weights, chosen: argparse.Namespace) -> Iterator[tuple[str, Backend]]:
     """Open every precision in turn, the exact one first, each with what it is called in a row."""
     if not chosen.native:
-        form = ", kernels" if chosen.kernels else ""
-        for precision in chosen.precisions.split(","):
-            model = GraphBackend(weights, chosen.device, precision, chosen.kernels or None)
-            yield f"{precision} on {chosen.device}{form}", model
+        for precision in PRECISIONS:
+            yield f"{precision} on {chosen.device}", GraphBackend(weights, chosen.device, precision)
         return
     if (library := native.library()) is None:
         raise SystemExit("librtsr is not built: cmake -S native -B build/native && cmake --build build/native")
@@ -70,8 +67,6 @@ def main() -> None:
     options.add_argument("--factor", type=int, default=2)
     options.add_argument("--model", default="voice-16k")
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options.add_argument("--precisions", default=",".join(PRECISIONS))
-    options.add_argument("--kernels", action="store_true", help="Triton's, also where there is no card")
     options.add_argument("--native", action="store_true", help="the precisions of librtsr's weights")
     chosen = options.parse_args()
     weights = Weights.find(chosen.model)

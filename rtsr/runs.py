@@ -1,4 +1,4 @@
-"""The folder of a training run: its checkpoint and its record."""
+"""The folder of a training run: its checkpoint, in one file or more, and its record."""
 
 from __future__ import annotations
 
@@ -13,7 +13,27 @@ if TYPE_CHECKING:
     import torch
 
 CHECKPOINT = "checkpoint.pt"
+PARTS = "parts"  # in a checkpoint: names of what is in files of their own, and these
 RECORD = "run.json"
+
+
+def write_checkpoint(folder: Path, about: dict[str, Any], parts: dict[str, Any]) -> None:
+    """Write what a run is, its parts in files of their own; `about` has its step. Needs torch.
+
+    The file that names the others is renamed last, so that a crash leaves the last checkpoint whole.
+    """
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {part: f"{Path(CHECKPOINT).stem}-{about['step']}-{part}.pt" for part in parts}
+    for part, name in names.items():
+        torch.save(parts[part], folder / name)
+    temporary = folder / (CHECKPOINT + ".new")
+    torch.save({**about, PARTS: names}, temporary)
+    temporary.rename(folder / CHECKPOINT)
+    for old in folder.glob(f"{Path(CHECKPOINT).stem}-*.pt"):
+        if old.name not in names.values():
+            old.unlink()
 
 
 def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -25,7 +45,9 @@ def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[st
         raise InvalidSetting(f"expected a folder of a training run with {CHECKPOINT}, got {folder}")
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        for part, name in state.get(PARTS, {}).items():
+            state[part] = torch.load(folder / Path(name).name, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise InvalidSetting(f"{path} is broken ({reason}): remove it, or train with --fresh") from error
     return state

@@ -129,4 +129,4 @@ class Stream:
     def reset(self) -> None:
         """Forget everything heard; the next hop gives the same bits as a new stream's first."""
         self.path.clear(0)
-        self._state = self.model.new_state(1)
+        self.model.write_row(self._state, 0)

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from rtsr.backend import BACKENDS, Backend, has_nvidia, load
 from rtsr.cli import main
@@ -99,6 +98,8 @@ def null(model_path: Path) -> Backend:
 @pytest.fixture(scope="session")
 def speech_folder(tmp_path_factory) -> Path:
     """A folder with a manifest and a few recordings of something like speech."""
+    import soundfile
+
     root = tmp_path_factory.mktemp("speech")
     rows = []
     for i, (split, rate, licence) in enumerate(

@@ -124,9 +124,10 @@ def test_listen_makes_a_page_and_counts_votes(run, two_recordings, tmp_path):
     assert (code, "--votes" in err) == (1, True)
 
 
-def test_a_published_network_needs_minutes_and_ours_steps(run, tmp_path):
+def test_a_published_network_needs_minutes_and_ours_has_no_steps_beside_them(run, tmp_path):
     pytest.importorskip("tensorboard", reason="training needs tensorboard")
-    for options, needed in ((("--model", "sut"), "--minutes"), (("--minutes", "1"), "--steps")):
+    both = ("--minutes", "1", "--steps", "2")
+    for options, needed in ((("--model", "sut"), "--minutes"), (both, "got both"), (("--minutes", "0"), "more than 0")):
         code, _, err = run("train", tmp_path, "--out", tmp_path / "run", *options)
         assert (code, needed in err) == (1, True)
 

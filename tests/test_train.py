@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,7 +90,7 @@ def test_a_corpus_too_short_for_one_stretch_is_refused(tmp_path):
 
 def test_the_learning_rate_warms_up_stays_and_falls_to_nothing():
     recipe = loop.Recipe(steps=1000, warm_up=100, decay=0.4)
-    rates = [loop.learning_rate(recipe, step) for step in range(1001)]
+    rates = [loop.learning_rate(recipe, step, step / 1000) for step in range(1001)]
     assert rates[0] == pytest.approx(0.01)
     assert np.all(np.diff(rates[:100]) > 0)
     assert rates[99:600] == pytest.approx([1.0] * 501)
@@ -202,6 +204,7 @@ def test_train_runs_from_a_folder_and_goes_on_from_its_checkpoint(speech_folder,
     assert [(d["corpus"], d["recordings"], d["seconds"]) for d in record["data"]] == [("c0", 1, 3), ("c1", 1, 3)]
     assert list((tmp_path / "a").glob("events.out.tfevents.*"))
     assert not list((tmp_path / "a").glob("*.new"))
+    assert len(list((tmp_path / "a").glob("checkpoint-4-*.pt"))) == 4
     maker = pairs.PairMaker(
         Corpus.packed(select(read_manifest(speech_folder), "train", 16000), 16000, tmp_path / "packed"),
         SPEC,
@@ -215,6 +218,19 @@ def test_train_runs_from_a_folder_and_goes_on_from_its_checkpoint(speech_folder,
         assert torch.equal(tensor, resumed.average.state_dict()[name]), name
     again = loop.train(RECIPE, speech_folder, tmp_path / "b", CPU, fresh=False)
     assert again.step == 4
+
+
+def test_a_run_of_minutes_ends_with_them_at_a_rate_of_nothing(speech_folder, tmp_path, monkeypatch):
+    """By a clock on which each step takes an eighth of a second."""
+    shares: list[float] = []
+    step, ticks = loop.Optimisers.step, itertools.count(0, 0.125)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(loop.Optimisers, "step", lambda self, share: (shares.append(share), step(self, share)))
+    recipe = replace(RECIPE, minutes=1 / 60, steps=1)
+    run = loop.train(recipe, speech_folder, tmp_path / "a", CPU, fresh=True)
+    assert (run.step, run.seconds) == (8, 1.0)
+    assert shares == [0.5, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert loop.train(recipe, speech_folder, tmp_path / "a", CPU, fresh=False).step == 8
 
 
 def test_fresh_starts_over(speech_folder, tmp_path):

@@ -19,10 +19,10 @@ __all__ = ["BACKENDS", "GPU_BACKENDS", "Backend", "has_nvidia", "installed", "lo
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A row of the table. `open` takes weights and a number of threads, and imports what needs a package itself."""
+    """A row of the table. `open` takes weights, a number of threads and of a card, and imports what needs a package."""
 
     name: str
-    open: Callable[[Weights, int], Backend]
+    open: Callable[[Weights, int, int], Backend]
     package: str | None = None
     extra: str | None = None  # of rtsr, that brings the package
     gpu: bool = False
@@ -37,8 +37,8 @@ class Kind:
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-def _native(name: str) -> Callable[[Weights, int], Backend]:
-    def open_native(weights: Weights, threads: int) -> Backend:
+def _native(name: str) -> Callable[[Weights, int, int], Backend]:
+    def open_native(weights: Weights, threads: int, card: int) -> Backend:
         if (library := native.library()) is None:
             raise MissingDependency("librtsr", None, f"the {name} backend")
         return native.NativeBackend(weights, library, name)
@@ -46,30 +46,30 @@ def _native(name: str) -> Callable[[Weights, int], Backend]:
     return open_native
 
 
-def _ort(device: str) -> Callable[[Weights, int], Backend]:
-    def open_ort(weights: Weights, threads: int) -> Backend:
+def _ort(device: str, precision: str | None = None) -> Callable[[Weights, int, int], Backend]:
+    def open_ort(weights: Weights, threads: int, card: int) -> Backend:
         from .ort import OrtBackend
 
-        return OrtBackend(weights, threads, device)
+        return OrtBackend(weights, threads, device, card, precision)
 
     return open_ort
 
 
-def _eager(weights: Weights, threads: int) -> Backend:
+def _eager(weights: Weights, threads: int, card: int) -> Backend:
     from .eager import EagerBackend
 
     return EagerBackend(weights)
 
 
-def _null(weights: Weights, threads: int) -> Backend:
+def _null(weights: Weights, threads: int, card: int) -> Backend:
     return NullBackend(weights.spec, weights.name)
 
 
-def _graph(precision: str) -> Callable[[Weights, int], Backend]:
-    def open_graph(weights: Weights, threads: int) -> Backend:
+def _graph(precision: str) -> Callable[[Weights, int, int], Backend]:
+    def open_graph(weights: Weights, threads: int, card: int) -> Backend:
         from .graph import GraphBackend
 
-        return GraphBackend(weights, precision=precision)
+        return GraphBackend(weights, f"cuda:{card}", precision)
 
     return open_graph
 
@@ -86,7 +86,9 @@ TABLE = (  # on the CPU in the order in which `auto` takes them
     Kind("graph-bfloat16", _graph("bfloat16"), "torch", "train", gpu=True),
     Kind("graph-float16", _graph("float16"), "torch", "train", gpu=True),
     Kind("ort-cuda", _ort("cuda"), "onnxruntime", "gpu", gpu=True, tried=True),
+    Kind("ort-cuda-tf32", _ort("cuda", "tf32"), "onnxruntime", "gpu", gpu=True),
     Kind("ort-tensorrt", _ort("tensorrt"), "onnxruntime", "gpu", gpu=True),
+    Kind("ort-tensorrt-float16", _ort("tensorrt", "float16"), "onnxruntime", "gpu", gpu=True),
 )
 BACKENDS = tuple(kind.name for kind in TABLE if not kind.gpu)
 GPU_BACKENDS = tuple(kind.name for kind in TABLE if kind.gpu)
@@ -96,9 +98,10 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
     """Open a shipped model by name, or one by the path of its manifest, on a backend.
 
     `auto` takes the first there is of native, ort and eager; where there is an NVIDIA card it tries that against graph
-    and ort-cuda for a second, with batches of `rows`, and takes the fastest. `threads` is for ort. Raises `UnknownName`
-    for a name that does not exist, `CorruptWeights` where a file does not match its hash, `MissingDependency` where a
-    package or librtsr is not there, `BackendFailed` where this machine has not what a backend runs on.
+    and ort-cuda for a second, with batches of `rows`, and takes the fastest. "graph:1" is one on card 1 in place
+    of 0. `threads` is for ort. Raises `UnknownName` for a name that does not exist, `CorruptWeights` where a file does
+    not match its hash, `MissingDependency` where a package or librtsr is not there, `BackendFailed` where this machine
+    has not what a backend runs on.
     """
     if backend == "auto":
         on_cpu = _first_installed()
@@ -106,13 +109,16 @@ def load(name_or_path: str | Path = "voice-16k", backend: str = "auto", threads:
             return load(name_or_path, on_cpu, threads)
         tried = [kind.name for kind in TABLE if kind.tried]
         return fastest((*tried, on_cpu), lambda name: load(name_or_path, name, threads), rows)
-    kind = next((kind for kind in TABLE if kind.name == backend), None)
+    name, _, card = backend.partition(":")
+    kind = next(
+        (kind for kind in TABLE if backend == kind.name or (name == kind.name and kind.gpu and card.isdecimal())), None
+    )
     if kind is None:
         raise UnknownName("backend", backend, ("auto", *BACKENDS, *GPU_BACKENDS))
     weights = Weights.find(name_or_path)
     if kind.package is not None and not kind.is_installed:
         raise MissingDependency(kind.package, kind.extra, f"the {backend} backend")
-    return kind.open(weights, threads)
+    return kind.open(weights, threads, int(card or 0))
 
 
 def installed() -> list[str]:

@@ -7,9 +7,9 @@ code runs without recording, which is how it is tested where there is no GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -23,9 +23,9 @@ from ..net.layers import Block, CausalDepthwise
 from ..net.model import State
 from ..net.weights import Weights
 from .base import BoolArray
+from .replays import Replays
 
 PRECISIONS = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-WARM_UPS = 3  # runs before recording, in which libraries make their plans
 MEMORY = "memory"  # the one state that is no past of a depthwise layer
 
 
@@ -44,44 +44,16 @@ def check_cuda() -> None:
     )
 
 
-class Replays:
-    """Runs `work(rows)` on a device: recorded once for every number of rows, then replayed; on the CPU just called."""
-
-    def __init__(self, device: torch.device, work: Callable[[int], None]) -> None:
-        self.work, self._graphs = work, dict[int, Any]()
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._pool: Any = None
-
-    def ready(self, rows: int) -> bool:
-        """Whether a run with so many rows needs no recording any more."""
-        return self._stream is None or rows in self._graphs
-
-    @torch.inference_mode()
-    def record(self, rows: int) -> None:
-        """Record `work(rows)`, running it a few times before: call it while no row is active."""
-        if self._stream is None:
-            return
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            for _ in range(WARM_UPS):
-                self.work(rows)
-        self._stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            self.work(rows)
-        self._pool = self._pool or graph.pool()
-        self._graphs[rows] = graph
-
-    @torch.inference_mode()
-    def run(self, rows: int) -> None:
-        """Do the work, after what was asked of the default stream, and return when its results are on the host."""
-        if self._stream is None:
-            self.work(rows)
-            return
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            self._graphs[rows].replay()
-        self._stream.synchronize()
+def opened_device(name: str) -> torch.device:
+    """Return a device by name, a card by its number too; raises `BackendFailed` where there is none."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        check_cuda()
+        count = torch.cuda.device_count()
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        if device.index >= count:
+            raise BackendFailed(f"expected a card from 0 to {count - 1}, got {device.index}")
+    return device
 
 
 class Past(NamedTuple):
@@ -113,6 +85,13 @@ class RingDepthwise(nn.Module):
         return (seen * self.weight).sum(1, keepdim=True) + self.bias, past
 
 
+def keep_linears(net: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights of linear layers in a type of 16 bits, which they compute in; all else stays float32."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            layer.to(dtype).register_forward_pre_hook(lambda layer, given: (given[0].to(layer.weight.dtype),))
+
+
 @dataclass
 class GraphState:
     """The state of some rows on the device, and pinned host buffers for what goes in and out."""
@@ -120,11 +99,16 @@ class GraphState:
     rings: dict[str, Tensor]
     memory: Tensor
     heard: Tensor  # (rows,), frames so far
+    all_rows: Tensor  # (rows,), their numbers
     spectrum: Tensor
     cutoff: Tensor
     active: Tensor
     envelope: Tensor
-    replays: Replays = field(init=False)
+    replays: Replays
+
+    def remembered(self) -> list[Tensor]:
+        """Return everything that rows remember, each with the row as its first axis."""
+        return [self.heard, self.memory, *self.rings.values()]
 
 
 class GraphBackend:
@@ -142,9 +126,7 @@ class GraphBackend:
     ) -> None:
         if precision not in PRECISIONS:
             raise InvalidSetting(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
-        self.device = torch.device(device)
-        if self.device.type == "cuda":
-            check_cuda()
+        self.device = opened_device(device)
         self.name = "graph" if precision == "float32" else f"graph-{precision}"
         self.precision, self.dtype = precision, PRECISIONS[precision]
         self.spec, self.model = weights.spec, weights.name
@@ -157,6 +139,8 @@ class GraphBackend:
         self.net.to(self.device)
         fuse = self.device.type == "cuda" if fuse is None else fuse
         self.fused = fused(self.net, self.dtype, precision != "tf32") if fuse else None
+        if self.fused is None and self.dtype != torch.float32:
+            keep_linears(self.net, self.dtype)
         self._offsets, self._sizes, self._columns = self._plan_taps()
 
     def _plan_taps(self) -> tuple[Tensor, Tensor, dict[int, slice]]:
@@ -184,9 +168,7 @@ class GraphBackend:
         memory = torch.zeros(rows, *shape, device=self.device)
         return rings, memory, torch.zeros(rows, dtype=torch.int64, device=self.device)
 
-    def advance(
-        self, remembered: GraphState, spectrum: Tensor, cutoff: Tensor, active: Tensor, all_rows: Tensor
-    ) -> Tensor:
+    def advance(self, remembered: GraphState, spectrum: Tensor, cutoff: Tensor, active: Tensor) -> Tensor:
         """Advance the active of the first rows by one frame, all on the device; returns (rows, bands)."""
         rows = len(spectrum)
         if self.fused is not None:
@@ -196,7 +178,7 @@ class GraphBackend:
             return torch.where(active.view(-1, 1), envelope, 0)
         taps = (remembered.heard[:rows].unsqueeze(1) + self._offsets) % self._sizes
         state: dict[str, Any] = {
-            name: Past(remembered.rings[name], all_rows[:rows], taps[:, self._columns[past.dilation]])
+            name: Past(remembered.rings[name], remembered.all_rows[:rows], taps[:, self._columns[past.dilation]])
             for name, past in self._pasts.items()
         }
         state[MEMORY] = memory = remembered.memory[:rows]
@@ -207,32 +189,28 @@ class GraphBackend:
         return torch.where(active.view(-1, 1), envelope[:, 0], 0)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
-        """Return what makes linear layers compute in the precision asked for."""
-        if self.dtype != torch.float32:
-            return torch.autocast(self.device.type, self.dtype)
+        """Return what makes products of float32 compute in the precision asked for."""
         return Tf32() if self.precision == "tf32" else nullcontext()
 
     @torch.inference_mode()
     def new_state(self, rows: int = 1) -> GraphState:
         """Allocate the buffers of `rows` streams on the device and, pinned, on the host; all zeros."""
         spec = self.spec
-        state = GraphState(
+        return GraphState(
             *self.new_memory(rows),
+            all_rows=torch.arange(rows, device=self.device),
             spectrum=self.on_host(rows, spec.bins_in, 2),
             cutoff=self.on_host(rows),
             active=self.on_host(rows, dtype=torch.bool),
             envelope=self.on_host(rows, spec.bands),
+            replays=Replays(self.device),
         )
-        all_rows = torch.arange(rows, device=self.device)
 
-        def work(rows: int) -> None:
-            inputs = (state.spectrum[:rows], state.cutoff[:rows], state.active[:rows])
-            spectrum, cutoff, active = (t.to(self.device, non_blocking=True) for t in inputs)
-            envelope = self.advance(state, spectrum, cutoff, active, all_rows)
-            state.envelope[:rows].copy_(envelope, non_blocking=True)
-
-        state.replays = Replays(self.device, work)
-        return state
+    def _frame(self, state: GraphState, rows: int) -> None:
+        """One step: host to device, the network, device to host; all of it in the order of the device's stream."""
+        inputs = (state.spectrum[:rows], state.cutoff[:rows], state.active[:rows])
+        spectrum, cutoff, active = (t.to(self.device, non_blocking=True) for t in inputs)
+        state.envelope[:rows].copy_(self.advance(state, spectrum, cutoff, active), non_blocking=True)
 
     def on_host(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return zeros on the host, pinned where the device is a GPU so that copies do not wait."""
@@ -247,15 +225,16 @@ class GraphBackend:
         active: BoolArray | None = None,
     ) -> None:
         """Advance the active rows by one frame; the first call with a number of rows records it."""
-        rows = len(spectrum)
-        mask = state.active.numpy()
+        rows, mask = len(spectrum), state.active.numpy()
+        work = partial(self._frame, state, rows)
         if not state.replays.ready(rows):
             mask[:] = False
-            state.replays.record(rows)
+            state.replays.record({rows: work})
         state.spectrum.numpy()[:rows] = spectrum
         state.cutoff.numpy()[:rows] = cutoff
         mask[:rows] = True if active is None else active
-        state.replays.run(rows)
+        state.replays.launch(rows, work)
+        state.replays.wait()
         out[:] = state.envelope.numpy()[:rows]
 
     @torch.inference_mode()
@@ -270,16 +249,15 @@ class GraphBackend:
     @torch.inference_mode()
     def write_row(self, state: GraphState, row: int, memory: dict[str, FloatArray] | None = None) -> None:
         """Put memory into one row, or clear it."""
-        self.clear_rows(state, torch.tensor([row], device=self.device))
+        state.replays.call(partial(self._write, state, row, memory))
+
+    def _write(self, state: GraphState, row: int, memory: dict[str, FloatArray] | None) -> None:
+        for whole in state.remembered():
+            whole[row] = 0
         if memory:  # as if as many frames had been processed as each ring holds
             state.memory[row] = torch.from_numpy(memory[MEMORY]).to(self.device)
             for name in self._pasts:
                 state.rings[name][row, 1:] = torch.from_numpy(memory[name]).to(self.device)
-
-    def clear_rows(self, state: GraphState, rows: Tensor) -> None:
-        """Clear rows (n,) on the device."""
-        for whole in (state.heard, state.memory, *state.rings.values()):
-            whole[rows] = 0
 
 
 class Tf32(AbstractContextManager[None]):

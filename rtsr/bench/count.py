@@ -115,12 +115,11 @@ def tick(model: GraphBackend, rate: int, rate_out: int, rows: int) -> Callable[[
     path, state = batch._path, batch._state
     hops, fixed = torch.zeros(rows, model.spec.hop_at(rate)), torch.full((rows,), math.nan)
     active, gain = torch.ones(rows, 1, dtype=torch.bool), torch.ones(rows, dtype=torch.float64)
-    every = torch.arange(rows)
 
     def work() -> object:
         with torch.inference_mode():
             received, spectrum, cutoff = path.analyse(hops, active, fixed)
-            envelope = model.advance(state, spectrum, cutoff, active[:, 0], every)
+            envelope = model.advance(state, spectrum, cutoff, active[:, 0])
             return path.synthesise(envelope, cutoff, received, active, gain)
 
     return work

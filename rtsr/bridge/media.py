@@ -67,11 +67,8 @@ class MediaThread:
         self._ending = threading.Event()
         self._ticking = False  # the thread executes orders; otherwise the caller does
         self._thread = threading.Thread(target=self._run, name="rtsr bridge clock", daemon=True)
-        for rate in {
-            *(codec.rate for codec in CODECS.values()),
-            *NARROW_RATES,
-        }:  # the first stream of a rate makes a batch: that takes time
-            self.pool.close(self.pool.open(rate, MIX_RATE))
+        for rate in {*(codec.rate for codec in CODECS.values()), *NARROW_RATES}:
+            self.pool.prepare(rate, MIX_RATE)
 
     def start(self) -> None:
         """Start the clock; raises RuntimeError where this machine has no more threads."""

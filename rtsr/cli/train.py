@@ -33,7 +33,7 @@ class TrainOptions:
     factor: Annotated[int, typer.Option(help="Of a published network: output rate over received rate.")] = 2
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Of training for a published network, resumed runs' earlier ones included."),
+        typer.Option(min=0, help="Of training, a resumed run's earlier ones included; in place of steps."),
     ] = None
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps in all, a resumed run's earlier ones included.")
@@ -75,6 +75,8 @@ def train(options: TrainOptions) -> None:
 
         rtsr train ../shared/speech --start voice-16k --steps 2000 --out runs/b
 
+        rtsr train ../shared/speech --minutes 20 --rows 256 --out runs/on-a-card
+
         tensorboard --logdir runs
     """
     try:
@@ -102,10 +104,13 @@ def _device(name: str) -> torch.device:
 def _train_ours(options: TrainOptions, usual: Recipe, device: torch.device) -> None:
     from ..train import loop
 
-    if options.minutes is not None:
-        raise InvalidSetting(f"expected --steps for {options.model}, whose learning rate follows them, got --minutes")
+    if options.minutes is not None and options.steps is not None:
+        raise InvalidSetting("expected --steps or --minutes, got both")
+    if options.minutes == 0:
+        raise InvalidSetting("expected --minutes of more than 0")
     steps, rows = options.steps or usual.steps, options.rows or usual.rows
-    recipe = replace(usual, seed=options.seed, voices=options.voices, lines=options.lines, steps=steps, rows=rows)
+    drawn = replace(usual, seed=options.seed, voices=options.voices, lines=options.lines)
+    recipe = replace(drawn, steps=steps, rows=rows, minutes=options.minutes)
     fresh, every, start = options.fresh, options.every, options.start
     loop.train(recipe, options.speech, options.out, device, fresh=fresh, every=every, start=start)
 

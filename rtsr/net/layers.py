@@ -7,6 +7,8 @@ convolutions.
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,8 +83,53 @@ class MinGru(nn.Module):
         gate, candidate = self.enter(self.norm(x)).float().chunk(2, dim=-1)
         gate = torch.sigmoid(gate)
         kept, added = 1 - gate, gate * candidate
-        heard = []
-        for k, a in zip(kept.split(1, dim=1), added.split(1, dim=1), strict=True):
-            state = k * state + a
-            heard.append(state)
-        return x + self.leave(torch.cat(heard, dim=1)), state
+        if x.shape[1] == 1:
+            heard = state = kept * state + added
+        else:
+            heard = scanned(kept, added, state)
+            state = heard[:, -1:]
+        return x + self.leave(heard), state
+
+
+def scanned(kept: Tensor, added: Tensor, state: Tensor) -> Tensor:
+    """Return y[t] = kept[t] * y[t - 1] + added[t], where y[-1] is `state`; all (rows, frames, channels)."""
+    return cast(Tensor, Scan.apply(kept, added, state))  # type: ignore[no-untyped-call]
+
+
+class Scan(torch.autograd.Function):
+    """`scanned`, of which backwards only y is kept: the gradient runs the same way from the end to the start."""
+
+    @staticmethod
+    def forward(ctx: Any, kept: Tensor, added: Tensor, state: Tensor) -> Tensor:
+        y = _scan(kept, added, state)
+        ctx.save_for_backward(kept, y, state)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        kept, y, state = ctx.saved_tensors
+        later = torch.cat([kept[:, 1:], torch.zeros_like(kept[:, :1])], dim=1)
+        to_added = _scan(later.flip(1), gradients[0].flip(1), torch.zeros_like(state)).flip(1)
+        before = torch.cat([state, y[:, :-1]], dim=1)
+        return to_added * before, to_added, to_added[:, :1] * kept[:, :1]
+
+
+def _scan(kept: Tensor, added: Tensor, state: Tensor) -> Tensor:
+    """Frame by frame on a CPU; elsewhere in parallel, by doubling how many frames each is the sum of."""
+    if kept.device.type == "cpu":
+        y = torch.empty_like(added)
+        for t in range(added.shape[1]):
+            state = torch.addcmul(added[:, t : t + 1], kept[:, t : t + 1], state, out=y[:, t : t + 1])
+        return y
+    return doubled(kept, added, state)
+
+
+def doubled(kept: Tensor, added: Tensor, state: Tensor) -> Tensor:
+    """Return what `scanned` does, in as many launches as there are doublings (Hillis and Steele 1986)."""
+    y = torch.cat([torch.addcmul(added[:, :1], kept[:, :1], state), added[:, 1:]], dim=1)
+    reach = 1
+    while reach < y.shape[1]:
+        y = torch.cat([y[:, :reach], torch.addcmul(y[:, reach:], kept[:, reach:], y[:, :-reach])], dim=1)
+        kept = torch.cat([kept[:, :reach], kept[:, reach:] * kept[:, :-reach]], dim=1)
+        reach *= 2
+    return y

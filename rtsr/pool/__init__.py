@@ -1,5 +1,6 @@
 """Many streams as rows of one batch; `pool.py` is the one to open first."""
 
-from .pool import Outputs, Pool, Ticks
+from .outputs import Outputs
+from .pool import Pool, Ticks
 
 __all__ = ["Outputs", "Pool", "Ticks"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -26,11 +27,17 @@ class Batch(Protocol):
     def name(self) -> str:
         """The backend that runs it now."""
 
-    def tick(self, rows: int) -> None:
+    def prepare(self, sizes: Sequence[int]) -> None:
+        """Compile, bind and record what ticks of so many rows need, with no row active; no row's memory changes."""
+
+    def start(self, rows: int) -> None:
         """Give every active row among the first `rows` its hop and write one to `out`; the others stand still.
 
-        Raises `BackendFailed` where the model fails and no other can take over.
+        On a device it is only begun. Raises `BackendFailed` where the model fails and no other can take over.
         """
+
+    def finish(self) -> None:
+        """Return when that is done; raises what a device raises."""
 
     def set(self, row: int, cutoff_hz: float, gain: float) -> None:
         """Set where a row's received band ends (NaN: detect it) and the linear gain of what is added."""
@@ -74,9 +81,18 @@ class HostBatch:
         """The backend that runs the network now."""
         return self.model.name
 
-    def tick(self, rows: int) -> None:
+    def prepare(self, sizes: Sequence[int]) -> None:
+        """Compile and bind what ticks of so many rows need."""
+        self.active[:] = False
+        for rows in sizes:
+            self.start(rows)
+
+    def start(self, rows: int) -> None:
         """Take a hop from `blocks` and put one to `out` for every active row among the first `rows`."""
         tick_together([(self, rows)])
+
+    def finish(self) -> None:
+        """Do nothing: `start` does all of it."""
 
     def step_of(self, rows: int) -> Step:
         """Return the network's step of the first `rows` rows."""
@@ -104,7 +120,7 @@ class HostBatch:
         if self.spare is None:
             raise BackendFailed(f"{self.name} failed and there is no other backend to go on with: {error}") from error
         self.model, self.spare = self.spare, None
-        self.failures.append(error)
+        self.failures.append(without_frames(error))
         return self.model
 
     def _try(self, change: Callable[[], None]) -> None:
@@ -145,6 +161,17 @@ class HostBatch:
         """Copy a row over another."""
         self.path.move(source, target)
         self._try(lambda: self.model.write_row(self.state, target, self.model.read_row(self.state, source)))
+
+
+def without_frames(error: Exception) -> Exception:
+    """Return an error that is kept: its traceback as text, since its frames would keep all that they refer to."""
+    error.add_note("".join(traceback.format_tb(error.__traceback__)))
+    chain: list[BaseException | None] = [error]
+    while chain:
+        if (one := chain.pop()) is not None and one.__traceback__ is not None:
+            chain += [one.__cause__, one.__context__]
+            one.__traceback__ = None
+    return error
 
 
 def tick_together(batches: Sequence[tuple[HostBatch, int]]) -> None:

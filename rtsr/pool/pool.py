@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
@@ -18,8 +17,10 @@ from ..errors import InvalidAudio, InvalidSetting, PoolFull
 from ..io.ring import IntArray
 from ..stream import fixed_cutoff, linear_gain
 from ..timing import Timed
-from .batch import HostBatch, tick_together
-from .slots import BATCH, Slots
+from .batch import HostBatch, tick_together, without_frames
+from .outputs import OpenStream, Outputs
+from .rings import all_among
+from .slots import Slots
 
 if TYPE_CHECKING:
     from ..backend.graph import GraphBackend
@@ -38,52 +39,6 @@ class Ticks(Timed):
     def ticks(self) -> int:
         """Ticks made."""
         return self.counted
-
-
-@dataclass(slots=True)
-class OpenStream:
-    """An open stream: its slot, and what it was set to."""
-
-    slots: Slots
-    slot: int
-    cutoff: float | str
-    gain_db: float
-    bypass: bool
-
-
-class Outputs:
-    """The hops of the last tick by handle; a stream that stalled is not in it. Valid until the next tick."""
-
-    def __init__(self, streams: dict[int, OpenStream]) -> None:
-        self._streams = streams
-
-    def __contains__(self, handle: int) -> bool:
-        stream = self._streams.get(handle)
-        return stream is not None and stream.slots.moved(stream.slot)
-
-    def __getitem__(self, handle: int) -> FloatArray:
-        """Return a stream's hop (hop_out,), float32; raises KeyError where it stalled or is not open."""
-        stream = self._moved(handle)
-        return stream.slots.hop_of(stream.slot)
-
-    def plain(self, handle: int) -> FloatArray:
-        """Return that hop without the generated band, as `bypass` would give it, beside the other; raises KeyError.
-
-        Made with every hop; on a device it is fetched when asked for.
-        """
-        stream = self._moved(handle)
-        return stream.slots.plain_hop_of(stream.slot)
-
-    def _moved(self, handle: int) -> OpenStream:
-        if handle not in self:
-            raise KeyError(handle)
-        return self._streams[handle]
-
-    def __iter__(self) -> Iterator[int]:
-        return (handle for handle in self._streams if handle in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 class Pool:
@@ -105,6 +60,7 @@ class Pool:
         self.counters, self._losing = Ticks(), Lock()
         self._shards: list[dict[tuple[int, int], Slots]] = [{} for _ in range(min(threads, limit))]
         self._per_shard = -(-limit // len(self._shards))
+        self._prepared: dict[tuple[int, tuple[int, int]], Slots] = {}  # by shard and rates, not in use yet
         self._streams: dict[int, OpenStream] = {}
         self._free = list(range(limit - 1, -1, -1))
         self._batches: list[Slots] = []
@@ -142,9 +98,11 @@ class Pool:
         if len(self._streams) >= self.limit:
             raise PoolFull(f"expected at most {self.limit} streams at once, this would be one more")
         rates = (rate or self.spec.rate, rate_out or self.spec.rate)
-        shard = min(self._shards, key=lambda batches: sum(len(slots) for slots in batches.values()))
+        number = min(range(len(self._shards)), key=lambda n: sum(map(len, self._shards[n].values())))
+        shard = self._shards[number]
         if rates not in shard:
-            shard[rates] = self._slots(*rates)
+            prepared = self._prepared.pop((number, rates), None)
+            shard[rates] = self._slots(*rates) if prepared is None else prepared
             self._batches.append(shard[rates])
         stream = OpenStream(shard[rates], -1, cutoff, gain_db, bypass)
         stream.slot = stream.slots.take(*self._heard_as(stream))
@@ -152,6 +110,16 @@ class Pool:
         self._streams[handle] = stream
         self._places[handle] = self._batches.index(stream.slots), stream.slot
         return handle
+
+    def prepare(self, rate: int | None = None, rate_out: int | None = None) -> None:
+        """Make what the first streams of a pair of rates would have to wait for: on a device that takes seconds.
+
+        Called by any thread, while another ticks. Raises `InvalidSetting` for a rate that cannot be.
+        """
+        rates = (rate or self.spec.rate, rate_out or self.spec.rate)
+        for number, shard in enumerate(self._shards):
+            if rates not in shard and (number, rates) not in self._prepared:
+                self._prepared[number, rates] = self._slots(*rates)
 
     def _slots(self, rate: int, rate_out: int) -> Slots:
         """Make the batch of a pair of rates where the model wants it: on the host, or on its device."""
@@ -167,7 +135,7 @@ class Pool:
             return Slots(batch, rows, lambda: HostBatch(spare, rate, rate_out, rows))
         except Exception as error:  # a device that is gone or full; nobody has been heard yet
             on_host = HostBatch(spare, rate, rate_out, rows)
-            on_host.failures.append(error)
+            on_host.failures.append(without_frames(error))
         return Slots(on_host, rows)
 
     def _heard_as(self, stream: OpenStream) -> tuple[float, float]:
@@ -215,7 +183,7 @@ class Pool:
         stream = self._stream(handle)
         if block.ndim != 1:
             raise InvalidAudio(f"expected one channel, shape (samples,), got shape {block.shape}")
-        count = stream.slots.write(stream.slot, np.ascontiguousarray(block, np.float32))
+        count = stream.slots.rings.write(stream.slot, np.ascontiguousarray(block, np.float32))
         if count < len(block):
             with self._losing:
                 self.counters.overruns += len(block) - count
@@ -226,10 +194,11 @@ class Pool:
 
         handles int64, hops float32. Raises `InvalidAudio` where a stream is not open or its hop has another length.
         """
-        fits = [i for i, slots in enumerate(self._batches) if hops.ndim == 2 and slots.hop == hops.shape[1]]
-        if hops.shape[:1] != handles.shape or not np.isin(self._places[handles, BATCH], fits).all():
+        fits = np.array([hops.ndim == 2 and slots.hop == hops.shape[1] for slots in self._batches], np.bool_)
+        if hops.shape[:1] != handles.shape or not all_among(self._places, handles, fits):
             raise InvalidAudio(f"expected a hop for each of {len(handles)} open streams, got shape {hops.shape}")
-        count = sum(self._batches[i].deposit(i, self._places, handles, hops) for i in fits)
+        whose = [(i, self._batches[i].rings) for i in np.flatnonzero(fits).tolist()]
+        count = sum(rings.deposit(i, self._places, handles, hops) for i, rings in whose)
         with self._losing:
             self.counters.overruns += hops.size - count
         return count
@@ -239,10 +208,10 @@ class Pool:
 
         Streams that stalled leave theirs as it is. Raises `InvalidAudio` where one is not open or has another rate.
         """
-        fits = [i for i, slots in enumerate(self._batches) if out.ndim == 2 and slots.hop_out == out.shape[1]]
-        if out.shape[:1] != handles.shape or not np.isin(self._places[handles, BATCH], fits).all():
+        fits = np.array([out.ndim == 2 and slots.hop_out == out.shape[1] for slots in self._batches], np.bool_)
+        if out.shape[:1] != handles.shape or not all_among(self._places, handles, fits):
             raise InvalidAudio(f"expected room for a hop of each of {len(handles)} open streams, got shape {out.shape}")
-        for i in fits:
+        for i in np.flatnonzero(fits).tolist():
             self._batches[i].collect(i, self._places, handles, out, moved)
 
     def tick(self) -> Outputs:
@@ -266,15 +235,20 @@ class Pool:
         return self._outputs
 
     def _tick_shard(self, shard: dict[tuple[int, int], Slots]) -> None:
-        """Process a hop of every stream of a shard that has one: batches on the host together."""
-        on_host: list[tuple[HostBatch, int]] = []
-        for slots in shard.values():
-            if rows := slots.take_hops():
-                if isinstance(slots.batch, HostBatch):
-                    on_host.append((slots.batch, rows))
-                else:
-                    slots.tick(rows)
-        tick_together(on_host)
+        """Process a hop of every stream of a shard that has one: on devices meanwhile, on the host together."""
+        on_host, started = list[tuple[HostBatch, int]](), list[Slots]()
+        try:
+            for slots in shard.values():
+                if rows := slots.take_hops():
+                    if isinstance(slots.batch, HostBatch):
+                        on_host.append((slots.batch, rows))
+                    else:
+                        started.append(slots)
+                        slots.start(rows)
+            tick_together(on_host)
+        finally:
+            for slots in started:
+                slots.finish()
 
     def reset(self, handle: int) -> None:
         """Forget everything a stream heard and what waits in its ring."""

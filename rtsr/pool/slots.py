@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from ..backend.base import BoolArray
 from ..dsp.windows import FloatArray
 from ..errors import BackendFailed
-from ..io.ring import MARKS, READ, WRITTEN, IntArray, read, write
-from .batch import Batch, HostBatch
+from ..io.ring import IntArray
+from .batch import Batch, HostBatch, without_frames
+from .rings import BATCH, SLOT, Rings
 
-ROOM_HOPS = 16  # a ring's room; a stream that is in time uses one or two, the rest is its past
-BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
 REPEATED_HOPS = 7  # of the past: what the analysis window and the filters reach back, and the hop that overlaps
 
 
@@ -29,81 +28,6 @@ def buckets(most: int) -> list[int]:
             sizes.append(size * 3 // 2)
         size *= 2
     return [*sizes, most]
-
-
-@njit(nogil=True, cache=True)
-def _gather(
-    samples: FloatArray,
-    marks: IntArray,
-    slot_at: IntArray,
-    taken: int,
-    rows: int,
-    blocks: FloatArray,
-    active: BoolArray,
-) -> int:
-    """Read a hop of each of the first `taken` of `rows` rows that has one to `blocks`, (rows, hop); returns how many.
-
-    samples (slots, capacity) and marks (slots, MARKS): the rings; slot_at (rows,): each row's slot; active (rows,):
-    set where a row has a hop.
-    """
-    hops = 0
-    for row in range(rows):
-        active[row] = False
-        if row < taken:
-            slot = slot_at[row]
-            if marks[slot, WRITTEN] - marks[slot, READ] >= blocks.shape[1]:
-                read(samples[slot], marks[slot], blocks[row])
-                active[row] = True
-                hops += 1
-    return hops
-
-
-@njit(nogil=True, cache=True)
-def _rewind(
-    samples: FloatArray,
-    marks: IntArray,
-    slot_at: IntArray,
-    unheard: BoolArray,
-    hops_ago: int,
-    blocks: FloatArray,
-    active: BoolArray,
-) -> None:
-    """Copy the hop that each row read `hops_ago` hops ago to `blocks`, (rows, hop), where its ring still has it.
-
-    samples (slots, capacity) and marks (slots, MARKS): the rings; slot_at (rows,): each row's slot; unheard (rows,):
-    rows that have read one hop more than was processed; active (rows,): set where the hop was there.
-    """
-    hop, room = blocks.shape[1], samples.shape[1]
-    active[:] = False
-    for row in range(len(slot_at)):
-        slot = slot_at[row]
-        start = marks[slot, READ] - (hops_ago + unheard[row]) * hop
-        if start >= 0 and marks[slot, WRITTEN] - start <= room:
-            for i in range(hop):
-                blocks[row, i] = samples[slot, (start + i) % room]
-            active[row] = True
-
-
-@njit(nogil=True, cache=True)
-def _deposit(
-    samples: FloatArray,
-    marks: IntArray,
-    batch: int,
-    places: IntArray,
-    handles: IntArray,
-    hops: FloatArray,
-) -> int:
-    """Write those of `hops`, (n, hop), whose stream is in this batch to their rings; returns how many samples fitted.
-
-    samples (slots, capacity) and marks (slots, MARKS): the rings; places (handles, 2): batch and slot of a handle;
-    handles (n,).
-    """
-    fitted = 0
-    for i in range(len(handles)):
-        if places[handles[i], BATCH] == batch:
-            slot = places[handles[i], SLOT]
-            fitted += write(samples[slot], marks[slot], hops[i])
-    return fitted
 
 
 @njit(nogil=True, cache=True)
@@ -133,7 +57,7 @@ def _collect(
 class Slots:
     """The streams of one batch. A slot is a stream's for as long as it stays; its row in the arrays may change.
 
-    `write` may be called by one other thread a slot; everything else by the ticking thread.
+    `rings` may be written to by one other thread a slot; everything else is the ticking thread's.
     """
 
     def __init__(self, batch: Batch, rows: int, spare: Callable[[], HostBatch] | None = None) -> None:
@@ -141,14 +65,13 @@ class Slots:
         self.hop, self.hop_out = batch.blocks.shape[1], batch.out.shape[1]
         self.buckets = buckets(rows)
         self.hops = 0  # that the last tick moved
-        self._samples = np.zeros((rows, ROOM_HOPS * self.hop), np.float32)
-        self._marks = np.zeros((rows, MARKS), np.int64)
+        self.rings = Rings(rows, self.hop)
         self._slot_at: NDArray[np.int64] = np.zeros(rows, np.int64)
         self._row_of: NDArray[np.int64] = np.zeros(rows, np.int64)
         self._free = list(range(rows - 1, -1, -1))
         self._taken = 0
-        for rows_run in self.buckets:  # with no row active: compiles, binds and captures, and changes no state
-            batch.tick(rows_run)
+        self._rows_run = 0  # of the tick that goes on
+        batch.prepare(self.buckets)
 
     def __len__(self) -> int:
         return self._taken
@@ -158,7 +81,7 @@ class Slots:
         slot, row = self._free.pop(), self._taken
         self._taken += 1
         self._slot_at[row], self._row_of[slot] = slot, row
-        self._marks[slot] = 0
+        self.rings.clear(slot)
         self.batch.active[row] = False
         self.batch.set(row, cutoff_hz, gain)
         self.batch.clear(row)
@@ -176,21 +99,13 @@ class Slots:
 
     def _move(self, source: int, target: int) -> None:
         """Copy a row over another, with what the last tick gave it."""
-        failed = self.batch
-        try:
-            failed.move(source, target)
-        except BackendFailed:
-            raise  # a batch on the host has tried its own spare
-        except Exception as error:  # as in a tick, but every row has heard what it read
-            self._fall_back(error, np.zeros_like(failed.active))
-            self.batch.active[:], self.batch.out[:] = failed.active, failed.out
-            self.batch.move(source, target)
+        self.batch.move(source, target)
         self.batch.active[target] = self.batch.active[source]
         self.batch.out[target] = self.batch.out[source]
 
     def reset(self, slot: int) -> None:
         """Clear a stream's ring and state."""
-        self._marks[slot] = 0
+        self.rings.clear(slot)
         self.batch.clear(int(self._row_of[slot]))
 
     def set(self, slot: int, cutoff_hz: float, gain: float) -> None:
@@ -201,17 +116,6 @@ class Slots:
         """Return where a stream's received band ends in Hz: as set, or as detected."""
         return self.batch.cutoff_hz(int(self._row_of[slot]))
 
-    def write(self, slot: int, block: FloatArray) -> int:
-        """Append as much of a block as a stream's ring has room for; returns how much."""
-        return write(self._samples[slot], self._marks[slot], block)
-
-    def deposit(self, batch: int, places: IntArray, handles: IntArray, hops: FloatArray) -> int:
-        """Append hops (n, hop) to the rings of those streams (n,) that are here; returns how many samples fitted.
-
-        `places` (handles, 2) has the number of a handle's batch, of which this one is `batch`, and its slot there.
-        """
-        return _deposit(self._samples, self._marks, batch, places, handles, hops)
-
     def collect(self, batch: int, places: IntArray, handles: IntArray, out: FloatArray, moved: BoolArray) -> None:
         """Copy the last hops of those streams (n,) that are here and moved to `out` (n, hop_out), and mark them."""
         _collect(self.batch.out, self.batch.active, self._row_of, batch, places, handles, out, moved)
@@ -221,22 +125,30 @@ class Slots:
         rows = self.hops = 0
         if self._taken:
             rows = self.buckets[bisect_left(self.buckets, self._taken)]
-            self.hops = _gather(
-                self._samples, self._marks, self._slot_at, self._taken, rows, self.batch.blocks, self.batch.active
-            )
+            self.hops = self.rings.gather(self._slot_at, 0, self._taken, self.batch.blocks, self.batch.active)
+            self.batch.active[self._taken : rows] = False
         return rows if self.hops else 0
 
-    def tick(self, rows: int) -> None:
-        """Process the hops that were taken."""
+    def start(self, rows: int) -> None:
+        """Begin to process the hops that were taken."""
+        self._rows_run = rows
+        self._try(lambda: self.batch.start(rows))
+
+    def finish(self) -> None:
+        """Return when that is done."""
+        self._try(self.batch.finish)
+
+    def _try(self, do: Callable[[], None]) -> None:
+        """Do a part of a tick, or all of it on the spare where the device fails."""
         try:
-            self.batch.tick(rows)
-        except BackendFailed:
-            raise  # a batch on the host has tried its own spare
+            do()
         except Exception as error:  # torch, CUDA and ONNX Runtime have no common base
-            failed = self.batch
+            if self.spare is None and isinstance(error, BackendFailed):
+                raise  # a batch on the host has tried its own spare
+            failed, rows = self.batch, self._rows_run
             self._fall_back(error, failed.active)
             self.batch.blocks[:rows], self.batch.active[:rows] = failed.blocks[:rows], failed.active[:rows]
-            self.batch.tick(rows)
+            self.batch.start(rows)
 
     def _fall_back(self, error: Exception, unheard: BoolArray) -> None:
         """Go on with another batch when this one's device is gone, and with it all that rows remembered.
@@ -250,14 +162,14 @@ class Slots:
             ) from error
         batch, failed = self.spare(), self.batch
         self.batch, self.spare = batch, None
-        batch.failures += [*failed.failures, error]
+        batch.failures += [*failed.failures, without_frames(error)]
         for row in range(self._taken):
             batch.set(row, *failed.settings(row))
             batch.clear(row)
         for hops_ago in range(REPEATED_HOPS, 0, -1):
             slots, active = self._slot_at[: self._taken], batch.active[: self._taken]
-            _rewind(self._samples, self._marks, slots, unheard, hops_ago, batch.blocks, active)
-            batch.tick(self._taken)
+            self.rings.rewind(slots, unheard, hops_ago, batch.blocks, active)
+            batch.start(self._taken)
         batch.fade_in()
 
     def moved(self, slot: int) -> bool:

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..dsp.windows import FloatArray
 from ..errors import InvalidSetting, MissingDependency, UnknownName
-from ..io.file import find_audio
 from . import codecs
 from .codecs import RATE
 from .corpus import read_at
@@ -136,6 +135,8 @@ def hear(truth: FloatArray, rate: int, condition: str, name: str, noises: list[F
 
 def read_noises(folder: Path, rate: int) -> list[FloatArray]:
     """Read a folder's recordings of noise, mono at `rate`; [] where there is no such folder."""
+    from ..io.file import find_audio  # here, as it loads an audio library
+
     return [read_at(path, rate) for path in find_audio(folder)] if folder.is_dir() else []
 
 

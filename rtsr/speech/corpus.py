@@ -89,11 +89,15 @@ class Corpus:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    def crops(self, rng: np.random.Generator, rows: int, length: int) -> FloatArray:
-        """Draw `rows` stretches of `length` samples, anywhere; shape (rows, length), float32 in [-1, 1)."""
+    def starts(self, rng: np.random.Generator, rows: int, length: int) -> np.ndarray:
+        """Draw where `rows` stretches of `length` samples begin: anywhere."""
         if len(self) <= length:
             raise InvalidSetting(f"expected more than {length} samples of speech to draw from, got {len(self)}")
-        starts = rng.integers(0, len(self) - length, rows)
+        return rng.integers(0, len(self) - length, rows)
+
+    def crops(self, rng: np.random.Generator, rows: int, length: int) -> FloatArray:
+        """Draw `rows` stretches of `length` samples; shape (rows, length), float32 in [-1, 1)."""
+        starts = self.starts(rng, rows, length)
         return np.stack([self.samples[s : s + length] for s in starts]).astype(np.float32) / np.float32(32768)
 
 

@@ -76,7 +76,7 @@ class Discriminators:
         with torch.autocast(envelope.device.type, torch.bfloat16):
             return [layer.float() for layer in net(envelope, missing)]
 
-    def learn(self, generated: Tensor, true: Tensor, missing: Tensor) -> float:
+    def learn(self, generated: Tensor, true: Tensor, missing: Tensor) -> Tensor:
         """Take one step of the discriminators; returns their error, 0.5 where they find no difference.
 
         generated and true (rows, frames, bands), missing (rows, 1, bands).
@@ -87,7 +87,7 @@ class Discriminators:
         self.optimiser.zero_grad()
         wrong.backward()
         self.optimiser.step()
-        return wrong.item()
+        return wrong.detach()
 
     def compare(self, generated: Tensor, true: Tensor, missing: Tensor) -> Tensor:
         """Return the adversarial and feature matching loss of the generator; shapes as in `learn`."""

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting, UnknownName
 from ..net.model import BandNet
 from ..net.weights import Weights
-from ..runs import CHECKPOINT, RECORD, read_checkpoint
+from ..runs import CHECKPOINT, RECORD, read_checkpoint, write_checkpoint
 from ..speech.conditions import read_noises
 from ..speech.corpus import Corpus, Recording, describe, read_manifest, select
 from .augmentation import Augmentation, Lower
@@ -28,6 +29,8 @@ from .pairs import PairMaker, Pairs
 from .recipes import Recipe, learning_rate
 from .transfer import transfer_weights
 from .validation import envelopes, validate, validation_set
+
+LOGGED_STEPS = 50  # between two looks at the loss, for which the device has to be waited for
 
 
 class Run:
@@ -51,20 +54,15 @@ class Run:
         self.seconds = 0.0  # of training, over all resumptions
 
     def save(self) -> None:
-        """Write a checkpoint under a temporary name, then rename it, so that a crash leaves the last one whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / (CHECKPOINT + ".new")
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
+        """Write a checkpoint of files that are under 16 MiB each, by `write_checkpoint`."""
+        parts = {
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": self.optimisers.state_dict(),
             "discriminators": self.discriminators.state_dict(),
-            "began_with": self.began_with,
         }
-        torch.save(state, temporary)
-        temporary.rename(self.folder / CHECKPOINT)
+        about = {"step": self.step, "seconds": self.seconds, "began_with": self.began_with}
+        write_checkpoint(self.folder, about, parts)
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises `InvalidSetting` where it is one of another kind of run."""
@@ -105,8 +103,14 @@ class Run:
             raise InvalidSetting(f"{folder} holds a checkpoint of another network: {error}") from error
         return state
 
-    def advance(self, pairs: Pairs) -> dict[str, float]:
-        """Take one optimiser step; returns the parts of the loss."""
+    @property
+    def progress(self) -> float:
+        """How much of the run is over, of 1: of its minutes where it has some, else of its steps."""
+        minutes = self.recipe.minutes
+        return self.step / self.recipe.steps if minutes is None else self.seconds / (60 * minutes)
+
+    def advance(self, pairs: Pairs) -> dict[str, Tensor]:
+        """Take one optimiser step; returns the parts of the loss, which only who reads them waits for."""
         began = time.monotonic()
         envelope = envelopes(self.net, pairs.received, pairs.cutoff)
         target = self.loss.target(pairs)
@@ -119,13 +123,13 @@ class Run:
         self.optimisers.zero_grad()
         (self.recipe.weights.level * level + ramp * adversarial).backward()
         gradient = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimisers.step(learning_rate(self.recipe, self.step))
+        self.optimisers.step(learning_rate(self.recipe, self.step, self.progress))
         parts = {"level": level, "adversarial": adversarial, "discriminators": error, "gradient": gradient}
         self.step += 1
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
         self.seconds += time.monotonic() - began
-        return {name: float(torch.as_tensor(value).detach()) for name, value in parts.items()}
+        return {name: value.detach() for name, value in parts.items()}
 
 
 def pair_maker(run: Run, recordings: list[Recording], packed: Path, noise: Path) -> PairMaker:
@@ -159,6 +163,13 @@ def write_record(run: Run, data: list[dict[str, object]]) -> None:
     (run.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
+def log_parts(log: SummaryWriter, step: int, parts: dict[str, Tensor]) -> float:
+    """Log the parts of the loss, for which the device is waited for, and return the level error."""
+    for name, value in parts.items():
+        log.add_scalar(f"train/{name}", value.item(), step)
+    return parts["level"].item()
+
+
 def train(
     recipe: Recipe,
     speech: Path,
@@ -169,7 +180,7 @@ def train(
     every: int = 500,
     start: str | None = None,
 ) -> Run:
-    """Train until `recipe.steps`, going on from the folder's checkpoint if there is one and not `fresh`.
+    """Train for the recipe's steps or minutes, going on from the folder's checkpoint if there is one and not `fresh`.
 
     Otherwise a run begins with the weights of `start`, if given: a run's folder or a model's name.
     """
@@ -188,20 +199,19 @@ def train(
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns) as progress:
-        bar = progress.add_task("training", total=recipe.steps, completed=run.step)
+        bar = progress.add_task("training", total=1.0)
         began, first = time.monotonic(), run.step
-        while run.step < recipe.steps:
+        while run.progress < 1:
             parts = run.advance(maker.batch(run.step, recipe.rows, device))
-            progress.update(bar, completed=run.step, description=f"level error {parts['level']:.3f}")
-            if run.step % 50 == 0:
-                for name, value in parts.items():
-                    log.add_scalar(f"train/{name}", value, run.step)
-            if run.step % every == 0 or run.step == recipe.steps:
+            progress.update(bar, completed=run.progress)
+            if run.step % LOGGED_STEPS == 0:
+                progress.update(bar, description=f"step {run.step}, level error {log_parts(log, run.step, parts):.3f}")
+            if run.step % every == 0 or run.progress >= 1:
                 run.save()
                 scores = validate(run.average, run.loss, held_out, log, run.step)
                 speed = (run.step - first) / (time.monotonic() - began)

@@ -17,6 +17,7 @@ class Recipe:
 
     model: str = "voice-16k"  # whose recipe it is
     steps: int = 9_000
+    minutes: float | None = None  # of training in place of steps; then a run is not the same twice
     rows: int = 12
     frames: int = 280
     rate: float = 1e-3  # of AdamW
@@ -38,12 +39,12 @@ class Recipe:
     adversarial: Adversarial = field(default_factory=Adversarial)
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the share of the full rate: warm up, stay, then fall in a straight line.
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+    """Return the share of the full rate: warm up for some steps, stay, then fall in a straight line.
 
-    A run can be shortened or prolonged while it stays.
+    progress: how much of the run is over, of 1. A run can be shortened or prolonged while the rate stays.
     """
-    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
+    left = (1 - progress) / recipe.decay
     return min(1.0, (step + 1) / recipe.warm_up, max(left, 0.0))
 
 

@@ -15,6 +15,8 @@ from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from rtsr.backend.graph import GraphBackend  # noqa: E402
 from rtsr.net import device_path  # noqa: E402
 
@@ -55,6 +57,29 @@ def test_lower_precisions_are_near_eager(model_path, eager, device, precision, b
     got = oracle.envelopes(GraphBackend(Weights.find(model_path), device, precision), heard, cutoffs)
     expected = oracle.envelopes(eager, heard, cutoffs)
     assert np.sqrt(np.square(got - expected).mean() / np.square(expected).mean()) < bound
+
+
+class Casts(TorchDispatchMode):
+    """Counts conversions of type."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.to):
+            self.count += result.dtype != args[0].dtype
+        return result
+
+
+def test_weights_of_sixteen_bits_are_not_converted_in_a_step(model_path):
+    model = GraphBackend(Weights.find(model_path), "cpu", "bfloat16", fuse=False)
+    (spectrum, *_), cutoff = frames(model, 2)
+    state, out = model.new_state(2), np.zeros((2, model.spec.bands), np.float32)
+    with Casts() as casts:
+        model.step(spectrum, cutoff, state, out)
+    layers = [m for m in model.net.modules() if isinstance(m, torch.nn.Linear)]
+    assert len(layers) == 20
+    assert casts.count <= len(layers) + len(model._pasts), "what goes into layers and rings, and no weights"
 
 
 def test_masked_rows_stand_still_and_give_zeros(graph, eager):
@@ -150,7 +175,7 @@ def test_when_the_device_is_lost_the_received_band_goes_on(graph, eager, null, g
     for i in range(60):
         if i == fault:
             for slots in pools[0]._batches:
-                slots.batch._replays.run = lose
+                slots.batch._replays.launch = lose
         for p, pool in enumerate(pools):
             for row, voice in zip(rows[0], voices, strict=True):
                 pool.push(row, voice.reshape(60, -1)[i])
@@ -177,7 +202,7 @@ def test_a_voice_can_leave_a_lost_device(graph, eager, null):
             pool.open(8000, cutoff=2000.0)
     for i in range(60):
         if i == 30:
-            pools[0]._batches[0].batch.move = lambda source, target: lose(0)
+            pools[0]._batches[0].batch._replays.launch = lose
             assert not len(pools[0].tick())  # nobody said anything: all stall and stand still
             for pool in pools:
                 pool.close(0)
@@ -196,7 +221,7 @@ def test_a_voice_can_leave_a_lost_device(graph, eager, null):
 def test_a_lost_device_without_a_spare_says_so(graph):
     pool = Pool(graph, limit=1)
     row = pool.open(8000)
-    pool._batches[0].batch._replays.run = lose
+    pool._batches[0].batch._replays.launch = lose
     pool.push(row, noise(40))
     with pytest.raises(BackendFailed, match=r"graph failed and there is no other backend.*fell off the bus"):
         pool.tick()
@@ -218,7 +243,7 @@ def test_a_pair_of_rates_opened_on_a_full_device_runs_on_the_spare(model_path, n
     assert np.isfinite(pool.tick()[row]).all()
 
 
-def lose(rows: int) -> None:
+def lose(*_: object) -> None:
     raise OSError("the device fell off the bus")
 
 

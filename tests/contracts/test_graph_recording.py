@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+import gc
+import weakref
 
 import numpy as np
 import pytest
 
-from rtsr import BackendFailed, InvalidSetting, MissingDependency, Pool, UnknownName, load
+from rtsr import BackendFailed, InvalidSetting, MissingDependency, Pool, Stream, UnknownName, load
 from rtsr.backend import GPU_BACKENDS, choose
+from rtsr.backend.null import NullBackend
 from rtsr.net.weights import Weights
-from tests.contracts.test_graph import close
+from tests.contracts.test_graph import close, lose
 from tests.contracts.test_pool import Platform
 from tests.contracts.test_rows import FRAMES, frames, run
+from tests.signals import noise, voice_like
 
 torch = pytest.importorskip("torch")
 
-from rtsr.backend.graph import GraphBackend, Replays  # noqa: E402
+from rtsr.backend.graph import GraphBackend  # noqa: E402
+from rtsr.backend.replays import Replays  # noqa: E402
+from tests.contracts.cuda import FakeCuda  # noqa: E402
 
 BOUND = 1e-5
 HAS_CUDA = torch.cuda.is_available()
@@ -27,70 +32,76 @@ def eager(model_path):
     return load(model_path, "eager")
 
 
-class FakeCuda:
-    """Stands in for the stream and the graphs of torch.cuda: a replay does the work again, as a graph's would."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.recorded: list[int] = []
-        self.pools: list[object] = []
-        fake = self
-
-        class Graph:
-            def __init__(self) -> None:
-                self.replay = None
-
-            def pool(self) -> str:
-                return "the batch's pool"
-
-        @contextmanager
-        def record(graph, pool, stream, capture_error_mode):
-            fake.open, before = graph, len(fake.recorded)
-            yield
-            fake.pools.append(pool)
-            assert len(fake.recorded) == before + 1
-            assert capture_error_mode == "thread_local"
-
-        self.open: Graph | None = None
-        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-        monkeypatch.setattr(torch.cuda, "graph", record)
-        monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda: fake)
-        made = Replays.__init__
-
-        def make(replays: Replays, device: torch.device, work: object) -> None:
-            def noted(rows: int) -> None:
-                if fake.open is not None:
-                    fake.open.replay, fake.open = lambda: work(rows), None
-                    fake.recorded.append(rows)
-                work(rows)
-
-            made(replays, device, noted)
-            replays._stream = fake
-
-        monkeypatch.setattr(Replays, "__init__", make)
-
-    def wait_stream(self, other: object) -> None:
-        assert other is self
-
-    def synchronize(self) -> None:
-        pass
+def platform(pool: Pool, reference, seed: int = 4, rates=((8000, 16000),)) -> Platform:
+    """Callers over a pool of the graph backend, compared with streams of another."""
+    callers = Platform(pool, seed, list(rates))
+    callers.reference = reference
+    return callers
 
 
 def test_recording_moves_nothing_and_happens_once_a_batch_size(model_path, eager, monkeypatch):
     cuda, model = FakeCuda(monkeypatch), GraphBackend(Weights.find(model_path), "cpu")
     with Pool(model, limit=5) as pool:
-        platform = Platform(pool, 4, [(8000, 16000)])
-        platform.reference = eager
+        callers = platform(pool, eager)
         for _ in range(60):
-            platform.tick()
-    assert cuda.recorded == [1, 2, 4, 5]
-    assert cuda.pools == [None, *3 * ["the batch's pool"]]
-    assert platform.compared > 50
-    assert platform.worst <= BOUND
+            callers.tick()
+    recorded = [5, 4, 2, 1, ("change", 5)]
+    assert cuda.keys == recorded, "the largest first: those after it use its memory"
+    assert cuda.pools == [None, *4 * ["the pool of the first"]]
+    assert callers.compared > 50
+    assert callers.worst <= BOUND
     heard, cutoff = frames(eager, 3)
     active = np.random.default_rng(2).random((FRAMES, 3)) < 0.6
     close(run(model, heard, cutoff, active), run(eager, heard, cutoff, active), 1e-4)
-    assert cuda.recorded == [1, 2, 4, 5, 3]
+    assert cuda.keys == [*recorded, 3]
+
+
+def test_a_stream_is_recorded_once_and_cleared_in_place(model_path, eager, monkeypatch):
+    cuda, model = FakeCuda(monkeypatch), GraphBackend(Weights.find(model_path), "cpu")
+    stream, said = Stream(model, 8000, cutoff=2500.0), voice_like(0.1, 8000).reshape(-1, 40)
+    first = [stream.process(hop) for hop in said]
+    stream.reset()
+    np.testing.assert_array_equal([stream.process(hop) for hop in said], first)
+    alone = Stream(eager, 8000, cutoff=2500.0)
+    close(np.concatenate(first), np.concatenate([alone.process(hop) for hop in said]), 1e-4)
+    assert cuda.keys == [1]
+
+
+def test_nothing_on_a_device_waits_for_the_collector(model_path, monkeypatch):
+    cuda, model = FakeCuda(monkeypatch), GraphBackend(Weights.find(model_path), "cpu")
+    gc.collect()
+    gc.disable()
+    try:
+        stream, pool = Stream(model, 8000), Pool(model, limit=2, spare=NullBackend(model.spec))
+        pool.push(pool.open(8000), noise(40))
+        pool.tick()
+        stream.process(noise(40))
+        kept = [weakref.ref(stream._state.rings["encoder0"]), weakref.ref(pool._batches[0].batch._path)]
+        assert len(cuda.graphs) == 4
+        del stream, pool
+        assert [ref() for ref in kept] == [None, None]
+        assert len(cuda.graphs) == 0
+    finally:
+        gc.enable()
+
+
+def test_a_failure_that_is_kept_does_not_keep_the_device(model_path, monkeypatch):
+    FakeCuda(monkeypatch)
+    model = GraphBackend(Weights.find(model_path), "cpu")
+    pool = Pool(model, limit=2, spare=NullBackend(model.spec))
+    row = pool.open(8000)
+    lost = weakref.ref(pool._batches[0].batch)
+    monkeypatch.setattr(Replays, "launch", lose)
+    gc.collect()
+    gc.disable()
+    try:
+        pool.push(row, noise(40))
+        assert row in pool.tick()
+        assert pool.running_on == ["null"]
+        assert lost() is None
+        assert "in lose" in pool.failures[0].__notes__[0]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device, so asking for one is no mistake")

@@ -258,6 +258,9 @@ def test_hops_of_many_rows_go_in_and_out_at_once(generating):
             many.push_hops(np.array([5, 1, 6]), hops)
         with pytest.raises(InvalidAudio, match="3 open streams"):
             many.push_hops(np.array([5, 1, 0]), hops)
+        for no_handle in (-1, 7, 1 << 40):
+            with pytest.raises(InvalidAudio, match="3 open streams"):
+                many.push_hops(np.array([5, 1, no_handle]), hops)
         with pytest.raises(InvalidAudio, match="3 open streams"):
             many.take_hops(rows, np.zeros((3, 40), np.float32), moved)
 

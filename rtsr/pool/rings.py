@@ -15,7 +15,10 @@ BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
 
 @njit(nogil=True, cache=True, inline="always")
 def _write(samples: FloatArray, written: IntArray, taken: IntArray, slot: int, block: FloatArray) -> int:
-    """Append as much of `block`, (n,), to a slot's ring as fits; returns how much. Arguments as in `Rings`."""
+    """Append as much of `block`, (n,), to a slot's ring as fits; returns how much.
+
+    samples (ROOM_HOPS, slots, hop), written and taken (slots,): as in `Rings`.
+    """
     hop, at = samples.shape[2], written[slot]
     count = min(len(block), ROOM_HOPS * hop - (at - load_acquire(taken, slot)))
     piece = at // hop
@@ -35,7 +38,10 @@ def _write(samples: FloatArray, written: IntArray, taken: IntArray, slot: int, b
 
 @njit(nogil=True, cache=True)
 def _hop_at(samples: FloatArray, slot: int, start: int, out: FloatArray) -> None:
-    """Copy a hop from `start` on, counted in samples since the ring was cleared, to `out`, (hop,)."""
+    """Copy a hop from `start` on, counted in samples since the ring was cleared, to `out`, (hop,).
+
+    samples (ROOM_HOPS, slots, hop): as in `Rings`.
+    """
     hop = samples.shape[2]
     piece = start // hop
     place = start - piece * hop
@@ -59,6 +65,7 @@ def _gather(
 ) -> int:
     """Read a hop of each row from `first` to `last` that has one to `blocks`, (rows, hop); returns how many.
 
+    samples (ROOM_HOPS, slots, hop), written and taken (slots,): as in `Rings`.
     slot_at (rows,): each row's slot; active (rows,): set to whether a row had a hop.
     """
     hop, hops = blocks.shape[1], 0
@@ -86,6 +93,7 @@ def _rewind(
 ) -> None:
     """Copy the hop that each row read `hops_ago` hops ago to `blocks`, (rows, hop), where its ring still has it.
 
+    samples (ROOM_HOPS, slots, hop), written and taken (slots,): as in `Rings`.
     slot_at (rows,): each row's slot; unheard (rows,): rows that have read one hop more than was processed; active
     (rows,): set to whether the hop was there.
     """
@@ -110,6 +118,7 @@ def _deposit(
 ) -> int:
     """Write those of `hops`, (n, hop), whose stream is in this batch to their rings; returns how many samples fitted.
 
+    samples (ROOM_HOPS, slots, hop), written and taken (slots,): as in `Rings`.
     places (handles, 2): batch and slot of a handle; handles (n,).
     """
     fitted = 0
@@ -121,7 +130,10 @@ def _deposit(
 
 @njit(nogil=True, cache=True)
 def all_among(places: IntArray, handles: IntArray, fits: BoolArray) -> bool:
-    """Return whether every handle (n,) is that of an open stream of a batch that fits, (batches,)."""
+    """Return whether all `handles` (n,) are those of open streams in batches that fit.
+
+    places (handles, 2): batch and slot of a handle; fits (batches,).
+    """
     for handle in handles:
         if handle < 0 or handle >= len(places) or places[handle, BATCH] < 0 or not fits[places[handle, BATCH]]:
             return False

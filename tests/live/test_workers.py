@@ -53,4 +53,4 @@ def test_a_voice_is_enhanced_by_either_and_steered(pulse, live, worker, model_pa
 def test_a_worker_without_its_backend_is_refused(pulse):
     done = run(pulse, "live", "--worker", "native", "--backend", "ort")
     assert done.returncode == 1
-    assert "expected native or auto with the native worker, got 'ort'" in done.stderr
+    assert "expected native, native-int8, native-float32 or auto with the native worker, got 'ort'" in done.stderr

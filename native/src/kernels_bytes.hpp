@@ -140,16 +140,7 @@ inline void tile(Byte, const Product &job, int first_panel, int first_row) {
             w[n] += PANEL * sizeof(float) + (end - begin) * PANEL;
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r)
-#pragma GCC unroll 8
-        for (int n = 0; n < PANELS; ++n)
-#pragma GCC unroll 8
-            for (int p = 0; p < PARTS; ++p) {
-                const int at = (first_panel + n) * PANEL + p * LANES;
-                *reinterpret_cast<LooseLane *>(job.y + long(first_row + r) * job.y_stride + at) =
-                    total[r][n][p] * *Rounded(job, first_row + r).scale + load(job.bias + at);
-            }
+    put(job, first_panel, first_row, total, [&](int r) { return *Rounded(job, first_row + r).scale; });
 }
 
 }  // namespace

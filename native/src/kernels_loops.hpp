@@ -40,6 +40,22 @@ struct Half {
 
 struct Byte {};  // kernels_bytes.hpp
 
+/// Writes the outputs of a tile: its sums, each row's by its scale, and the bias.
+template <int ROWS, int PANELS, class Scale>
+inline void put(const Product &job, int first_panel, int first_row, const Lane (&total)[ROWS][PANELS][PARTS],
+                Scale scale_of) {
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 8
+        for (int n = 0; n < PANELS; ++n)
+#pragma GCC unroll 8
+            for (int p = 0; p < PARTS; ++p) {
+                const int at = (first_panel + n) * PANEL + p * LANES;
+                *reinterpret_cast<LooseLane *>(job.y + long(first_row + r) * job.y_stride + at) =
+                    total[r][n][p] * scale_of(r) + load(job.bias + at);
+            }
+}
+
 /// PANELS panels of outputs for ROWS vectors. A row's sums depend on neither: it gives the same bits in any batch.
 template <int ROWS, int PANELS, class Kind>
 inline void tile(Kind, const Product &job, int first_panel, int first_row) {
@@ -84,16 +100,7 @@ inline void tile(Kind, const Product &job, int first_panel, int first_row) {
             w[n] += (count + count % 2) * PANEL;
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r)
-#pragma GCC unroll 8
-        for (int n = 0; n < PANELS; ++n)
-#pragma GCC unroll 8
-            for (int p = 0; p < PARTS; ++p) {
-                const int at = (first_panel + n) * PANEL + p * LANES;
-                *reinterpret_cast<LooseLane *>(job.y + long(first_row + r) * job.y_stride + at) =
-                    total[r][n][p] + load(job.bias + at);
-            }
+    put(job, first_panel, first_row, total, [](int) { return 1.0f; });
 }
 
 }  // namespace

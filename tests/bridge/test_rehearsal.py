@@ -23,7 +23,7 @@ def compiled() -> dict[str, int]:
 model = load("voice-16k", "{backend}")
 if {rehearsed}:
     rehearse(model.spec, 20)
-media = MediaThread(model, 16, print)
+media = MediaThread(model, 16, lambda packets: None)
 before, coming, legs = compiled(), [], []
 sound = 0.1 * np.random.default_rng(0).standard_normal(3 * 48_000).astype(np.float32)
 for ppm in (-500, 500):
@@ -36,7 +36,6 @@ for ppm in (-500, 500):
         script = Script(loss=0.05, faster_ppm=ppm, late_s=uniform(0.01), pauses=lambda s: 1.0 < s < 1.4)
         coming += [(packet.arrived_s, speaker, packet) for _, packet in packets(sound, codec, script)]
 coming.sort(key=lambda one: one[0])
-media._encoding._send = lambda packets: None
 for tick in range(600):
     while coming and coming[0][0] <= tick * 0.005:
         coming[0][1].put(coming.pop(0)[2])

@@ -20,17 +20,17 @@ RECORD = "run.json"
 def write_checkpoint(folder: Path, about: dict[str, Any], parts: dict[str, Any]) -> None:
     """Write what a run is, its parts in files of their own; `about` has its step. Needs torch.
 
-    The file that names the others is renamed last, so that a crash leaves the last checkpoint whole.
+    Each gets its name when it is whole, the file that names the others last: a crash leaves the last checkpoint.
     """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
     names = {part: f"{Path(CHECKPOINT).stem}-{about['step']}-{part}.pt" for part in parts}
-    for part, name in names.items():
-        torch.save(parts[part], folder / name)
-    temporary = folder / (CHECKPOINT + ".new")
-    torch.save({**about, PARTS: names}, temporary)
-    temporary.rename(folder / CHECKPOINT)
+    files = {name: parts[part] for part, name in names.items()} | {CHECKPOINT: {**about, PARTS: names}}
+    for name, content in files.items():
+        temporary = folder / f"{name}.new"
+        torch.save(content, temporary)
+        temporary.rename(folder / name)
     for old in folder.glob(f"{Path(CHECKPOINT).stem}-*.pt"):
         if old.name not in names.values():
             old.unlink()

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import InvalidSetting
 from ..net.baselines import network
-from ..runs import CHECKPOINT, RECORD, read_checkpoint
+from ..runs import CHECKPOINT, RECORD, read_checkpoint, write_checkpoint
 from ..speech.corpus import Corpus, describe, read_manifest, select
 from ..speech.metrics import lsd, snr
 from ..speech.narrow import decimate, interpolated
@@ -78,12 +78,9 @@ class BaselineRun:
         return error.item()
 
     def save(self) -> None:
-        """Write a checkpoint under a temporary name, then rename it, so that a crash leaves the last one whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / (CHECKPOINT + ".new")
+        """Write a checkpoint, by `write_checkpoint`."""
         parts = {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
-        torch.save({"step": self.step, "seconds": self.seconds, **parts}, temporary)
-        temporary.rename(self.folder / CHECKPOINT)
+        write_checkpoint(self.folder, {"step": self.step, "seconds": self.seconds}, parts)
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises `InvalidSetting` where it is of another network."""

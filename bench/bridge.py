@@ -36,7 +36,9 @@ BARS = {"added_p95_ms": 45.0, "tick_p99_ms": 5.0, **dict.fromkeys(NOTHING, 0)}
 async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
     """Let so many legs send a voice, two to a room, half of them over the telephone's codec."""
     codecs = [(OPUS, PCMU)[number % 2] for number in range(legs)]
-    line, listeners = await call(client, [f"load-{n // 2}" for n in range(legs)], codecs, SETTLED_S + seconds + MORE_S)
+    sender, listeners = await call(
+        client, [f"load-{n // 2}" for n in range(legs)], codecs, SETTLED_S + seconds + MORE_S
+    )
     gc.collect()  # now, and not while the peers have packets to send
     gc.freeze()
     await asyncio.sleep(SETTLED_S)
@@ -55,8 +57,8 @@ async def load(client: Client, legs: int, seconds: float) -> dict[str, Any]:
     for name in ("late", "skipped"):
         row[f"ticks_{name}"] = after[f"rtsr_bridge_ticks_{name}_total"] - before[f"rtsr_bridge_ticks_{name}_total"]
     row["gaps"] = sum(listener.gaps(since_s, until_s) for listener in listeners)
-    line.stop()
-    late = np.array([late_s for due_s, late_s in line.late_s if due_s >= began])
+    sender.stop()
+    late = np.array([late_s for due_s, late_s in sender.late_s if due_s >= began])
     read = np.array([read_s for one in listeners for read_s in one.read_s])
     row["peers_sent_late"] = int((late > LATE_S).sum())
     for name, times in (("sent", late), ("read", read)):

@@ -24,9 +24,8 @@ import numpy as np
 import typer
 
 from bench.bars import finish, over_bars
-from bench.heard import TELEPHONE, TONES, WEB, Ear, Seen, tone
+from bench.heard import TELEPHONE, TONES, WEB, Ear, Packets, Seen, tone
 from bench.line import NEAR, NETWORK, Fault, Line
-from bench.packets import Packets
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import PACKET_S, Client

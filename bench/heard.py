@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
 
-from rtsr.bridge.codec import OPUS, make_decoder, make_encoder
+from rtsr.bridge.codec import CODECS, OPUS, make_decoder, make_encoder
 from rtsr.bridge.peer import JITTER_BUFFER
 from tests.live.bridge.peers import PACKET_S, RATE, Peer
 
 WEB, TELEPHONE = "call", "rtp"  # the kinds of the two that speak
 TONES = {WEB: 300.0, TELEPHONE: 700.0}  # whole periods in a packet, so that neither is in the other's level
 LEVEL = 0.3
+
+
+class Packets(MediaStreamTrack):
+    """Speaks packets that were encoded before, and lets aiortc encrypt and send them."""
+
+    kind = "audio"
+
+    def __init__(self, codec: str, payloads: list[bytes]) -> None:
+        super().__init__()
+        self.rate, self.payloads, self.given, self.began = CODECS[codec].clock, payloads, 0, 0.0
+
+    async def recv(self) -> av.Packet:
+        """Return the next packet in time."""
+        self.began = self.began or time.monotonic()
+        due_s = self.began + self.given * PACKET_S
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        if self.readyState != "live":
+            raise MediaStreamError
+        packet = av.Packet(self.payloads[self.given % len(self.payloads)])
+        packet.pts, packet.time_base = round(self.given * PACKET_S * self.rate), Fraction(1, self.rate)
+        self.given += 1
+        return packet
 
 
 @dataclass

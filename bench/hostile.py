@@ -169,7 +169,7 @@ async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per
     async with Client(bridge.url) as client:
         codecs = [(OPUS, PCMU)[number % 2] for number in range(honest)]
         rooms = [f"honest-{number // 2}" for number in range(honest)]
-        line, listeners = await call(client, rooms, codecs, JOIN_S + 2 * seconds)
+        sender, listeners = await call(client, rooms, codecs, JOIN_S + 2 * seconds)
         await asyncio.sleep(SETTLED_S)
         alone = await look(client, listeners, seconds / 3)
         before_mb, context = bridge.resident_kb() / 1024, multiprocessing.get_context("spawn")
@@ -185,7 +185,7 @@ async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per
         finally:
             over.set()
             await asyncio.to_thread(process.join)
-            line.stop()
+            sender.stop()
         calls = await opened(client) - honest
         row = {"honest": honest, "hostile": hostile, "seconds": seconds, "per_s": per_s, "hostile_calls": calls}
         row |= meanwhile | {f"{name}_alone": value for name, value in alone.items()}

@@ -11,13 +11,10 @@ import socket
 import struct
 import threading
 import time
-from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
 from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
 
 from rtsr.bench.signal import voice
 from rtsr.bridge.codec import CODECS, make_encoder
@@ -47,29 +44,7 @@ def encoded(codec: str) -> list[bytes]:
     return [packet for packet in map(encoder.encode, blocks) if packet]
 
 
-class Packets(MediaStreamTrack):
-    """Speaks packets that were encoded before, and lets aiortc encrypt and send them."""
-
-    kind = "audio"
-
-    def __init__(self, codec: str, payloads: list[bytes]) -> None:
-        super().__init__()
-        self.rate, self.payloads, self.given, self.began = CODECS[codec].clock, payloads, 0, 0.0
-
-    async def recv(self) -> av.Packet:
-        """Return the next packet in time."""
-        self.began = self.began or time.monotonic()
-        due_s = self.began + self.given * PACKET_S
-        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-        if self.readyState != "live":
-            raise MediaStreamError
-        packet = av.Packet(self.payloads[self.given % len(self.payloads)])
-        packet.pts, packet.time_base = round(self.given * PACKET_S * self.rate), Fraction(1, self.rate)
-        self.given += 1
-        return packet
-
-
-class Line:
+class PacketSender:
     """The thread that sends the packets of every leg, spread evenly over the duration of a packet."""
 
     def __init__(self, seconds: float) -> None:
@@ -103,13 +78,13 @@ class Line:
     def _run(self) -> None:
         began, apart_s = time.monotonic(), PACKET_S / len(self._legs)
         for number in range(self.count):
-            for place, (sender, target, packets) in enumerate(self._legs):
+            for place, (port, target, packets) in enumerate(self._legs):
                 due_s = began + number * PACKET_S + place * apart_s
                 time.sleep(max(0.0, due_s - time.monotonic()))
                 if self._ending.is_set():
                     return
                 self.late_s.append((due_s, time.monotonic() - due_s))
-                sender.sendto(packets[number], target)
+                port.sendto(packets[number], target)
 
 
 class Listener:
@@ -154,12 +129,14 @@ class Listener:
         return int((np.diff(arrived[inside]) > GAP_S).sum() + (steps > np.median(steps)).sum())
 
 
-async def call(client: Client, rooms: list[str], codecs: list[str], seconds: float) -> tuple[Line, list[Listener]]:
-    """Let a peer of each codec join the room beside it, and return what sends for them, started, and what they hear."""
-    payloads, line, listeners = {codec: encoded(codec) for codec in codecs}, Line(seconds), []
+async def call(
+    client: Client, rooms: list[str], codecs: list[str], seconds: float
+) -> tuple[PacketSender, list[Listener]]:
+    """Let a peer of each codec join the room beside it; returns what sends for them, started, and what they hear."""
+    payloads, sender, listeners = {codec: encoded(codec) for codec in codecs}, PacketSender(seconds), []
     for room, codec in zip(rooms, codecs, strict=True):
         peer = await client.call(room, Mute(), codec)
         listeners.append(Listener(peer))
-        line.add(peer, codec, payloads[codec])
-    line.start()
-    return line, listeners
+        sender.add(peer, codec, payloads[codec])
+    sender.start()
+    return sender, listeners

@@ -8,6 +8,7 @@ const SILENT_MS = 800; // without a packet, and the bridge is called again
 const AGAIN_MS = 400; // between two tries
 const PROBE_MS = 800; // that the bridge has to answer the first request of a try: a connection from before is dead then
 const ANSWER_MS = 5000;
+const LEAVE_MS = 1000; // to learn that a user leaves, before the connection is closed
 const CONNECT_MS = 8000; // until sound may pass, the first time
 const RENEW_MS = 3000; // likewise, where a network that has changed may change again
 const GIVE_UP_MS = 120000;
@@ -158,6 +159,12 @@ export class Call {
     this.microphone = microphone;
   }
 
+  /** Close the connection, after the bridge knows that its user left: else it reports a connection that was closed. */
+  async disconnect(left) {
+    if (left && this.place) await this.ask("DELETE", this.place, undefined, LEAVE_MS).catch(() => {});
+    if (this.connection) this.connection.close();
+  }
+
   measure() {
     return this.connection.measure();
   }
@@ -174,9 +181,8 @@ export class Call {
     if (this.over) return;
     const { ended } = this.on;
     this.on = null;
-    if (this.place && reason === "left") this.ask("DELETE", this.place).catch(() => {});
-    if (this.connection) this.connection.close();
     this.microphone.getTracks().forEach((track) => track.stop());
+    this.disconnect(reason === "left");
     ended(reason);
   }
 }

@@ -192,6 +192,22 @@ def test_who_leaves_or_is_hung_up_on_leaves_no_error_in_any_page(open_page, brid
     wait_for(stays, "#join")
 
 
+def test_a_user_who_leaves_has_hung_up_also_where_the_request_is_slow(browser, bridge: Bridge):
+    page = browser.new_page()
+    page.goto(bridge.url)
+    join(page, "slow")
+
+    def delay(route) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    page.route("**/calls/*", delay)
+    page.click("#leave")
+    wait_for(page, "#status:text('Left')")
+    bridge.wait_for("event=ended .*room=slow why='?\"?hung up")
+    page.close()
+
+
 def test_a_page_calls_again_where_its_bridge_has_ended_and_begun_anew(browser, start_bridge):
     first = start_bridge("--backend", "null")
     page = browser.new_page()

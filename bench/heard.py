@@ -14,12 +14,12 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from rtsr.bridge.codec import CODECS, OPUS, make_decoder, make_encoder
-from rtsr.bridge.peer import JITTER_BUFFER
 from tests.live.bridge.peers import PACKET_S, RATE, Peer
 
 WEB, TELEPHONE = "call", "rtp"  # the kinds of the two that speak
 TONES = {WEB: 300.0, TELEPHONE: 700.0}  # whole periods in a packet, so that neither is in the other's level
 LEVEL = 0.3
+JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"  # aiortc's
 
 
 class Packets(MediaStreamTrack):

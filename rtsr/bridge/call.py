@@ -69,9 +69,7 @@ class Call:
     @property
     def round_trip_ms(self) -> float | None:
         """Between the bridge and the peer; None where it was not measured."""
-        if self.rtp:
-            return self.rtp.reports.round_trip_ms
-        return self.peer.round_trip_ms if self.peer else None
+        return self.rtp.reports.round_trip_ms if self.rtp else None
 
     def stats(self) -> dict[str, Any]:
         """Return what a page or a metric shows of this call."""
@@ -104,3 +102,8 @@ class CallOptions:
     name: str = ""
     replaces: str = ""  # the call that this one continues, where its connection was lost
     client: str = ""  # by which it calls itself: a call of the same in the room is replaced too
+
+    @property
+    def direction(self) -> str:
+        """The bridge's side of the call, as SDP has it."""
+        return "recvonly" if not self.listens else "sendrecv" if self.speaks else "sendonly"

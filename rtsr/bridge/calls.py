@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +25,7 @@ from .log import log_event, log_json
 from .media import MediaThread
 from .mix import Delivery
 from .offers import choose_codec
-from .peer import OutTrack, Peer
+from .peer import Peer
 from .recorder import Recorder
 from .report import report_of
 from .tasks import Tasks
@@ -134,14 +135,14 @@ class Calls:
         leg = self.make_leg(call_id, room, codec, options)
         if old is not None:
             self._give_way(old, leg)
-        out = OutTrack(CODECS[codec].clock, self.settings.packet_ms) if options.listens else None
-        leg.deliver = out.put if out else None
-        put = leg.speaker.put if leg.speaker else None
-        peer = Peer(codec, put, out, lambda why: self.end(call_id, why), self._policy, self._gathering)
-        call = Call(call_id, options.kind, leg, peer.close, out, peer, client=options.client)
+        ended = partial(self.end, call_id)
+        peer = Peer(codec, options.direction, self.settings.packet_ms, ended, self._policy, self._gathering)
+        call = Call(call_id, options.kind, leg, peer.close, peer=peer, client=options.client)
         self.add(call)  # at once, so that as many as come at the same time are counted
         try:
             answer = await peer.answer(sdp)
+            call.rtp = peer.media.begin(leg)
+            call.out = peer.media if leg.deliver else None
         except BaseException:
             self.end(call_id, "its offer could not be answered")
             raise
@@ -262,10 +263,13 @@ class Calls:
         log_event("plain", call=call.id, room=call.leg.room, speakers=len(call.leg.plain))
 
     def sweep(self) -> None:
-        """End calls that failed, that flood, or whose speaker has not been heard for too long; called every second."""
+        """Send reports, and end calls that failed, flood, or have not been heard for too long; called every second."""
         now_s = time.monotonic()
         for call in list(self.by_id.values()):
             speaker = call.leg.speaker
+            if call.rtp:
+                with self.media.faults.survived("send", f"a report could not be sent: call={call.id}"):
+                    call.rtp.report()
             if call.leg.failed:
                 self.hang_up(call.id, "its sound could not be dealt with")
             elif call.peer and call.peer.floods():
@@ -276,7 +280,7 @@ class Calls:
             received = speaker.playout.counts.received
             if received != call.heard:
                 call.heard, call.heard_s = received, now_s
-            elif now_s - call.heard_s > self.settings.idle_s and call.rtp is None:
+            elif now_s - call.heard_s > self.settings.idle_s and (call.peer or not call.rtp):
                 self.end(call.id, f"nothing heard for {self.settings.idle_s:g} s")
 
     async def drain(self, limit_s: float) -> None:

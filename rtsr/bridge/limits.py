@@ -18,6 +18,7 @@ from .rtp import REPORTS
 SHORTEST, LONGEST = 13, 2_048  # of a datagram that is no STUN: a DTLS record's header, more than a path carries
 MOST_WAITING = 256  # datagrams
 MOST_CANDIDATES = 64  # of a peer, signalled or found by checks
+MEDIA = range(128, 192)  # the first byte of SRTP and SRTCP (RFC 7983)
 MEDIA_PER_S, MEDIA_BURST = 500, 250  # datagrams; Opus has at most 400 packets a second
 REPORTS_PER_S, REPORTS_BURST = 10, 20  # RTCP, which takes longer to read; a voice has one or two a second
 CHECKS_PER_S, CHECKS_BURST = 50, 200  # STUN from known addresses: one every 20 ms, as ICE begins (RFC 8445, 14)
@@ -27,6 +28,7 @@ MOVED_S = 2.0  # without a datagram from the peer's address, and its next check 
 LEAST_PORT, WEB_PORTS = 1_024, (80, 443)  # as browsers have it: services answer below, and TURN on those of the web
 
 Clock = Callable[[], float]
+TakeMedia = Callable[[bytes], None]
 
 
 class TokenBucket:
@@ -79,11 +81,14 @@ class ConnectionLimits:
     check comes from, as if that check nominated its pair of addresses (RFC 8445, 7.3.1.5).
     """
 
-    def __init__(self, connection: Any, policy: AddressPolicy, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, connection: Any, policy: AddressPolicy, take_media: TakeMedia, clock: Clock = time.monotonic
+    ) -> None:
+        """`take_media` gets SRTP and SRTCP, in place of aioice."""
         self.refused = 0
         self._excess = self._sweeps = 0
         self._clock, self._heard_s, self._swept_s = clock, clock(), clock()
-        self._connection, self._policy = connection, policy
+        self._connection, self._policy, self._take_media = connection, policy, take_media
         self._media = TokenBucket(MEDIA_PER_S, MEDIA_BURST, clock)
         self._reports = TokenBucket(REPORTS_PER_S, REPORTS_BURST, clock)
         self._checks = TokenBucket(CHECKS_PER_S, CHECKS_BURST, clock)
@@ -104,10 +109,12 @@ class ConnectionLimits:
         return self._sweeps > FLOOD_SWEEPS
 
     def _datagram(self, take: Callable[[bytes, Any], None], data: bytes, place: Any) -> None:
-        if self._passes(data, place):
-            take(data, place)
-        else:
+        if not self._passes(data, place):
             self.refused += 1
+        elif data[0] in MEDIA:
+            self._take_media(data)
+        else:
+            take(data, place)
 
     def _passes(self, data: bytes, place: Any) -> bool:
         """Whether a datagram may be STUN, DTLS or SRTP (RFC 7983), from where it may be, and not one too many.
@@ -116,15 +123,16 @@ class ConnectionLimits:
         """
         if not data or len(data) > LONGEST:
             return False
-        known = self._knows(place)
-        if known and place[:2] == self._nominated:
-            self._heard_s = self._clock()
+        if place[:2] == self._nominated:
+            self._heard_s, known = self._clock(), True
+        else:
+            known = self._knows(place)
         if data[0] < 4:
             return self._spend(self._checks) if known else self._others.take()
-        is_srtp = 128 <= data[0] <= 191
+        is_srtp = data[0] in MEDIA
         if not known or len(data) < SHORTEST or not (is_srtp or 20 <= data[0] <= 63):
             return False
-        if self._connection._queue.qsize() >= MOST_WAITING:
+        if not is_srtp and self._connection._queue.qsize() >= MOST_WAITING:
             return False
         is_report = is_srtp and data[1] in REPORTS
         return self._spend(self._reports if is_report else self._media)

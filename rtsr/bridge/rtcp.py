@@ -14,7 +14,6 @@ from .jitter import NUMBERS, unwrap
 from .rtp import REPORTS, VERSION
 
 SENDER_REPORT, RECEIVER_REPORT, DESCRIPTION, BYE = 200, 201, 202, 203
-FEEDBACK = (205, 206)  # RFC 4585: requests to send packets, or a picture, again
 CNAME = 1
 BLOCK = struct.Struct("!IB3sIIII")  # of a report: section 6.4.1
 SENDER = struct.Struct("!IIIII")
@@ -58,11 +57,6 @@ def parse_report(data: bytes) -> Report | None:
     room = max(0, len(first) - start) // BLOCK.size
     blocks = tuple(_block(first, start + n * BLOCK.size) for n in range(min(first[0] & 0x1F, room)))
     return Report(source, leaves, int.from_bytes(first[10:14]) if is_sender else 0, blocks)
-
-
-def without_feedback(data: bytes) -> bytes:
-    """Return what is whole of a compound RTCP packet, without requests to send something again."""
-    return b"".join(part for kind, part in _parts(data) if kind not in FEEDBACK)
 
 
 def _block(data: bytes, at: int) -> Block:
@@ -179,19 +173,20 @@ class Reports:
                 old = self.round_trip_ms
                 self.round_trip_ms = found if old is None else old + (found - old) / 8
 
-    def write(self, peer: int, *, leaves: bool = False) -> bytes:
-        """Return a compound packet about the stream of `peer`: a report, our name, and BYE if we leave."""
+    def write(self, peer: int | None, *, leaves: bool = False) -> bytes:
+        """Return a compound packet about the stream of `peer`, if any: a report, our name, and BYE if we leave."""
         last = self._peer_sent if self._peer == peer else 0
-        block = self.reception.block(peer, last, self.clock() - self._peer_heard_s)
+        blocks = b"" if peer is None else self.reception.block(peer, last, self.clock() - self._peer_heard_s)
+        count = len(blocks) // BLOCK.size
         source = self.source.to_bytes(4)
         if self.sent:
             (high, low), middle = self._now()
             self._told.append(middle)
             counters = (value % (1 << 32) for value in (self.sent_stamp, self.sent, self.sent_bytes))
             sender = SENDER.pack(high, low, *counters)
-            report = _packet(SENDER_REPORT, 1, source + sender + block)
+            report = _packet(SENDER_REPORT, count, source + sender + blocks)
         else:
-            report = _packet(RECEIVER_REPORT, 1, source + block)
+            report = _packet(RECEIVER_REPORT, count, source + blocks)
         items = source + bytes([CNAME, len(self._name)]) + self._name + b"\0"
         return report + _packet(DESCRIPTION, 1, items) + (_packet(BYE, 1, source) if leaves else b"")
 

@@ -31,7 +31,7 @@ class PayloadTypes:
 
     codec: str
     audio: int
-    events: int  # telephone-event (RFC 4733), by the clock of the codec
+    events: int | None  # telephone-event (RFC 4733), by the clock of the codec, where agreed on
     noise: int | None  # comfort noise (RFC 3389), where the clock is 8 kHz
 
     @classmethod
@@ -73,7 +73,10 @@ def parse(data: bytes) -> Read | None:
     return Read(second & 0x7F, number, stamp, source, data[start:end]) if start <= end else None
 
 
-def write(kind: int, number: int, stamp: int, source: int, payload: bytes, *, marked: bool = False) -> bytes:
-    """Return an RTP packet; counters begin anew where their bits end."""
+def write(
+    kind: int, number: int, stamp: int, source: int, payload: bytes, *, marked: bool = False, extension: bytes = b""
+) -> bytes:
+    """Return an RTP packet; counters begin anew where their bits end. `extension` is one of its header, whole."""
+    first = VERSION << 6 | 0x10 if extension else VERSION << 6
     second = kind | MARK if marked else kind
-    return HEADER.pack(VERSION << 6, second, number % (1 << 16), stamp % (1 << 32), source) + payload
+    return HEADER.pack(first, second, number % (1 << 16), stamp % (1 << 32), source) + extension + payload

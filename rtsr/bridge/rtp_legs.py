@@ -194,12 +194,9 @@ class RtpLegs:
         }
 
     def look_after(self) -> None:
-        """Send reports, and end the legs whose peer is silent or never came; called every second."""
+        """End the legs whose peer is silent or never came; called every second."""
         now_s = self._clock()
         for call_id, leg in list(self._open.items()):
-            with self._calls.media.faults.survived("send", f"a report could not be sent: call={call_id}"):
-                assert leg.session
-                leg.session.report()
             if leg.may_be_silent:
                 continue
             if leg.endpoint.latch.is_silent(now_s):

@@ -48,10 +48,12 @@ class RtpSession:
         self._source, self._number, self._origin = source, secrets.randbits(16), secrets.randbits(32)
         self._began_s = clock()
         self._report_s = self._began_s + FIRST_REPORT_S  # when the next one is due
+        self.extension = b""  # of each audio packet's header
         self._peer: int | None = None
         self._bucket = TokenBucket(EVENTS_PER_S, EVENTS_BURST, clock)
         self._event: tuple[object, int, float] | None = None  # that we send: of whom, our stamp, and its last packet
-        leg.deliver, leg.deliver_event = self.deliver, self.deliver_event
+        leg.deliver = self.deliver
+        leg.deliver_event = None if types.events is None else self.deliver_event
         leg.events = EventLog(self._clock_hz)
 
     def take(self, read: Read, now_s: float) -> None:
@@ -63,8 +65,9 @@ class RtpSession:
         if read.kind == self.types.events:
             self._take_event(read, now_s)
         noise = read.payload if read.kind == self.types.noise else b""
-        assert self.leg.speaker
-        self.leg.speaker.put(Packet(read.number, read.stamp, read.payload if audio else b"", now_s, noise))
+        if self.leg.speaker:
+            payload = read.payload if audio else b""
+            self.leg.speaker.put(Packet(read.number, read.stamp, payload, now_s, noise))
 
     def _take_event(self, read: Read, now_s: float) -> None:
         event = parse_event(read.payload)
@@ -80,7 +83,8 @@ class RtpSession:
     def deliver(self, payload: bytes, stamp: int) -> None:
         """Send the room's audio; `stamp` counts ticks of the codec's RTP clock."""
         stamp = (self._origin + stamp) % (1 << 32)
-        if self._send(write(self.types.audio, self._number, stamp, self._source, payload)):
+        packet = write(self.types.audio, self._number, stamp, self._source, payload, extension=self.extension)
+        if self._send(packet):
             self._number += 1
             self.reports.note_sent(stamp, payload)
 
@@ -90,6 +94,7 @@ class RtpSession:
         begins = self._event is None or self._event[0] != key
         if begins and self._event is not None and now_s - self._event[2] < EVENT_PAUSE_S:
             return
+        assert self.types.events is not None
         stamp = self.reports.sent_stamp if begins or self._event is None else self._event[1]
         payload = write_event(event)
         self._event = (key, stamp, now_s)
@@ -97,16 +102,20 @@ class RtpSession:
         self._number += 1
 
     def report(self) -> None:
-        """Send a report if one is due; called every second."""
+        """Send a report if one is due, and there is anything to report; called every second."""
         now_s = self._clock()
-        if self._peer is not None and now_s >= self._report_s:
+        if now_s >= self._report_s and self._has_news:
             self._send_report(self.reports.write(self._peer))
             self._report_s = now_s + REPORT_S * (0.5 + secrets.randbelow(1_000) / 1_000)
 
     def leave(self) -> None:
         """Say that we leave (BYE)."""
-        if self._peer is not None:
+        if self._has_news:
             self._send_report(self.reports.write(self._peer, leaves=True))
+
+    @property
+    def _has_news(self) -> bool:
+        return self._peer is not None or self.reports.sent > 0
 
     def stats(self) -> dict[str, Any]:
         """Return what a page or a metric shows of the path, in plain numbers."""

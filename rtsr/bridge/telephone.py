@@ -61,9 +61,6 @@ class Telephone:
         """End a call whose caller is silent, and open the port again where it was lost; called every second."""
         if self.endpoint.latch.is_silent(self._clock()):
             self._hang_up(f"nothing heard for {self._settings.rtp_silent_s:g} s")
-        if self.endpoint.session:
-            with self._calls.media.faults.survived("send", "a report could not be sent"):
-                self.endpoint.session.report()
         if self.is_open:
             return
         if not self._lost:

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtp import RtpPacket
 
 from rtsr.bridge.codec import OPUS
+from rtsr.bridge.dtls_media import MOST_SOURCES
 from rtsr.bridge.gathering import Gathering
+from rtsr.bridge.leg import Leg
 from rtsr.bridge.limits import MOST_CANDIDATES, MOVED_S, AddressPolicy
 from rtsr.bridge.offers import without_candidates
-from rtsr.bridge.peer import MOST_NAMES, OutTrack, Peer
-from rtsr.bridge.rtp import parse
+from rtsr.bridge.peer import MOST_NAMES, Peer
+from rtsr.bridge.rtp import write
 from rtsr.errors import InvalidSetting
 
 LIMIT_S = 90.0
 
 
 @asynccontextmanager
-async def offered() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
+async def offered(
+    ended: Callable[[str], None] = lambda why: None,
+) -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
     """A peer, and a client whose offer it has not seen."""
     client = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     client.addTransceiver("audio", "recvonly")
     await client.setLocalDescription(await client.createOffer())
-    peer = Peer(OPUS, None, OutTrack(48_000, 20), lambda why: None, AddressPolicy(loopback=True), Gathering())
+    peer = Peer(OPUS, "sendonly", 20, ended, AddressPolicy(loopback=True), Gathering())
     try:
         yield peer, client
     finally:
@@ -36,12 +42,18 @@ async def offered() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
-    """A peer that a client has called."""
-    async with offered() as (peer, client):
+async def connected(
+    ended: Callable[[str], None] = lambda why: None,
+) -> AsyncIterator[tuple[Peer, RTCPeerConnection]]:
+    """A peer that a client has called, with its leg."""
+    async with offered(ended) as (peer, client):
         answer = await peer.answer(client.localDescription.sdp)
+        peer.leg = Leg("call", "room", None, None, OPUS)
+        peer.media.begin(peer.leg)
         await client.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         await peer.connected.wait()
+        while client.connectionState != "connected":
+            await asyncio.sleep(0.01)
         yield peer, client
 
 
@@ -49,32 +61,78 @@ def ice(peer: Peer):
     return peer._audio.receiver.transport.transport._connection
 
 
-def test_a_request_to_send_packets_again_hundreds_of_times_is_not_answered():
+def test_requests_to_send_packets_again_are_not_answered():
     async def run() -> None:
         async with asyncio.timeout(LIMIT_S), connected() as (peer, client):
-            sender, transport = peer._audio.sender, peer._audio.sender.transport
-            history = sender._RTCRtpSender__rtp_history
-            while len(history) < 3:
-                peer._audio.sender.track.put(b"\x78" + bytes(60), 960 * len(history))
-                await asyncio.sleep(0.02)
-            sent: list[bytes] = []
-            send, transport._send_rtp = transport._send_rtp, lambda data: (sent.append(data), send(data))[1]
-            number = next(iter(history.values())).sequence_number
-            handled = asyncio.Event()
-            handle = transport._handle_rtcp_data
-
-            async def note(data: bytes) -> None:
-                await handle(data)
-                if data[1] == 205:
-                    handled.set()
-
-            transport._handle_rtcp_data = note
-            entries = struct.pack("!HH", number, 0) * 300
-            nack = struct.pack("!BBHII", 0x81, 205, 2 + 300, 1, sender._ssrc) + entries
-            await client.getTransceivers()[0].receiver.transport._send_rtp(nack)
+            sent, pair = list[bytes](), ice(peer)._nominated[1]
+            send = pair.protocol.transport.sendto
+            pair.protocol.transport.sendto = lambda data, place: (sent.append(data), send(data, place))[1]
+            for number in range(3):
+                assert peer.leg.deliver(bytes(60), 960 * number) is None
+            assert len(sent) == 3
+            handled, take = asyncio.Event(), peer.media.session.take_report
+            peer.media.session.take_report = lambda report: (take(report), handled.set())
+            source = peer._audio.sender._ssrc
+            receiver = struct.pack("!BBHI", 0x80, 201, 1, 1)
+            nack = struct.pack("!BBHII", 0x81, 205, 2 + 300, 1, source) + struct.pack("!HH", 1, 0xFFFF) * 300
+            await client.getTransceivers()[0].receiver.transport._send_rtp(receiver + nack)
             await handled.wait()
-            assert not [data for data in sent if parse(data)]
+            assert len([data for data in sent if 128 <= data[0] <= 191]) == 3
             assert peer.refused == 0
+
+    asyncio.run(run())
+
+
+def test_packets_reach_an_aiortc_program_and_its_reports_come_back():
+    """Its own receiver and statistics: the packets are RTP as it knows it, and our reports tell it what it missed."""
+
+    async def run() -> None:
+        heard: list[RtpPacket] = []
+
+        async with asyncio.timeout(LIMIT_S), connected() as (peer, client):
+            transport = client.getTransceivers()[0].receiver.transport
+            handle = transport._rtp_router.route_rtp
+            transport._rtp_router.route_rtp = lambda packet: (heard.append(packet), handle(packet))[1]
+            for number in range(5):
+                peer.leg.deliver(bytes([0x78, number]), 960 * number)
+            while len(heard) < 5:
+                await asyncio.sleep(0.01)
+            assert [packet.payload[1] for packet in heard] == list(range(5))
+            assert {packet.extensions.mid for packet in heard} == {client.getTransceivers()[0].mid}
+            assert {(after.timestamp - before.timestamp) % 2**32 for before, after in pairwise(heard)} == {960}
+            reports = peer.media.session.reports
+            while reports.round_trip_ms is None:  # a report there, its echo back: aiortc sends one a second
+                peer.media.session._report_s = 0
+                peer.media.session.report()
+                await asyncio.sleep(0.1)
+            assert 0 <= reports.round_trip_ms < 1_000
+            assert (peer.media.sent, peer.media.dropped) == (5, 0)
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_keeps_changing_its_source_is_hung_up_on():
+    reasons: list[str] = []
+
+    async def run() -> None:
+        async with asyncio.timeout(LIMIT_S), connected(reasons.append) as (peer, client):
+            transport = client.getTransceivers()[0].receiver.transport
+            kind = peer.media.session.types.audio
+            for source in range(2 * MOST_SOURCES):
+                await transport._send_rtp(write(kind, 1, 1, source, b"\x78"))
+            while not reasons:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    assert reasons[0] == "too many sources"
+
+
+def test_what_no_key_fits_is_ignored():
+    async def run() -> None:
+        async with asyncio.timeout(LIMIT_S), connected() as (peer, _):
+            for data in (b"\x80\x60" + bytes(60), b"\x81\xc9" + bytes(60), b"\x80", bytes([0x80]) * 2_000):
+                peer.media.take(data)
+            assert peer.media.session._peer is None
 
     asyncio.run(run())
 
@@ -189,7 +247,7 @@ def test_a_restart_that_comes_to_nothing_changes_nothing():
             assert not await both[0].finish(0.2)
             assert ice(peer) is before
             client.getTransceivers()[0].receiver.transport._handle_rtp_data = arrive
-            peer._audio.sender.track.put(b"\x78" + bytes(60), 0)
+            peer.leg.deliver(b"\x78" + bytes(60), 0)
             await heard.wait()
             await peer.restart(fragment)
 

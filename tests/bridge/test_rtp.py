@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT, SENDER_REPORT, Report, parse_report, without_feedback
+from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT, SENDER_REPORT, Report, parse_report
 from rtsr.bridge.rtp import HEADER, Read, parse, write
 
 PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
@@ -62,13 +62,10 @@ def test_the_second_byte_tells_reports_from_sound(second, is_sound):
     assert (parse(bytes([0x80, second]) + PLAIN[2:]) is not None) == is_sound
 
 
-def test_feedback_is_left_out_and_the_rest_is_whole():
-    nack = rtcp(205, 9, bytes(4 + 4 * 300), count=1)
-    picture = rtcp(206, 9, bytes(4), count=1)
-    assert without_feedback(REPORT + nack + rtcp(BYE, 9, count=1) + picture) == REPORT + rtcp(BYE, 9, count=1)
-    assert without_feedback(nack) == b""
-    assert without_feedback(REPORT + nack[:-4]) == REPORT
-    assert without_feedback(PLAIN) == without_feedback(b"") == b""
+def test_a_header_extension_is_written_and_read_over():
+    packet = write(96, 1, 2, 3, b"payload", extension=b"\xbe\xde\0\1\x100\0\0")
+    assert packet[0] == 0x90
+    assert parse(packet) == (96, 1, 2, 3, b"payload")
 
 
 def test_any_bytes_are_read_or_refused():

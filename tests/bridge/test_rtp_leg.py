@@ -59,6 +59,7 @@ class Bench:
     async def later(self, seconds: float) -> None:
         self.now_s += seconds
         await self.telephone.look_after()
+        self.calls.sweep()
         await self.calls._tasks.finish()
 
 

@@ -65,6 +65,7 @@ class Bench:
     async def later(self, seconds: float) -> None:
         self.now_s += seconds
         self.legs.look_after()
+        self.calls.sweep()
         await self.calls._tasks.finish()
         await asyncio.sleep(0.02)
 

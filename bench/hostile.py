@@ -24,7 +24,7 @@ import typer
 
 from bench.bars import finish, over_bars
 from bench.bridge import tick_quantile
-from bench.packets import Listener, Mute, call
+from bench.packets import Listener, Mute, call, take_rtp
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.rtp import write
 from tests.live.bridge.peers import Client, Peer
@@ -35,6 +35,7 @@ SETTLED_S = 2.0
 STOP_S = 60.0  # that the bridge may take to end: not what is measured here
 LOOK_S = 2.0
 JOIN_S = 600.0  # that the hostile peers may take until all have called
+JOIN_AT_ONCE = 4  # hostile peers: more would not be connected in time, as they share a processor
 AGAIN_S = 0.2  # after a call that was refused or ended, before the next one
 BURST_S = 0.02  # between two bursts of one hostile peer
 REQUESTS = struct.pack("!HH", 1, 0xFFFF) * 300  # to send packets again
@@ -98,7 +99,11 @@ KINDS: tuple[Callable[[Hostile, int], Awaitable[None]], ...] = (
 )
 
 
-async def attack_as(number: int, url: str, per_s: int, begun: Event, over: Event) -> None:
+def ignore(data: bytes, sent_s: float) -> None:
+    """Leave a packet as it is: what hostile peers hear takes no time that they could send in."""
+
+
+async def attack_as(number: int, url: str, per_s: int, joining: asyncio.Semaphore, begun: Event, over: Event) -> None:
     """Be one hostile peer, in call after call; quiet until all have called."""
     kind = KINDS[number % len(KINDS)]
     async with Client(url) as client:
@@ -106,7 +111,9 @@ async def attack_as(number: int, url: str, per_s: int, begun: Event, over: Event
             with contextlib.suppress(AssertionError, aiohttp.ClientError, TimeoutError, ConnectionError, KeyError):
                 room = f"hostile-{number // 10}"
                 speaks = kind is Hostile.flood
-                peer = await (client.call(room, Mute()) if speaks else client.session("whep", room))
+                async with joining:
+                    peer = await (client.call(room, Mute()) if speaks else client.session("whep", room))
+                take_rtp(peer, ignore)
                 hostile = Hostile(client, peer)
                 while not begun.is_set() and not over.is_set():
                     await asyncio.sleep(AGAIN_S)
@@ -124,7 +131,8 @@ def attack(url: str, numbers: range, per_s: int, begun: Event, over: Event) -> N
     os.nice(19)
 
     async def all_of_them() -> None:
-        await asyncio.gather(*(attack_as(number, url, per_s, begun, over) for number in numbers))
+        joining = asyncio.Semaphore(JOIN_AT_ONCE)
+        await asyncio.gather(*(attack_as(number, url, per_s, joining, begun, over) for number in numbers))
 
     asyncio.run(all_of_them())
 

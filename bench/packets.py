@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,22 +88,12 @@ class PacketSender:
                 port.sendto(packets[number], target)
 
 
-class Listener:
-    """Notes when the kernel got packets, which over the loopback is when the bridge sent them.
+def take_rtp(peer: Peer, note: Callable[[bytes, float], None]) -> None:
+    """Let `note` have a peer's RTP packets, encrypted, with the kernel's time of each; aioice gets the rest."""
+    loop = asyncio.get_running_loop()
 
-    What the peers' process is late to read is not the bridge's lateness, and not hidden in it either.
-    """
-
-    def __init__(self, peer: Peer) -> None:
-        self.arrived: list[float] = []  # time.time
-        self.stamps: list[int] = []  # RTP's
-        self.read_s: list[float] = []  # how much later the peers' process saw it
-        for protocol in peer.connection.getReceivers()[0].transport.transport._connection._protocols:
-            self._stamp(protocol)
-
-    def _stamp(self, protocol: Any) -> None:
-        """Read a socket of aioice in asyncio's place, with the kernel's time of each datagram."""
-        taken, loop = protocol.transport.get_extra_info("socket"), asyncio.get_running_loop()
+    def take(protocol: Any) -> None:
+        taken = protocol.transport.get_extra_info("socket")
         taken.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
 
         def read() -> None:
@@ -114,12 +105,31 @@ class Listener:
                 protocol.datagram_received(data, source)
             elif ancillary:
                 seconds, nanoseconds = struct.unpack("@ll", ancillary[0][2])
-                self.arrived.append(seconds + 1e-9 * nanoseconds)
-                self.stamps.append(int.from_bytes(data[4:8]))
-                self.read_s.append(time.time() - self.arrived[-1])
+                note(data, seconds + 1e-9 * nanoseconds)
 
         loop._remove_reader(taken.fileno())
         loop._add_reader(taken.fileno(), read)
+
+    for protocol in peer.connection.getReceivers()[0].transport.transport._connection._protocols:
+        take(protocol)
+
+
+class Listener:
+    """Notes when the kernel got packets, which over the loopback is when the bridge sent them.
+
+    What the peers' process is late to read is not the bridge's lateness, and not hidden in it either.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.arrived: list[float] = []  # time.time
+        self.stamps: list[int] = []  # RTP's
+        self.read_s: list[float] = []  # how much later the peers' process saw it
+        take_rtp(peer, self._note)
+
+    def _note(self, data: bytes, sent_s: float) -> None:
+        self.arrived.append(sent_s)
+        self.stamps.append(int.from_bytes(data[4:8]))
+        self.read_s.append(time.time() - sent_s)
 
     def gaps(self, since_s: float, until_s: float) -> int:
         """How often, from one time to another, the bridge sent nothing for too long or left sound out."""

@@ -13,7 +13,7 @@ ROOM_HOPS = 16  # a ring's room, a power of two; a stream that is in time uses o
 BATCH, SLOT = range(2)  # the columns of `places`: where a handle's stream is
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(cache=True, inline="always")  # not nogil: it takes less time than handing the interpreter lock over and back
 def _write(samples: FloatArray, written: IntArray, taken: IntArray, slot: int, block: FloatArray) -> int:
     """Append as much of `block`, (n,), to a slot's ring as fits; returns how much.
 

@@ -1,9 +1,11 @@
-"""`python -m bench.hostile`: eight honest calls while two hundred peers send the worst that they may, all let in.
+"""`python -m bench.hostile`: eight honest calls while two hundred peers send the worst that they may.
 
-Each hostile peer joins a room and then, for as long as its call is left to it, requests hundreds of packets again in
-every report (NACK), floods sound, checks from port after port, names candidates in request after request, or claims
-charsets that take long; it calls again when it is hung up on. Prints ticks and lost packets of the honest calls, before
-and meanwhile, beside their bars; stores one row. With --check it ends with 1 where a figure is over its bar.
+Each hostile peer joins a room, if the bridge lets it in, and then, for as long as its call is left to it, requests
+hundreds of packets again in every report (NACK), floods sound, checks from port after port, names candidates in request
+after request, or claims charsets that take long. One that is refused or hung up on claims charsets and calls again.
+The bridge takes as many calls as it measures that it can carry (or --calls), and refuses the others. Prints ticks and
+lost packets of the honest calls, before and meanwhile, beside their bars; stores one row. With --check it ends with 1
+where a figure is over its bar.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from multiprocessing.synchronize import Event
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import aiohttp
 import typer
@@ -86,8 +88,13 @@ class Hostile:
 
     async def claim_charsets(self, count: int) -> None:
         """Say that a long body is in a charset that takes long to read."""
-        async with self.client.http.post("/whip/hostile", data=BODY, headers=SLOW) as reply:
-            await reply.read()
+        await claim_charsets(self.client)
+
+
+async def claim_charsets(client: Client) -> None:
+    """Do so, in a call or in none."""
+    async with client.http.post("/whip/hostile", data=BODY, headers=SLOW) as reply:
+        await reply.read()
 
 
 KINDS: tuple[Callable[[Hostile, int], Awaitable[None]], ...] = (
@@ -103,36 +110,50 @@ def ignore(data: bytes, sent_s: float) -> None:
     """Leave a packet as it is: what hostile peers hear takes no time that they could send in."""
 
 
-async def attack_as(number: int, url: str, per_s: int, joining: asyncio.Semaphore, begun: Event, over: Event) -> None:
-    """Be one hostile peer, in call after call; quiet until all have called."""
-    kind = KINDS[number % len(KINDS)]
-    async with Client(url) as client:
-        while not over.is_set():
-            with contextlib.suppress(AssertionError, aiohttp.ClientError, TimeoutError, ConnectionError, KeyError):
-                room = f"hostile-{number // 10}"
-                speaks = kind is Hostile.flood
-                async with joining:
+class Shared(NamedTuple):
+    """What the process of the hostile peers and this one tell each other."""
+
+    tried: Any  # multiprocessing.Value: how many have called, and were let in or refused
+    begun: Event
+    over: Event
+
+
+async def attack_as(number: int, client: Client, per_s: int, joining: asyncio.Semaphore, shared: Shared) -> None:
+    """Be one hostile peer, in call after call; quiet until all have called. One that is refused sends requests."""
+    kind, tried = KINDS[number % len(KINDS)], False
+    while not shared.over.is_set():
+        with contextlib.suppress(AssertionError, aiohttp.ClientError, TimeoutError, ConnectionError, KeyError):
+            room = f"hostile-{number // 10}"
+            speaks = kind is Hostile.flood
+            async with joining:
+                try:
                     peer = await (client.call(room, Mute()) if speaks else client.session("whep", room))
-                take_rtp(peer, ignore)
-                hostile = Hostile(client, peer)
-                while not begun.is_set() and not over.is_set():
-                    await asyncio.sleep(AGAIN_S)
-                while not over.is_set() and peer.connection.connectionState == "connected":
-                    await kind(hostile, max(1, round(per_s * BURST_S)))
-                    await asyncio.sleep(BURST_S)
-            for peer in client.peers:
-                await peer.close()
-            client.peers.clear()
-            await asyncio.sleep(AGAIN_S)
+                finally:
+                    shared.tried.value, tried = shared.tried.value + (not tried), True
+            take_rtp(peer, ignore)
+            hostile = Hostile(client, peer)
+            while not shared.begun.is_set() and not shared.over.is_set():
+                await asyncio.sleep(AGAIN_S)
+            while not shared.over.is_set() and peer.connection.connectionState == "connected":
+                await kind(hostile, max(1, round(per_s * BURST_S)))
+                await asyncio.sleep(BURST_S)
+        await asyncio.sleep(AGAIN_S)
+        if shared.begun.is_set() and not shared.over.is_set():
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
+                await claim_charsets(client)
 
 
-def attack(url: str, numbers: range, per_s: int, begun: Event, over: Event) -> None:
+def attack(url: str, numbers: range, per_s: int, shared: Shared) -> None:
     """Be many hostile peers; a process of its own, which leaves the processors to the bridge."""
     os.nice(19)
 
+    async def one(number: int, joining: asyncio.Semaphore) -> None:
+        async with Client(url) as client:
+            await attack_as(number, client, per_s, joining, shared)
+
     async def all_of_them() -> None:
         joining = asyncio.Semaphore(JOIN_AT_ONCE)
-        await asyncio.gather(*(attack_as(number, url, per_s, joining, begun, over) for number in numbers))
+        await asyncio.gather(*(one(number, joining) for number in numbers))
 
     asyncio.run(all_of_them())
 
@@ -181,21 +202,23 @@ async def measure(bridge: Bridge, honest: int, hostile: int, seconds: float, per
         await asyncio.sleep(SETTLED_S)
         alone = await look(client, listeners, seconds / 3)
         before_mb, context = bridge.resident_kb() / 1024, multiprocessing.get_context("spawn")
-        begun, over = context.Event(), context.Event()
-        process = context.Process(target=attack, args=(bridge.url, range(hostile), per_s, begun, over), daemon=True)
+        shared = Shared(context.Value("i", 0), context.Event(), context.Event())
+        process = context.Process(target=attack, args=(bridge.url, range(hostile), per_s, shared), daemon=True)
         process.start()
         try:
             async with asyncio.timeout(JOIN_S):
-                while await opened(client) < honest + hostile:
+                while shared.tried.value < hostile:
                     await asyncio.sleep(AGAIN_S)
-            begun.set()
+            inside = (await client.metrics())["rtsr_bridge_calls"] - honest
+            shared.begun.set()
             meanwhile = await look(client, listeners, seconds)
         finally:
-            over.set()
+            shared.over.set()
             await asyncio.to_thread(process.join)
             sender.stop()
         calls = await opened(client) - honest
-        row = {"honest": honest, "hostile": hostile, "seconds": seconds, "per_s": per_s, "hostile_calls": calls}
+        row = {"honest": honest, "hostile": hostile, "seconds": seconds, "per_s": per_s}
+        row |= {"hostile_let_in": inside, "hostile_calls": calls}
         row |= meanwhile | {f"{name}_alone": value for name, value in alone.items()}
         row["hung_up_on"] = sum("it sends too much" in line for line in bridge.lines)
         row["grown_mb"] = round(bridge.resident_kb() / 1024 - before_mb, 1)
@@ -209,11 +232,12 @@ def main(
     per_s: Annotated[int, typer.Option(help="Datagrams a second that each of them sends.")] = 1_000,
     model: str = "voice-16k",
     backend: str = "auto",
+    calls: Annotated[int | None, typer.Option(help="That the bridge takes; measured by it if not given.")] = None,
     check: Annotated[bool, typer.Option("--check", help="End with 1 where a figure is over its bar.")] = False,
     save: Annotated[bool, typer.Option(help="Append the row to bench/results/hostile.jsonl.")] = True,
 ) -> None:
     """Measure, print the figures and store the row."""
-    bridge = Bridge("--backend", backend, model=model, calls=honest + hostile)
+    bridge = Bridge("--backend", backend, model=model, calls=calls)
     try:
         row = asyncio.run(measure(bridge, honest, hostile, seconds, per_s))
         if bridge.process.poll() is not None:

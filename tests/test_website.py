@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def test_every_page_is_in_the_navigation_once():
     listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     documents = {pages.uri_of(path) for path in DOCUMENTS if path != pages.HOME}
     assert sorted(listed) == sorted({*documents, *pages.GENERATED})
+
+
+def test_what_the_configuration_names_is_in_the_repository():
+    named = re.findall(r"website/[\w./]+", (ROOT / "mkdocs.yml").read_text().split("site_name:")[1])
+    assert "website/hooks.py" in named
+    listed = subprocess.run(["git", "ls-files", *named], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for path in named:
+        assert any(file == path or file.startswith(path + "/") for file in listed.stdout.splitlines()), path
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)

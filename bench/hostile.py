@@ -230,14 +230,13 @@ def main(
     hostile: Annotated[int, typer.Option(help="Peers that attack.")] = 200,
     seconds: Annotated[float, typer.Option(help="For how long.")] = 30.0,
     per_s: Annotated[int, typer.Option(help="Datagrams a second that each of them sends.")] = 1_000,
-    model: str = "voice-16k",
     backend: str = "auto",
     calls: Annotated[int | None, typer.Option(help="That the bridge takes; measured by it if not given.")] = None,
     check: Annotated[bool, typer.Option("--check", help="End with 1 where a figure is over its bar.")] = False,
     save: Annotated[bool, typer.Option(help="Append the row to bench/results/hostile.jsonl.")] = True,
 ) -> None:
     """Measure, print the figures and store the row."""
-    bridge = Bridge("--backend", backend, model=model, calls=calls)
+    bridge = Bridge("--backend", backend, calls=calls)
     try:
         row = asyncio.run(measure(bridge, honest, hostile, seconds, per_s))
         if bridge.process.poll() is not None:
@@ -246,7 +245,7 @@ def main(
         bridge.stop(limit_s=STOP_S)
     for name, value in row.items():
         print(f"  {name:22} {value:10}" + (f"   bar {BARS[name]:g}" if name in BARS else ""))
-    finish("hostile", [{"backend": backend, "model": model, **row}], over_bars(row, BARS), check, save)
+    finish("hostile", [{"backend": backend, **row}], over_bars(row, BARS), check, save)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,10 @@ class LiveOptions:
     low_water: Annotated[float | None, typer.Option(help="The least that remains in the ring, in ms.")] = None
     metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None
     socket: SocketPath = None
-    install_unit: Annotated[bool, typer.Option("--install-unit", help="Write a systemd user unit and end.")] = False
+    install: Annotated[
+        bool, typer.Option("--install", help="Run it now and at each login, with these options; a microphone if none.")
+    ] = False
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Undo --install.")] = False
 
 
 @app.command()
@@ -83,10 +86,15 @@ def live(options: LiveOptions) -> None:
         rtsr live --virtual-mic         # choose "rtsr microphone" in the call program
 
         rtsr live --virtual-speaker     # choose "rtsr speaker" there: what others say comes out wideband
+
+        rtsr live --install             # the microphone, now and at each login; --uninstall undoes it
     """
+    if options.uninstall:
+        _uninstall()
+        return
     settings = make_settings(options.config, _given(options))
-    if options.install_unit:
-        _install_unit(options)
+    if options.install:
+        _install(options)
         return
     from ..daemon.background import Background
     from ..daemon.service import run
@@ -123,15 +131,31 @@ def _given(options: LiveOptions) -> dict[str, Any]:
     }
 
 
-def _install_unit(options: LiveOptions) -> None:
-    """Write a systemd user unit that runs `rtsr live` with these options."""
+def _install(options: LiveOptions) -> None:
+    """Let `rtsr live` with these options run now and at each login: as a microphone where no device is chosen."""
     from ..daemon.unit import install
 
     given = {field.name.replace("_", "-"): getattr(options, field.name) for field in fields(options)}
-    del given["install-unit"]
+    del given["install"], given["uninstall"]
+    if not (options.config or options.input or options.output or options.virtual_mic or options.virtual_speaker):
+        given["virtual-mic"] = MICROPHONE
     if options.model and options.model.endswith(".json"):  # a manifest's path, and not one of the shipped names
         given["model"] = Path(options.model)
-    Console().print(install(["live", *as_arguments(given)]), soft_wrap=True, markup=False)
+    lines = install(["live", *as_arguments(given)])
+    if given["virtual-mic"]:
+        lines.append(f'choose "{given["virtual-mic"]}" as the microphone of the call program')
+    _say([*lines, "to undo this: rtsr live --uninstall"])
+
+
+def _uninstall() -> None:
+    from ..daemon.unit import uninstall
+
+    _say(uninstall() or ["nothing is installed"])
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        Console().print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

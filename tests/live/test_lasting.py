@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,37 @@ def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server
         assert power_db(heard, RATE, 4500, 7500) > power_db(sound, RATE, 4500, 7500) + 20
     assert running.stop() == 0, running.printed
     assert not [n for n in server.names("sinks") + server.names("sources") if "rtsr" in n]
+
+
+def speak(pipe: Path, sound: np.ndarray, rate: int) -> None:
+    """Write 16 bits to a pipe as fast as they are heard."""
+    step, began = rate // 50, time.monotonic()
+    with pipe.open("wb", buffering=0) as out:
+        for start in range(0, len(sound), step):
+            time.sleep(max(0.0, began + start / rate - time.monotonic()))
+            out.write((32_767 * sound[start : start + step]).astype("<i2").tobytes())
+
+
+def test_a_headset_in_telephone_mode_is_a_wideband_microphone(server, live, tmp_path):
+    """A Bluetooth headset with CVSD is a source of 8 kHz: as the default source it needs no setting."""
+    pipe = tmp_path / "headset"
+    module = server.load("module-pipe-source", "source_name=headset", f"file={pipe}", "rate=8000", "channels=1")
+    server.pactl("set-default-source", "headset")
+    try:
+        running = live(server, "--virtual-mic", wait=False)
+        running.wait_for_event("ready")
+        sound = np.concatenate([np.zeros(3 * 8_000), 0.5 * voice_like(4, 8_000, seed=3)])
+        speaking = threading.Thread(target=speak, args=(pipe, sound, 8_000))
+        speaking.start()  # a pipe is a source whose samples come when they are written: recorders wait for them
+        recorders = [Recorder(server, source) for source in ("headset", "rtsr_microphone")]
+        speaking.join()
+        heard, given = (recorder.stop()[0] for recorder in recorders)
+        assert power_db(heard, RATE, 500, 3500) > power_db(heard, RATE, 4500, 7500) + 40
+        assert power_db(given, RATE, 4500, 7500) > power_db(heard, RATE, 4500, 7500) + 20
+        assert running.stop() == 0, running.printed
+    finally:
+        server.pactl("set-default-source", "A.monitor")
+        server.pactl("unload-module", module)
 
 
 def test_a_killed_path_is_started_again(pulse, live):

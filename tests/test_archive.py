@@ -1,4 +1,4 @@
-"""`rtsr enhance --ray` on a Ray cluster: a folder, an S3 server, a killed run that goes on, failures that are listed."""
+"""`rtsr enhance --ray` on a Ray cluster: a folder, an S3 server, a killed run that goes on, failures."""
 
 from __future__ import annotations
 
@@ -30,22 +30,9 @@ def free_port() -> int:
 
 
 def ended(process: subprocess.Popen) -> None:
-    process.terminate()
+    """End a server and what it started."""
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A cluster that all runs join."""
-    port = free_port()
-    words = f"start --head --block --port {port} --num-cpus 2 --include-dashboard false --object-store-memory 100000000"
-    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *words.split()]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([*command, "--disable-usage-stats"], **quiet)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        ended(process)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +40,8 @@ def bucket() -> Iterator[str]:
     """An S3 server with a bucket, and the environment that says where it is."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_REGION": "us-east-1"}
     before = dict(os.environ)
     os.environ.update(keys, AWS_ENDPOINT_URL=url, AWS_EC2_METADATA_DISABLED="true")
@@ -68,6 +56,22 @@ def bucket() -> Iterator[str]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        ended(process)
+
+
+@pytest.fixture(scope="module")
+def address(bucket: str) -> Iterator[str]:
+    """A cluster that all runs join; its nodes know the S3 server."""
+    port = free_port()
+    words = f"start --head --block --port {port} --num-cpus 2 --include-dashboard false --object-store-memory 100000000"
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *words.split()]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # a cluster elsewhere has a token (RAY_AUTH_TOKEN)
+    process = subprocess.Popen([*command, "--disable-usage-stats"], **quiet)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        del os.environ["RAY_AUTH_MODE"]
         ended(process)
 
 
@@ -148,7 +152,7 @@ def test_urls_need_ray(run):
 
 
 def test_settings_that_cannot_be_end_before_ray_starts(run, calls, tmp_path):
-    for target, words in ((calls / "wide", "outside"), (tmp_path, "begun with model")):
+    for target, words in ((calls / "wide", "outside"), (tmp_path, "begun with source")):
         (tmp_path / NAME).write_text('{"rtsr_manifest": 1, "settings": {}}')
         code, _, err = run("enhance", calls, target, "--ray")
         assert code == 1

@@ -81,6 +81,8 @@ def enhance(
     if ray.ray:
         enhance_by_ray(source, target, (model, backend), settings, ray.ray_address, force=force)
         return
+    if "://" in source + target:
+        raise InvalidSetting(f"expected paths, got {source} and {target}: URLs need --ray")
     if PIPE in (source, target):
         if (source, target) != (PIPE, PIPE):
             raise InvalidSetting(f"expected - for both IN and OUT or for neither, got {source} and {target}")
@@ -117,8 +119,6 @@ def _jobs(source: Path, target: Path) -> list[tuple[Path, Path]]:
     """Return what to read and what to write; a folder keeps its shape."""
     from ..io.file import find_audio
 
-    if "://" in f"{source} {target}":
-        raise InvalidSetting(f"expected paths, got {source} and {target}: URLs need --ray")
     if not source.is_dir():
         return [(source, target / source.name if target.is_dir() else target)]
     if target.is_file():

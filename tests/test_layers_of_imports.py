@@ -21,7 +21,7 @@ LAYERS = (  # packages of one layer do not import each other
     ("pool", "enhance"),
     ("runs", "figure", "speech"),
     ("daemon",),
-    ("train", "eval", "bench", "bridge", "integrations"),
+    ("archive", "train", "eval", "bench", "bridge", "integrations"),
     ("cli",),
     ("__main__",),
 )

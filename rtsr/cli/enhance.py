@@ -18,6 +18,7 @@ from ..dsp.windows import FloatArray
 from ..enhance import Aligned, EnhanceSettings, enhance_blocks, enhance_file
 from ..errors import InvalidSetting, RtsrError
 from . import BackendName, CutoffText, Model, app, errors, fail, parse_cutoff, printable
+from .archive import RayOptions, enhance_by_ray
 from .options import grouped
 
 PIPE = "-"
@@ -45,10 +46,11 @@ class PcmOptions:
 @app.command()
 @grouped
 def enhance(
-    source: Annotated[str, typer.Argument(metavar="IN", help="An audio file, a folder, or - for raw PCM on stdin.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="A file, a folder, or - for raw PCM on stdout.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder, - for raw PCM, or with --ray a URL.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="As IN.")],
     output: OutputOptions,
     pcm: PcmOptions,
+    ray: RayOptions,
     model: Model = "voice-16k",
     backend: BackendName = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite what exists.")] = False,
@@ -63,6 +65,8 @@ def enhance(
 
         rtsr enhance calls/ wide/ --cutoff 3400
 
+        rtsr enhance s3://bucket/calls s3://bucket/wide --ray
+
         arecord -t raw -f S16_LE -r 8000 | rtsr enhance - - | aplay -t raw -f S16_LE -r 16000
     """
     if Path(model).is_dir():
@@ -74,6 +78,11 @@ def enhance(
     opened = load(model, backend)
     settings = EnhanceSettings(output.rate, parse_cutoff(output.cutoff), output.gain)
     Aligned(opened, opened.spec.rate, 1, settings)  # a wrong setting is one error, not one for every file
+    if ray.ray:
+        enhance_by_ray(source, target, (model, backend), settings, ray.ray_address, force=force)
+        return
+    if "://" in source + target:
+        raise InvalidSetting(f"expected paths, got {source} and {target}: URLs need --ray")
     if PIPE in (source, target):
         if (source, target) != (PIPE, PIPE):
             raise InvalidSetting(f"expected - for both IN and OUT or for neither, got {source} and {target}")

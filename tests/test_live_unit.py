@@ -90,6 +90,24 @@ def test_what_systemd_refuses_is_said(unit, tmp_path):
         install(["live"])
 
 
+def test_an_installation_that_is_refused_leaves_the_one_before(unit, tmp_path):
+    install(["live", "--gain=1"])
+    (tmp_path / "bin/systemctl.refuses").touch()
+    with pytest.raises(RtsrError):
+        install(["live", "--gain=2"])
+    assert unit.exists()
+
+
+def test_where_systemd_does_not_answer_any_more_no_link_is_left(unit, tmp_path, monkeypatch):
+    install(["live"])
+    link = unit.parent / "default.target.wants" / NAME  # as `systemctl enable` makes it
+    link.parent.mkdir()
+    link.symlink_to(unit)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert uninstall() == [f"removed {unit}; what it started runs until `rtsr ctl stop`"]
+    assert not link.is_symlink()
+
+
 def test_without_systemd_it_starts_with_the_desktop(unit, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     said = install(["live", *HARD])

@@ -25,6 +25,8 @@ LimitRTPRIO=10
 [Install]
 WantedBy=default.target
 """
+WANTED = "default.target.wants"
+RUNS_ON = "what it started runs until `rtsr ctl stop`"
 ENTRY_NAME = "rtsr-live.desktop"
 ENTRY = """[Desktop Entry]
 Type=Application
@@ -46,11 +48,11 @@ def install(arguments: list[str]) -> list[str]:
     It runs the Python that runs now, in another folder: paths among the arguments are to be absolute. An earlier
     installation is replaced. Raises `RtsrError` where systemd refuses the unit.
     """
-    uninstall()
     program = os.path.abspath(sys.executable)  # not resolved: a virtual environment's is a link
     words = [program, "-m", "rtsr", *arguments]
     if has_systemd():
         path = _write(_unit(), UNIT.format(command=" ".join([_quote(program), *map(_quote_argument, words[1:])])))
+        _entry().unlink(missing_ok=True)
         _systemctl("daemon-reload")
         _systemctl("enable", NAME)
         _systemctl("restart", NAME)
@@ -63,15 +65,17 @@ def uninstall() -> list[str]:
     """Stop and remove what `install` installed; returns what was done, line by line; [] where nothing was."""
     done = []
     if _unit().exists():
-        if has_systemd():
+        stops = has_systemd()
+        if stops:
             _systemctl("disable", "--now", NAME)
         _unit().unlink()
-        if has_systemd():
+        (_unit().parent / WANTED / NAME).unlink(missing_ok=True)  # `disable` removes it, where systemd answers
+        if stops:
             _systemctl("daemon-reload")
-        done.append(f"stopped it and removed {_unit()}")
+        done.append(f"stopped it and removed {_unit()}" if stops else f"removed {_unit()}; {RUNS_ON}")
     if _entry().exists():
         _entry().unlink()
-        done.append(f"removed {_entry()}; what it started runs until `rtsr ctl stop`")
+        done.append(f"removed {_entry()}; {RUNS_ON}")
     return done
 
 

@@ -22,6 +22,7 @@ LAYERS = (  # packages of one layer do not import each other
     ("runs", "figure", "speech"),
     ("daemon",),
     ("archive", "train", "eval", "bench", "bridge", "integrations"),
+    ("fleet",),
     ("cli",),
     ("__main__",),
 )

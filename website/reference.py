@@ -15,7 +15,7 @@ import rtsr
 import rtsr.cli
 
 HEADERS = Path(__file__).resolve().parents[1] / "native" / "include"
-COMMANDS = ("bench", "bridge", "commands", "enhance", "evaluate", "listen", "live", "plugins", "train")
+COMMANDS = ("bench", "bridge", "commands", "enhance", "evaluate", "fleet", "listen", "live", "plugins", "train")
 
 
 def pages() -> dict[str, str]:

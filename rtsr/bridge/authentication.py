@@ -11,7 +11,7 @@ from yarl import URL
 from .config import is_loopback
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-GUARDED = ("/rooms/", "/whip/", "/whep/", "/calls/", "/ice", "/metrics")
+GUARDED = ("/rooms", "/whip/", "/whep/", "/calls/", "/ice", "/metrics")
 EXPOSED = "Location, ETag, Link, Retry-After"
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 HEADERS = "Authorization, Content-Type, If-Match"

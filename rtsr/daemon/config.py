@@ -18,7 +18,7 @@ WORKERS = ("auto", "native", "python")
 OnEvent = Callable[[str, str], None]  # takes an event: its kind, and one line for people
 BLOCK_MS = {"sounddevice": 2.5, "pyaudio": 2.5, "jack": 4 / 3}  # where nothing is set
 LOW_WATER_MS = {"sounddevice": 8.0, "pyaudio": 7.0, "jack": 7.0}  # likewise; all of JACK stalls at once
-TABLES = ("live", "bridge")  # of a configuration file
+TABLES = ("live", "bridge", "fleet")  # of a configuration file
 MICROPHONE, SPEAKER = "rtsr microphone", "rtsr speaker"
 
 

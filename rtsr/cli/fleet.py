@@ -1,0 +1,67 @@
+"""`rtsr fleet`: a group of commands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import MissingDependency
+from . import app
+from .options import grouped
+
+fleet = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+app.add_typer(fleet, name="fleet", help="Bridges on many machines behind one address, on Ray.")
+
+Config = Annotated[Path | None, typer.Option(help="A TOML file with [fleet] and [bridge]; options override it.")]
+
+
+@dataclass(frozen=True)
+class FleetOptions:
+    """What `rtsr fleet run` takes; what is not given is None."""
+
+    config: Config = None
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the gateway; 127.0.0.1:8443.")] = None
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray cluster that runs, or auto.")] = None
+    workers: Annotated[int | None, typer.Option(help="Bridges on each node; 1.")] = None
+    voices: Annotated[int | None, typer.Option(help="Calls that a node carries; measured if not given.")] = None
+    drain_s: Annotated[float | None, typer.Option(help="That rooms have to end before they move.")] = None
+
+
+@fleet.command()
+@grouped
+def run(options: FleetOptions) -> None:
+    """Start the gateway and a bridge on every node with voices; ends with SIGTERM and SIGINT, and every call with it.
+
+    Examples:
+
+        rtsr fleet run                                        # on this machine alone
+
+        rtsr fleet run --config fleet.toml --address auto     # on the Ray cluster that this machine is the head of
+    """
+    service = _service()
+    given = {name: getattr(options, name) for name in ("address", "workers", "voices", "drain_s")}
+    service.run(options.config, given, {"listen": options.listen})
+
+
+@fleet.command()
+def capacity(config: Config = None, workers: int = 1) -> None:
+    """Measure how many calls this machine carries and print it as Ray's resources of a node.
+
+    Example:
+
+        ray start --address HEAD:6379 --resources="$(rtsr fleet capacity)"
+    """
+    service = _service()
+    typer.echo(json.dumps({service.VOICES: service.measured(config, {}, workers)}))
+
+
+def _service() -> Any:
+    try:
+        from ..fleet import service
+    except ModuleNotFoundError as error:
+        raise MissingDependency(error.name or "ray", "fleet", "rtsr fleet") from error
+    return service

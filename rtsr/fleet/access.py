@@ -1,0 +1,40 @@
+"""Who may ask the gateway about the whole fleet. What goes on to a bridge is checked there."""
+
+from __future__ import annotations
+
+import json
+
+from yarl import URL
+
+from ..bridge.authentication import Authentication
+from ..bridge.config import BridgeSettings, is_loopback
+from .forward import Answer, Asked
+
+
+def refusal(asked: Asked, settings: BridgeSettings, authentication: Authentication) -> Answer | None:
+    """Return the answer to a request that may not be, None for one that may.
+
+    Pages may not (403), nor who has no token (401); without tokens, only who means this machine (421): a page may give
+    its own name our address.
+    """
+    if "origin" in asked.headers:
+        return _refuse(403, "a page may not")
+    if not authentication.accepts(asked.headers.get("authorization")):
+        return _refuse(401, "expected a bearer token")
+    if not settings.all_tokens() and not is_loopback(_host(asked.headers.get("host", ""))):
+        return _refuse(421, "expected a Host of this machine")
+    return None
+
+
+def _host(header: str) -> str:
+    try:
+        return URL(f"//{header}").host or ""
+    except ValueError:
+        return ""
+
+
+def _refuse(status: int, why: str) -> Answer:
+    headers = [("Content-Type", "application/json")]
+    if status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    return Answer(status, headers, json.dumps({"error": why}).encode())

@@ -1,0 +1,103 @@
+"""The gateway in Ray Serve: one replica on the head node, whose HTTP proxy is the only one that clients meet.
+
+One, as rooms are placed in one place. It keeps nothing that the workers do not report: where it ends, Serve makes
+another, which finds workers, rooms and calls as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..bridge.config import BridgeSettings, address
+from ..bridge.config import make_settings as make_bridge_settings
+from ..bridge.log import to_stderr
+from .config import FleetSettings, as_json, check_bridge, from_json, make_settings
+from .forward import Answer, Asked, Forward
+from .nodes import Nodes
+from .placement import Fleet
+from .signalling import Signalling, refuse
+from .watch import Watch
+
+HEAD = {"node:__internal_head__": 0.001}  # Ray's resource of its head node
+AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings
+
+
+@serve.deployment(
+    name="gateway",
+    num_replicas=1,
+    max_ongoing_requests=AT_ONCE,
+    max_queued_requests=AT_ONCE,
+    ray_actor_options={"num_cpus": 0, "resources": HEAD},
+)
+class Gateway:
+    """Takes the requests of clients and watches the workers."""
+
+    async def __init__(self, settings: dict[str, Any], bridge: dict[str, Any]) -> None:
+        to_stderr()
+        fleet_settings, bridge_settings = FleetSettings(**settings), from_json(bridge)
+        self._most = bridge_settings.sdp_bytes
+        forward = Forward(bridge_settings)
+        self._signalling = Signalling(Fleet(), fleet_settings, bridge_settings, forward)
+        watch = Watch(self._signalling, Nodes(fleet_settings, bridge_settings))
+        self._watching = asyncio.get_running_loop().create_task(watch.run())
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request."""
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > self._most:
+                return respond(refuse(413, f"expected a body of at most {self._most} bytes"))
+        asked = Asked(
+            request.method,
+            request.url.path,
+            request.url.query,
+            {name.lower(): value for name, value in request.headers.items()},
+            body,
+            request.url.scheme,
+            request.client.host if request.client else "",
+        )
+        return respond(await self._signalling.answer(asked))
+
+    def check_health(self) -> None:
+        """Raise where the workers are not watched any more: Serve makes another replica then."""
+        if self._watching.done():
+            raise RuntimeError("the watch has ended")
+
+
+def respond(answer: Answer) -> Response:
+    """Return an answer as Starlette sends it; a header may be there several times."""
+    response = Response(answer.body, answer.status)
+    response.raw_headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers]
+    return response
+
+
+def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
+    """Start Serve and the gateway on the Ray cluster of this process, and return the URL; takes seconds."""
+    host, port = address(bridge.listen, "listen")
+    tls = {"ssl_certfile": bridge.tls_cert, "ssl_keyfile": bridge.tls_key} if bridge.tls_cert else {}
+    options = HTTPOptions(host=host, port=port, keep_alive_timeout_s=round(bridge.http_s), **tls)
+    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
+    serve.run(bind(settings, bridge), name="rtsr", route_prefix="/")
+    return f"{'https' if tls else 'http'}://{bridge.listen}"
+
+
+def bind(settings: FleetSettings, bridge: BridgeSettings) -> Any:
+    """Return the application for Ray Serve; raises `InvalidSetting` for what a fleet cannot have."""
+    from dataclasses import asdict
+
+    check_bridge(bridge)
+    return Gateway.bind(asdict(settings), as_json(bridge))
+
+
+def app(given: dict[str, str]) -> Any:
+    """Build the application for `serve build`, `serve run` and KubeRay's RayService: config is the path of the file."""
+    config = Path(given["config"]) if "config" in given else None
+    return bind(make_settings(config, {}), make_bridge_settings(config, {}))

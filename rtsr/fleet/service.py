@@ -1,0 +1,66 @@
+"""A fleet as a command runs it: Ray, the gateway on it, and the end of both."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is told to anyone
+
+import ray
+from ray import serve
+
+from ..bridge.config import make_settings as make_bridge_settings
+from ..bridge.log import log_event, to_stderr
+from .config import FleetSettings, check_bridge, make_settings
+from .gateway import deploy
+from .measure import measure_together
+from .nodes import NAMESPACE, VOICES, end_all
+
+SYSTEM = {"worker_niceness": 0}  # Ray's own default of 15 would make the clocks of bridges late
+
+
+def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]) -> None:
+    """Run a fleet until SIGTERM or SIGINT; the main thread's."""
+    settings, bridge = make_settings(config, given), make_bridge_settings(config, bridge_given)
+    check_bridge(bridge)
+    to_stderr()
+    ending = threading.Event()
+    if settings.address is None:
+        start_here(settings, measured(config, bridge_given, settings.workers) if settings.voices is None else settings.voices)
+    else:
+        ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    try:
+        log_event("listening", url=deploy(settings, bridge))
+        while not ending.wait(1.0):
+            pass
+    finally:
+        log_event("stopping")
+        serve.shutdown()
+        end_all()
+        ray.shutdown()
+
+
+def start_here(settings: FleetSettings, voices: int) -> None:
+    """Start a Ray cluster of this machine alone, that nobody else reaches."""
+    ray.init(
+        namespace=NAMESPACE,
+        resources={VOICES: voices},
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        _system_config=SYSTEM,
+        log_to_driver=True,
+    )
+
+
+def measured(config: Path | None, bridge_given: dict[str, Any], workers: int) -> int:
+    """Return how many calls this machine carries with so many bridges at once; takes seconds."""
+    bridge = make_bridge_settings(config, bridge_given)
+    if bridge.calls is not None:
+        return workers * bridge.calls
+    return workers * min(measure_together(bridge, workers))

@@ -31,6 +31,7 @@ def tell(url: str) -> None:
 
 def main() -> int:
     """Run a bridge; returns the exit code."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # Ray blocks them in its workers
     to_stderr()
     settings = from_json(json.loads(read_line()))
     threading.Thread(target=end_with_stdin, name="stdin", daemon=True).start()
@@ -38,6 +39,8 @@ def main() -> int:
         service = BridgeService(settings)
         service.listening = tell
         service.run()
+    except KeyboardInterrupt:  # stdin ended while it was being prepared
+        return 0
     except RtsrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

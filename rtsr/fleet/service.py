@@ -20,6 +20,7 @@ from .gateway import deploy
 from .measure import measure_together
 from .nodes import NAMESPACE, VOICES, end_all
 
+END_S = 20.0
 SYSTEM = {"worker_niceness": 0}  # Ray's own default of 15 would make the clocks of bridges late
 
 
@@ -41,9 +42,19 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
             pass
     finally:
         log_event("stopping")
-        serve.shutdown()
-        end_all()
-        ray.shutdown()
+        end = threading.Thread(target=_end, daemon=True)
+        end.start()
+        end.join(END_S)
+        if end.is_alive():  # Ray waits for a part of it that got the same signal
+            log_event("stopped", why="Ray did not end in time")
+            os._exit(1)
+        log_event("stopped")
+
+
+def _end() -> None:
+    serve.shutdown()
+    end_all()
+    ray.shutdown()
 
 
 def start_here(settings: FleetSettings, voices: int) -> None:

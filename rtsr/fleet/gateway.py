@@ -35,6 +35,7 @@ AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings
     max_ongoing_requests=AT_ONCE,
     max_queued_requests=AT_ONCE,
     ray_actor_options={"num_cpus": 0, "resources": HEAD},
+    logging_config={"enable_access_log": False},
 )
 class Gateway:
     """Takes the requests of clients and watches the workers."""

@@ -123,12 +123,14 @@ class Listener:
     def __init__(self, peer: Peer) -> None:
         self.arrived: list[float] = []  # time.time
         self.stamps: list[int] = []  # RTP's
+        self.sizes: list[int] = []  # bytes
         self.read_s: list[float] = []  # how much later the peers' process saw it
         take_rtp(peer, self._note)
 
     def _note(self, data: bytes, sent_s: float) -> None:
         self.arrived.append(sent_s)
         self.stamps.append(int.from_bytes(data[4:8]))
+        self.sizes.append(len(data))
         self.read_s.append(time.time() - sent_s)
 
     def gaps(self, since_s: float, until_s: float) -> int:

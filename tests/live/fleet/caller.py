@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 
 import aiohttp
 
@@ -60,10 +61,10 @@ class Caller:
                 self.heard_s.append(arrived_s)
         del peer.blocks[:], peer.arrivals[:-1]
 
-    def silent_s(self, since_s: float) -> float:
-        """How long no voice was heard, from a time on; infinite where none has been."""
-        later = [at for at in self.heard_s if at > since_s]
-        return later[0] - since_s if later else float("inf")
+    def silent_s(self, since_s: float, until_s: float) -> float:
+        """The longest time for which no voice was heard between two times."""
+        heard = [since_s, *(at for at in self.heard_s if since_s < at < until_s), until_s]
+        return max(after - before for before, after in pairwise(heard))
 
     async def close(self) -> None:
         """Hang up."""

@@ -80,6 +80,21 @@ class Cluster:
             self.process.stdout.close()
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that descend from one, itself first."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:  # it ended
+            continue
+        parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(text.split()[0]))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as one:
         return one.getsockname()[1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ NODES, CALLS, PEOPLE = 3, 24, 2  # in a room
 AT_ONCE = 3  # calls that are set up at the same time
 SETUPS = 20
 SETTLED_S, WATCHED_S, AGAIN_S = 3.0, 8.0, 60.0
+SWITCH_S = 0.0002  # that the thread which speaks waits for the interpreter
 SILENCE = np.zeros(960, np.float32)
 LEFT = ("tasks", "rows", "descriptors", "threads")
 BARS = {
@@ -38,7 +40,8 @@ BARS = {
     "added_p95_ms": 150.0,
     "heard_again_s": 3.0,
     "lost_calls": 0,
-    "lost_elsewhere": 0,
+    "lost_elsewhere": 0,  # packets that bridges left out
+    "lost_from_peers": 0,  # packets of peers that were not there when their turn came
     **{f"{name}_left": 0 for name in LEFT},
     "one_by_two": 1 / 1.7,  # calls of one bridge, as a share of what two carry
 }
@@ -118,7 +121,22 @@ async def disturb(
         "lost_calls": len(again) - len(heard),
         "others": len(others),
         "others_called_again": sum(one.calls for one in others) - calls_before,
-        "lost_elsewhere": await lost_packets(client, rooms) - before + sum(one.skipped(since_s) for one in others),
+        "lost_elsewhere": sum(one.skipped(since_s) for one in others),
+        "lost_from_peers": await lost_packets(client, rooms) - before,
+        "peers_sent_late": voices.sent_late(since),
+    }
+
+
+async def undisturbed(client: Client, callers: list[Caller], voices: Voices, seconds: float) -> dict[str, Any]:
+    """Leave everyone in peace, to know what this machine loses by itself."""
+    rooms = {one.room for one in callers}
+    before, since_s, since = await lost_packets(client, rooms), time.time(), time.monotonic()
+    await asyncio.sleep(seconds)
+    return {
+        "key": "undisturbed",
+        "seconds": seconds,
+        "skipped": sum(one.skipped(since_s) for one in callers),
+        "lost": await lost_packets(client, rooms) - before,
         "peers_sent_late": voices.sent_late(since),
     }
 
@@ -197,11 +215,7 @@ async def measure(cluster: Cluster, joins: int, seconds: float) -> list[dict[str
         rows.append(await come_and_go(client, cluster, joins))
         callers, placed = await join(client, voices)
         rows += [placed, await setups(client, f"set-up beside {CALLS} calls", SETUPS)]
-        lost, since_s = await lost_packets(client, {one.room for one in callers}), time.time()
-        await asyncio.sleep(seconds)
-        more = await lost_packets(client, {one.room for one in callers})
-        quiet = more - lost + sum(one.skipped(since_s) for one in callers)
-        rows.append({"key": "undisturbed", "seconds": seconds, "lost_undisturbed": quiet})
+        rows.append(await undisturbed(client, callers, voices, seconds))
         rows += await disturbances(client, cluster, callers, voices)
         await asyncio.gather(*(one.close() for one in callers))
     voices.stop()
@@ -218,10 +232,11 @@ def main(
     check: Annotated[bool, typer.Option(help="Fail where a figure is over its bar.")] = False,
 ) -> None:
     """Measure, print each figure beside its bar, and store the rows."""
-    rows = [] if joins < 5 else [carry(model, backend)]
+    rows = [carry(model, backend)] if joins > 5 else []
     if not only_carry:
         cluster = Cluster(NODES, CALLS // NODES + CALLS // 4, model=model, backend=backend)
         be_less_nice()  # as bridges do: the peers stand for other machines
+        sys.setswitchinterval(SWITCH_S)
         try:
             rows += asyncio.run(measure(cluster, joins, seconds))
         finally:

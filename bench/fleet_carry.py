@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class Bridges:
         command = [sys.executable, "-m", "bench.fleet_carry", model, backend]
         pipe = subprocess.PIPE
         root = Path(__file__).parents[1]
-        self._processes = [subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, text=True) for _ in range(count)]
+        start = partial(subprocess.Popen, command, cwd=root, stdin=pipe, stdout=pipe, text=True)
+        self._processes = [start() for _ in range(count)]
         self.fit(1)  # each is ready, and has compiled what it runs
 
     def fit(self, calls: int) -> bool:
@@ -67,8 +69,8 @@ def carry(model: str, backend: str) -> dict[str, Any]:
             found[count] = count * bridges.most()
         finally:
             bridges.close()
-    ratio = found[2] / found[1]
-    return {"key": "carry", "one": found[1], "two": found[2], "ratio": round(ratio, 2), "one_by_two": round(1 / ratio, 3)}
+    one, two = found[1], found[2]
+    return {"key": "carry", "one": one, "two": two, "ratio": round(two / one, 2), "one_by_two": round(one / two, 3)}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Callers of `bench.fleet`: aiortc makes their calls, one thread sends their packets, and they call again as the page does."""
+"""Callers of `bench.fleet`: aiortc makes their calls, one thread speaks for all; they call again as the page does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from bench.packets import LATE_S, Listener, Mute, encoded
 from rtsr.bridge.codec import CODECS, OPUS
 from rtsr.bridge.rtp import write
+from rtsr.daemon.priority import ask_for_real_time
 from tests.live.bridge.peers import PACKET_S, Client, Peer
 from tests.live.fleet.caller import AGAIN_S, ANSWER_S, SILENT_S, WATCH_S
 
@@ -50,10 +51,12 @@ class Voices:
 
     def stop(self) -> None:
         """Send nothing more."""
+        assert self._thread.is_alive(), "the thread that speaks has failed"
         self._ending.set()
         self._thread.join()
 
     def _run(self) -> None:
+        ask_for_real_time()
         began, number = time.monotonic(), 0
         while not self._ending.is_set():
             legs = list(self._legs.values())
@@ -61,8 +64,9 @@ class Voices:
                 due_s = began + (number + place / len(legs)) * PACKET_S
                 time.sleep(max(0.0, due_s - time.monotonic()))
                 payload = self._payloads[number % len(self._payloads)]
+                packet = write(kind, number % 65536, number * STEP, source, payload)
                 with contextlib.suppress(OSError):  # of a caller that calls again at this moment
-                    port.sendto(rtp._tx_srtp.protect(write(kind, number % 65536, number * STEP, source, payload)), target)
+                    port.sendto(rtp._tx_srtp.protect(packet), target)
             number += 1
             due_s = began + number * PACKET_S
             self.late_s.append((due_s, max(0.0, time.monotonic() - due_s)))
@@ -104,7 +108,8 @@ class Caller:
         since_s = time.time()
         while True:
             await asyncio.sleep(WATCH_S)
-            assert self.peer and self.listener
+            assert self.peer
+            assert self.listener
             last_s = max(since_s, self.listener.arrived[-1] if self.listener.arrived else 0.0)
             ended = self.peer.connection.connectionState in ("closed", "failed")
             if ended or time.time() - last_s > SILENT_S:

@@ -18,6 +18,8 @@ app.add_typer(fleet, name="fleet", help="Bridges on many machines behind one add
 
 Config = Annotated[Path | None, typer.Option(help="A TOML file with [fleet] and [bridge]; options override it.")]
 
+Gateway = Annotated[str | None, typer.Option(help="The gateway's URL; that of `listen` if not given.")]
+
 
 @dataclass(frozen=True)
 class FleetOptions:
@@ -48,7 +50,9 @@ def run(options: FleetOptions) -> None:
 
 
 @fleet.command()
-def capacity(config: Config = None, workers: int = 1) -> None:
+def capacity(
+    config: Config = None, workers: Annotated[int, typer.Option(help="Bridges that are to run at once.")] = 1
+) -> None:
     """Measure how many calls this machine carries and print it as Ray's resources of a node.
 
     Example:
@@ -56,7 +60,32 @@ def capacity(config: Config = None, workers: int = 1) -> None:
         ray start --address HEAD:6379 --resources="$(rtsr fleet capacity)"
     """
     service = _service()
-    typer.echo(json.dumps({service.VOICES: service.measured(config, {}, workers)}))
+    typer.echo(json.dumps({service.VOICES: service.measured(service.make_bridge_settings(config, {}), workers)}))
+
+
+@fleet.command()
+def status(config: Config = None, gateway: Gateway = None) -> None:
+    """Print every worker with its calls, as JSON."""
+    service = _service()
+    typer.echo(json.dumps(service.ask(service.make_bridge_settings(config, {}), gateway, "/fleet"), indent=2))
+
+
+@fleet.command()
+def drain(
+    name: Annotated[str, typer.Argument(help="A worker or a node, as `rtsr fleet status` lists them.")],
+    limit_s: Annotated[float | None, typer.Option(help="That rooms have to end before they move.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="Let it take rooms again.")] = False,
+    config: Config = None,
+    gateway: Gateway = None,
+) -> None:
+    """Take no new room on a worker or on all of a node, move the rooms there are, and wait until it is empty.
+
+    Example:
+
+        rtsr fleet drain 9752f9d6 --limit-s 60     # and then the machine may be switched off
+    """
+    service = _service()
+    service.drain(service.make_bridge_settings(config, {}), gateway, name, limit_s, not end)
 
 
 def _service() -> Any:

@@ -1,1 +1,1 @@
-"""`rtsr fleet`: bridges on many machines behind one address. Ray places and watches them; no sound passes through it."""
+"""`rtsr fleet`: bridges on many machines behind one address. Ray runs and watches them; no sound passes through it."""

@@ -19,7 +19,7 @@ from .config import from_json
 
 def end_with_stdin() -> None:
     """End this process at once when its parent closes stdin, or is gone."""
-    while sys.stdin.buffer.raw.read(4096):
+    while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -51,7 +51,7 @@ def read_line() -> bytes:
     """Return the first line of stdin, and take nothing beyond it."""
     line = b""
     while not line.endswith(b"\n"):
-        more = sys.stdin.buffer.raw.read(1)
+        more = os.read(0, 1)
         if not more:
             break
         line += more

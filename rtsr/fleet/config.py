@@ -51,9 +51,9 @@ def check_bridge(settings: BridgeSettings) -> None:
 def of_worker(settings: BridgeSettings, node_host: str, gateway_host: str, voices: int) -> BridgeSettings:
     """Return the settings of one bridge of a fleet: those of the file, with `listen` the gateway's.
 
-    It listens on a free port: of loopback where the gateway does, otherwise of its node. It trusts what the gateway says
-    of a request. Raises what `BridgeSettings` raises: on other machines, no token or neither TLS nor consent to do
-    without it.
+    It listens on a free port: of loopback where the gateway does, otherwise of its node. It trusts what the gateway
+    says of a request. Raises what `BridgeSettings` raises: on other machines, no token, or neither TLS nor consent to
+    do without it.
     """
     host, _ = address(settings.listen, "listen")
     alone = is_loopback(host)
@@ -73,4 +73,5 @@ def as_json(settings: BridgeSettings) -> dict[str, Any]:
 
 def from_json(given: dict[str, Any]) -> BridgeSettings:
     """Read what `as_json` wrote; raises `InvalidSetting`."""
-    return BridgeSettings(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    return BridgeSettings(**values)

@@ -7,6 +7,7 @@ another, which finds workers, rooms and calls as they are.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,10 @@ HEAD = {"node:__internal_head__": 0.001}  # Ray's resource of its head node
 AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings
 
 
-@serve.deployment(
-    name="gateway",
-    num_replicas=1,
-    max_ongoing_requests=AT_ONCE,
-    max_queued_requests=AT_ONCE,
-    ray_actor_options={"num_cpus": 0, "resources": HEAD},
-    logging_config={"enable_access_log": False},
-)
 class Gateway:
     """Takes the requests of clients and watches the workers."""
 
-    async def __init__(self, settings: dict[str, Any], bridge: dict[str, Any]) -> None:
+    async def __init__(self, settings: dict[str, Any], bridge: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         to_stderr()
         fleet_settings, bridge_settings = FleetSettings(**settings), from_json(bridge)
         self._most = bridge_settings.sdp_bytes
@@ -73,6 +66,16 @@ class Gateway:
             raise RuntimeError("the watch has ended")
 
 
+GATEWAY: Any = serve.deployment(
+    name="gateway",
+    num_replicas=1,
+    max_ongoing_requests=AT_ONCE,
+    max_queued_requests=AT_ONCE,
+    ray_actor_options={"num_cpus": 0, "resources": HEAD},
+    logging_config={"enable_access_log": False},
+)(Gateway)
+
+
 def respond(answer: Answer) -> Response:
     """Return an answer as Starlette sends it; a header may be there several times."""
     response = Response(answer.body, answer.status)
@@ -83,19 +86,22 @@ def respond(answer: Answer) -> Response:
 def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
     """Start Serve and the gateway on the Ray cluster of this process, and return the URL; takes seconds."""
     host, port = address(bridge.listen, "listen")
-    tls = {"ssl_certfile": bridge.tls_cert, "ssl_keyfile": bridge.tls_key} if bridge.tls_cert else {}
-    options = HTTPOptions(host=host, port=port, keep_alive_timeout_s=round(bridge.http_s), **tls)
+    options = HTTPOptions(
+        host=host,
+        port=port,
+        keep_alive_timeout_s=round(bridge.http_s),
+        ssl_certfile=bridge.tls_cert,
+        ssl_keyfile=bridge.tls_key,
+    )
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
     serve.run(bind(settings, bridge), name="rtsr", route_prefix="/")
-    return f"{'https' if tls else 'http'}://{bridge.listen}"
+    return f"{'https' if bridge.tls_cert else 'http'}://{bridge.listen}"
 
 
 def bind(settings: FleetSettings, bridge: BridgeSettings) -> Any:
     """Return the application for Ray Serve; raises `InvalidSetting` for what a fleet cannot have."""
-    from dataclasses import asdict
-
     check_bridge(bridge)
-    return Gateway.bind(asdict(settings), as_json(bridge))
+    return GATEWAY.bind(asdict(settings), as_json(bridge))
 
 
 def app(given: dict[str, str]) -> Any:

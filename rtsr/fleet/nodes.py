@@ -26,8 +26,7 @@ STOP_S = 5.0
 log = logging.getLogger("rtsr.bridge")
 
 
-@ray.remote(num_cpus=0, max_restarts=-1)
-class WorkerActor:
+class SupervisedBridge:
     """Keeps one bridge running on its node, for as many calls as the voices that the actor holds."""
 
     def __init__(self, settings: dict[str, Any], gateway_host: str, voices: int) -> None:
@@ -42,6 +41,9 @@ class WorkerActor:
     def stop(self) -> None:
         """End the bridge, and every call on it."""
         self._bridge.stop()
+
+
+WORKER: Any = ray.remote(num_cpus=0, max_restarts=-1)(SupervisedBridge)
 
 
 class Nodes:
@@ -72,7 +74,7 @@ class Nodes:
         return found
 
     def _make(self, name: str, node: str, voices: int) -> ActorHandle[Any]:
-        return WorkerActor.options(
+        return WORKER.options(
             name=f"worker-{name}",
             namespace=NAMESPACE,
             lifetime="detached",  # a gateway that begins anew finds it, calls and all

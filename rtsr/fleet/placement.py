@@ -29,7 +29,7 @@ class Worker:
     arriving: Counter[str] = field(default_factory=Counter)  # calls that are being set up, by their room
     full: bool = False  # it lets no call in, though some would fit
     drain_by_s: float | None = None  # when its rooms are to have ended; None: it takes new ones
-    expected: dict[str, tuple[int, float]] = field(default_factory=dict)  # calls of a room that moves here, and until when
+    expected: dict[str, tuple[int, float]] = field(default_factory=dict)  # calls of rooms that move here; until when
     changes: int = 0  # calls that began to be set up or were, so that an older report is known
 
     @property

@@ -61,7 +61,8 @@ class BridgeProcess:
         command = [sys.executable, "-m", "rtsr.fleet.child"]
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
         self._process = process
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         try:
             with contextlib.suppress(OSError):  # it ended before it read its settings
                 process.stdin.write(self._line)

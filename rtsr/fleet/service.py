@@ -13,14 +13,17 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported:
 import ray
 from ray import serve
 
+from ..bridge.config import BridgeSettings
 from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.log import log_event, to_stderr
-from .config import FleetSettings, check_bridge, make_settings
+from .ask import ask, drain
+from .config import check_bridge, make_settings
 from .gateway import deploy
 from .measure import measure_together
 from .nodes import NAMESPACE, VOICES, end_all
 
 END_S = 20.0
+__all__ = ["VOICES", "ask", "drain", "make_bridge_settings", "measured", "run"]  # what the command line uses
 SYSTEM = {"worker_niceness": 0}  # Ray's own default of 15 would make the clocks of bridges late
 
 
@@ -31,7 +34,7 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
     to_stderr()
     ending = threading.Event()
     if settings.address is None:
-        start_here(settings, measured(config, bridge_given, settings.workers) if settings.voices is None else settings.voices)
+        start_here(settings.voices or measured(bridge, settings.workers))
     else:
         ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=False)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +60,7 @@ def _end() -> None:
     ray.shutdown()
 
 
-def start_here(settings: FleetSettings, voices: int) -> None:
+def start_here(voices: int) -> None:
     """Start a Ray cluster of this machine alone, that nobody else reaches."""
     ray.init(
         namespace=NAMESPACE,
@@ -69,9 +72,8 @@ def start_here(settings: FleetSettings, voices: int) -> None:
     )
 
 
-def measured(config: Path | None, bridge_given: dict[str, Any], workers: int) -> int:
+def measured(bridge: BridgeSettings, workers: int) -> int:
     """Return how many calls this machine carries with so many bridges at once; takes seconds."""
-    bridge = make_bridge_settings(config, bridge_given)
     if bridge.calls is not None:
         return workers * bridge.calls
     return workers * min(measure_together(bridge, workers))

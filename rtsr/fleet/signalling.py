@@ -68,13 +68,13 @@ class Signalling:
             return Answer(307, [("Location", f"{worker.url}{asked.path}?{asked.query}".rstrip("?"))], b"")
         if asked.method == "POST" and CREATES.fullmatch(asked.path):
             return await self._create(asked, room)
-        worker = self.fleet.home(room)
-        if worker is None or not worker.url:
+        home = self.fleet.home(room)
+        if home is None or not home.url:
             return await self._anywhere(asked)
         try:
-            return await self.forward.send(worker, asked)
+            return await self.forward.send(home, asked)
         except Unreachable:
-            self.lost(worker)
+            self.lost(home)
             if asked.method == "DELETE":  # the call is gone, with its worker
                 return Answer(200, [], b"")
             raise
@@ -108,11 +108,11 @@ class Signalling:
 
     async def _anywhere(self, asked: Asked) -> Answer:
         """Let any worker answer."""
-        while worker := self.fleet.anyone():
+        while anyone := self.fleet.anyone():
             try:
-                return await self.forward.send(worker, asked)
+                return await self.forward.send(anyone, asked)
             except Unreachable:
-                self.lost(worker)
+                self.lost(anyone)
         raise PoolFull("no worker takes calls")
 
     def lost(self, worker: Worker) -> None:
@@ -145,7 +145,7 @@ class Signalling:
         return reply(status_of(self.fleet, time.monotonic()))
 
     def _drain(self, asked: Asked) -> Answer:
-        """Drain workers, or let them take rooms again: {"worker": W} or {"node": N}, limit_s, and drain, false to end."""
+        """Drain workers, or let them take rooms again: {"worker": W} or {"node": N}, limit_s, and drain (true)."""
         body = read(asked.body)
         limit_s, on = body.get("limit_s", self.settings.drain_s), body.get("drain", True)
         number = isinstance(limit_s, int | float) and not isinstance(limit_s, bool) and 0 <= limit_s <= 86_400

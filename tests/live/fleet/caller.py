@@ -1,4 +1,4 @@
-"""A caller that calls again as the page does, so that it outlives its connection, its bridge and its bridge's machine."""
+"""A caller that calls again as the page does, and so outlives its connection, its bridge and the bridge's machine."""
 
 from __future__ import annotations
 

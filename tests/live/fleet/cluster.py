@@ -70,7 +70,8 @@ class Cluster:
 
     def close(self) -> None:
         """End it, and leave nothing of it."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.close()
         try:
             self.process.wait(30)

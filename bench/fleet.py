@@ -111,7 +111,7 @@ async def disturb(
     since_s, since = time.time(), time.monotonic()
     await act()
     await asyncio.sleep(WATCHED_S)
-    again = [one.heard_again_s(since_s) if one.calls > 1 else float("nan") for one in hit]
+    again = [one.heard_again_s() if one.calls > 1 else float("nan") for one in hit]
     heard = [at for at in again if not np.isnan(at)]
     return {
         "key": key,

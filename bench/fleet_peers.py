@@ -80,6 +80,7 @@ class Caller:
         self.client, self.room, self.calls = client, room, 0
         self.peer: Peer | None = None
         self.listener: Listener | None = None
+        self.heard_last_s = 0.0  # over the connection before
         self._voices = voices
         self._watching: asyncio.Task[None] | None = None
 
@@ -92,6 +93,7 @@ class Caller:
         old = self.peer
         wishes = {"replaces": old.location.rpartition("/")[2]} if old else {}
         new = await asyncio.wait_for(self.client.call(self.room, Mute(), OPUS, **wishes), ANSWER_S)
+        self.heard_last_s = self.listener.arrived[-1] if self.listener and self.listener.arrived else 0.0
         self.listener = Listener(new)
         self._voices.add(new)
         self.peer = new
@@ -119,12 +121,11 @@ class Caller:
                     await asyncio.sleep(AGAIN_S)
                 since_s = time.time()
 
-    def heard_again_s(self, since_s: float) -> float:
-        """How long after a time its present connection brought a voice first; NaN where it has not."""
+    def heard_again_s(self) -> float:
+        """How long after its last packet over the connection before the present one brought a voice first, or NaN."""
         assert self.listener
-        arrived, sizes = np.array(self.listener.arrived), np.array(self.listener.sizes)
-        voiced = arrived[(arrived > since_s) & (sizes >= VOICED)]
-        return float(voiced[0] - since_s) if len(voiced) else float("nan")
+        voiced = np.array(self.listener.arrived)[np.array(self.listener.sizes) >= VOICED]
+        return float(voiced[0] - self.heard_last_s) if len(voiced) else float("nan")
 
     def skipped(self, since_s: float) -> int:
         """How many packets of the bridge are missing between those that came from a time on."""

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from ..bridge.config import BridgeSettings, address
 from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.log import to_stderr
+from ..daemon.priority import be_less_nice
 from .config import FleetSettings, as_json, check_bridge, from_json, make_settings
 from .forward import Answer, Asked, Forward
 from .nodes import Nodes
@@ -35,6 +36,7 @@ class Gateway:
 
     async def __init__(self, settings: dict[str, Any], bridge: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         to_stderr()
+        be_less_nice()  # signalling is little work, and a bridge may be on the same machine
         fleet_settings, bridge_settings = FleetSettings(**settings), from_json(bridge)
         self._most = bridge_settings.sdp_bytes
         forward = Forward(bridge_settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from .signalling import Signalling
 
 LOOK_S = 0.5  # between two looks at every worker
 RECONCILE_S = 2.0  # between two looks at which nodes there are
+MOVES, SPREAD = 2, 20  # rooms that move after one look, at the least; looks over which many rooms are spread
 SILENT = 3  # looks without an answer, and a bridge that still accepts connections counts as gone
 
 log = logging.getLogger("rtsr.bridge")
@@ -69,7 +71,8 @@ class Watch:
     async def look(self, now_s: float) -> None:
         """Ask every worker what it carries, and move the rooms that are due."""
         await asyncio.gather(*(self._look_at(one) for one in list(self.fleet.workers.values())))
-        for room, worker in self.fleet.due(now_s):
+        due = self.fleet.due(now_s)
+        for room, worker in due[: max(MOVES, math.ceil(len(due) / SPREAD))]:  # not all calls are set up at once
             await self._move(room, worker)
 
     async def _look_at(self, worker: Worker) -> None:

@@ -227,13 +227,14 @@ def main(
     model: str = "voice-16k",
     joins: Annotated[int, typer.Option(help="Joins and leaves.")] = 500,
     seconds: Annotated[float, typer.Option(help="That calls are left in peace.")] = 20.0,
-    only_carry: Annotated[bool, typer.Option("--only-carry", help="Only what one and two bridges carry.")] = False,
+    calls: Annotated[bool, typer.Option(help="Whether a cluster and its calls are measured.")] = True,
+    voices: Annotated[bool, typer.Option(help="Whether what one and two bridges carry is.")] = True,
     save: Annotated[bool, typer.Option(help="Append the rows to bench/results/fleet.jsonl.")] = True,
     check: Annotated[bool, typer.Option(help="Fail where a figure is over its bar.")] = False,
 ) -> None:
     """Measure, print each figure beside its bar, and store the rows."""
-    rows = [carry(model, backend)] if joins > 5 else []
-    if not only_carry:
+    rows = [carry(model, backend)] if voices else []
+    if calls:
         cluster = Cluster(NODES, CALLS // NODES + CALLS // 4, model=model, backend=backend)
         be_less_nice()  # as bridges do: the peers stand for other machines
         sys.setswitchinterval(SWITCH_S)

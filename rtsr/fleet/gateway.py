@@ -22,12 +22,11 @@ from ..bridge.log import to_stderr
 from ..daemon.priority import be_less_nice
 from .config import FleetSettings, as_json, check_bridge, from_json, make_settings
 from .forward import Answer, Asked, Forward
-from .nodes import Nodes
+from .nodes import HEAD, Nodes
 from .placement import Fleet
 from .signalling import Signalling, refuse
 from .watch import Watch
 
-HEAD = {"node:__internal_head__": 0.001}  # Ray's resource of its head node
 AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings
 
 
@@ -73,7 +72,7 @@ GATEWAY: Any = serve.deployment(
     num_replicas=1,
     max_ongoing_requests=AT_ONCE,
     max_queued_requests=AT_ONCE,
-    ray_actor_options={"num_cpus": 0, "resources": HEAD},
+    ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
     logging_config={"enable_access_log": False},
 )(Gateway)
 
@@ -95,6 +94,7 @@ def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
         ssl_certfile=bridge.tls_cert,
         ssl_keyfile=bridge.tls_key,
     )
+    asyncio.run(Nodes(settings, bridge).reconcile())  # workers begin now; the gateway finds them
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
     serve.run(bind(settings, bridge), name="rtsr", route_prefix="/")
     return f"{'https' if bridge.tls_cert else 'http'}://{bridge.listen}"

@@ -19,6 +19,7 @@ from .config import FleetSettings, as_json, from_json, of_worker
 from .process import BridgeProcess
 
 VOICES = "rtsr_voices"  # the resource of a node: calls that its machine carries
+HEAD = "node:__internal_head__"  # Ray's own resource of its head node
 NAMESPACE = "rtsr"
 ANSWER_S = 2.0
 STOP_S = 5.0
@@ -52,6 +53,7 @@ class Nodes:
     def __init__(self, settings: FleetSettings, bridge: BridgeSettings) -> None:
         self._settings, self._bridge = settings, as_json(bridge)
         self._actors: dict[str, ActorHandle[Any]] = {}
+        self._head = ""  # the address of the head node, where the gateway is
         self._wanted = 0
 
     async def reconcile(self) -> dict[str, str]:
@@ -60,7 +62,9 @@ class Nodes:
 
     def _reconcile(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for node in ray.nodes():
+        nodes = ray.nodes()
+        self._head = next((one["NodeManagerAddress"] for one in nodes if HEAD in one["Resources"]), self._head)
+        for node in nodes:
             voices = int(node["Resources"].get(VOICES, 0)) // self._settings.workers
             if not node["Alive"] or voices < 1:
                 continue
@@ -81,7 +85,7 @@ class Nodes:
             get_if_exists=True,
             resources={VOICES: voices},
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-        ).remote(self._bridge, ray.util.get_node_ip_address(), voices)
+        ).remote(self._bridge, self._head, voices)
 
     async def url(self, name: str) -> str:
         """Return where a worker's bridge takes calls now, "" where it does not."""

@@ -43,7 +43,7 @@ class PathProcess:
         self.asking = threading.Lock()
         self.remembered: dict[str, Any] = {}
         self.mark = virtual.new_mark()  # of its virtual device, whichever process has made it
-        self.answering, self.ready = threading.Event(), threading.Event()
+        self.answering, self.ready, self.given_up = threading.Event(), threading.Event(), threading.Event()
         self.began_s = self.silent_s = 0.0
         self.failure: str | None = None
         self.printed: deque[str] = deque(maxlen=20)  # what native libraries print
@@ -61,6 +61,8 @@ class PathProcess:
         command, pipe = [*wrapped, sys.executable, "-m", "rtsr.daemon.child", *arguments], subprocess.PIPE
         self.answering.clear()
         self.ready.clear()
+        if self.given_up.is_set():  # before it was cleared: nobody would end the wait
+            self.ready.set()
         self.began_s, self.silent_s, self.failure = time.monotonic(), 0.0, None
         text: dict[str, Any] = {"text": True, "bufsize": 1, "errors": "replace"}  # libraries print in any encoding
         self.process = subprocess.Popen(
@@ -124,7 +126,8 @@ class PathProcess:
         return got["value"]
 
     def give_up(self) -> None:
-        """End all waits for readiness or for an answer; any thread."""
+        """End all waits for readiness or for an answer, those to come too; any thread."""
+        self.given_up.set()
         for waiting in list(self.answers.values()):
             waiting.put({"ok": False, "error": "rtsr live is ending"})
         self.ready.set()

@@ -33,6 +33,19 @@ def test_a_signal_at_any_moment_ends_it(pulse, live, signal_):
         assert not running.socket.exists()
 
 
+def test_a_stop_just_before_a_path_starts_is_not_forgotten(model_path):
+    """The start of a process lasts a second or more where nothing has been loaded before."""
+    process = PathProcess(LiveSettings(input="A.monitor", output="B", model=str(model_path)), lambda kind, line: None)
+    process.give_up()
+    process.start()
+    try:
+        began = time.monotonic()
+        process.wait_until_ready()
+        assert time.monotonic() - began < 0.1
+    finally:
+        process.stop()
+
+
 def test_virtual_devices_are_there_once_even_after_a_crash_and_go_with_us(server, live):
     arguments = ("--virtual-mic", "--virtual-speaker", "--cutoff", "4000")
     crashed = live(server, *arguments, wait=False)

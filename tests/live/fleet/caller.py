@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from itertools import pairwise
 
 import aiohttp
 
@@ -60,11 +59,6 @@ class Caller:
             if abs(block).max() > LOUD:
                 self.heard_s.append(arrived_s)
         del peer.blocks[:], peer.arrivals[:-1]
-
-    def silent_s(self, since_s: float, until_s: float) -> float:
-        """The longest time for which no voice was heard between two times."""
-        heard = [since_s, *(at for at in self.heard_s if since_s < at < until_s), until_s]
-        return max(after - before for before, after in pairwise(heard))
 
     async def close(self) -> None:
         """Hang up."""

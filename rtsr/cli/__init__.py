@@ -49,7 +49,7 @@ def rtsr(
 
 def main() -> None:
     """Run the command line; exit code 1 where something failed, 2 where it was called wrongly, 130 on Ctrl-C."""
-    from . import bench, bridge, commands, enhance, evaluate, fleet, listen, live, plugins, train  # noqa: F401  they register commands
+    from . import bench, bridge, commands, enhance, evaluate, fleet, listen, live, plugins, train, tray  # noqa: F401  they register commands
 
     sys.argv[1:] = live.with_default_names(sys.argv[1:])
     try:

@@ -152,12 +152,15 @@ def _clear(path: Path) -> None:
     raise AlreadyRunning(f"another rtsr live listens on {path}: end it (rtsr ctl stop), or pass another --socket")
 
 
-def request(path: Path, do: str, value: Any = None) -> Any:
-    """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its error, or where none runs."""
+def request(path: Path, do: str, value: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
+    """Ask a running rtsr and return the answer's value; raises `ControlFailed` with its error, or where none runs.
+
+    `timeout_s` bounds each wait for it, to connect, to send and to receive.
+    """
     if not SUPPORTED:
         raise ControlFailed(UNSUPPORTED)
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(TIMEOUT_S)
+        connection.settimeout(timeout_s)
         try:
             connection.connect(str(path))
             connection.sendall(json.dumps({"do": do, "value": value}).encode() + b"\n")

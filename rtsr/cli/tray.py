@@ -1,0 +1,25 @@
+"""`rtsr tray`."""
+
+from __future__ import annotations
+
+from . import app, fail
+from .live import SocketPath
+
+
+@app.command()
+def tray(socket: SocketPath = None) -> None:
+    """Show an icon in the desktop's tray that steers a running `rtsr live`: bypass, mute, level, stop.
+
+    It is grey while none runs, and finds one that starts later. A click on it switches the bypass; the menu
+    needs PyGObject (docs/calls.md). Exit codes are those of `rtsr live`.
+
+    Examples:
+
+        rtsr tray
+
+        rtsr tray --socket /run/user/1000/other.sock
+    """
+    from ..daemon.control import default_socket
+    from ..daemon.tray_icon import run
+
+    run(socket or default_socket(), fail)

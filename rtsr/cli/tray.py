@@ -10,8 +10,8 @@ from .live import SocketPath
 def tray(socket: SocketPath = None) -> None:
     """Show an icon in the desktop's tray that steers a running `rtsr live`: bypass, mute, level, stop.
 
-    It is grey while none runs, and finds one that starts later. A click on it switches the bypass; the menu
-    needs PyGObject (docs/calls.md). Exit codes are those of `rtsr live`.
+    It is grey while none runs, and finds one that starts later. With PyGObject it has a menu. Without, the left
+    button of the mouse switches bypass, the middle one mute, and the wheel sets the level. Ctrl-C ends it.
 
     Examples:
 

@@ -93,6 +93,22 @@ def menu(state: State) -> tuple[Entry, ...]:
     )
 
 
+def on_button(state: State, number: int) -> Entry | None:
+    """Return what a button of the mouse does on an icon that has no menu: X11's 1 to 5 are left, middle, right, wheel.
+
+    The wheel goes to the next of the levels, up or down.
+    """
+    _, bypass, mute, levels, *_ = menu(state)
+    if number in (1, 2):
+        return bypass if number == 1 else mute
+    now = state.gain_db or 0.0
+    louder = [level for level in levels.entries if level.value > now]
+    quieter = [level for level in levels.entries if level.value < now]
+    if number == 4 and louder:
+        return louder[-1]
+    return quieter[0] if number == 5 and quieter else None
+
+
 def picture(state: State, size: int = 64) -> Image:
     """Return a spectrum, RGB, (size, size): the received band and the generated one, each in its colour.
 

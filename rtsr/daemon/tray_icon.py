@@ -10,10 +10,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidSetting, MissingDependency
-from .tray import QUIT, Entry, State, Watcher, menu, picture
+from .tray import QUIT, Entry, State, Watcher, menu, on_button, picture
+
+if TYPE_CHECKING:
+    from .tray_x11 import Dock
 
 AGAIN_S = 1.0  # until an icon is made anew whose tray has ended
 
@@ -26,28 +29,21 @@ def load() -> Any:
     try:
         import pystray
     except Exception as error:  # Xlib's own kinds, and ImportError where no way to draw an icon is left
-        display = os.environ.get("DISPLAY", "")
-        raise InvalidSetting(
-            f"rtsr tray: expected DISPLAY to name the display of a desktop, got {display!r} ({error}): "
-            "start it in a desktop session, or steer rtsr live with rtsr ctl"
-        ) from error
-    logging.getLogger("pystray._base").addFilter(lambda record: record.msg != "Failed to dock icon")  # it waits
+        raise no_display(error) from error
+    if not pystray.Icon.HAS_MENU:
+        from .tray_x11 import tells
+
+        logging.getLogger("pystray._base").addFilter(tells)
     return pystray
 
 
-class Dock:
-    """The program of an X display that shows its icons. It may come later than the icon, end, and come again."""
-
-    def __init__(self) -> None:
-        from Xlib.display import Display
-
-        self.display = Display()
-        self.selection = self.display.intern_atom(f"_NET_SYSTEM_TRAY_S{self.display.get_default_screen()}")
-
-    def owner(self) -> int:
-        """Return the number of its window, 0 where there is none."""
-        owner = self.display.get_selection_owner(self.selection)
-        return int(owner.id) if owner else 0
+def no_display(error: Exception) -> InvalidSetting:
+    """Return the error where no display answers, and what to do."""
+    display = os.environ.get("DISPLAY", "")
+    return InvalidSetting(
+        f"rtsr tray: expected DISPLAY to name the display of a desktop, got {display!r} ({error}): "
+        "start it in a desktop session, or steer rtsr live with rtsr ctl"
+    )
 
 
 class TrayIcon:
@@ -56,8 +52,15 @@ class TrayIcon:
     def __init__(self, pystray: Any, path: Path, failed: Callable[[str], None], quit_: Callable[[], None]) -> None:
         self.pystray, self.quit = pystray, quit_
         self.watcher = Watcher(path, self._show, failed)
-        self.icon = pystray.Icon("rtsr", picture(State()), State().title, self._menu(menu(State())))
-        self.dock = None if self.icon.HAS_MENU else Dock()  # only what is drawn without a toolkit has to look for it
+        self.state = State()
+        about = "rtsr", picture(self.state), self.state.title, self._menu(menu(self.state))
+        self.dock: Dock | None = None
+        if pystray.Icon.HAS_MENU:
+            self.icon = pystray.Icon(*about)
+        else:
+            from . import tray_x11
+
+            self.icon, self.dock = tray_x11.ButtonIcon(*about, on_button=self._on_button), tray_x11.Dock()
         self.shown: tuple[State, int] | None = None
         self.lock, self.ready, self.stopped = threading.Lock(), False, False
 
@@ -86,29 +89,35 @@ class TrayIcon:
 
     def _show(self, state: State) -> None:
         """Show a state, and dock anew where the tray is another one."""
+        self.state = state
         owner = 1 if self.dock is None else self.dock.owner()
         if not owner or self.shown == (state, owner) or self.watcher.ending.is_set():
             self.shown = self.shown if owner else None
             return
         self.icon.menu = self._menu(menu(state))
-        self.icon.title = state.title
         self.icon.icon = picture(state)
         self.icon.visible = True
+        self.icon.title = state.title  # behind it: one that is set before stays unseen
         self.shown = state, owner
+
+    def _on_button(self, number: int) -> None:
+        entry = on_button(self.state, number)
+        if entry is not None:
+            self._click(entry)
+
+    def _click(self, entry: Entry) -> None:
+        if entry.do == QUIT:
+            threading.Thread(target=self.quit, daemon=True).start()
+        elif entry.do is not None and entry.enabled:
+            self.watcher.send(entry.do, entry.value)
 
     def _menu(self, entries: tuple[Entry, ...]) -> Any:
         return self.pystray.Menu(*map(self._item, entries))
 
     def _item(self, entry: Entry) -> Any:
-        def click() -> None:
-            if entry.do == QUIT:
-                threading.Thread(target=self.quit, daemon=True).start()
-            elif entry.do is not None and entry.enabled:
-                self.watcher.send(entry.do, entry.value)
-
         return self.pystray.MenuItem(
             entry.label,
-            self._menu(entry.entries) if entry.entries else click,
+            self._menu(entry.entries) if entry.entries else lambda: self._click(entry),
             checked=None if entry.checked is None else lambda _item: bool(entry.checked),
             radio=entry.do == "gain",
             default=entry.default,
@@ -136,7 +145,10 @@ def run(path: Path, failed: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     while not ended.is_set():
-        icons[:] = [TrayIcon(pystray, path, failed, end)]
+        try:
+            icons[:] = [TrayIcon(pystray, path, failed, end)]
+        except Exception as error:  # the desktop has ended
+            raise no_display(error) from error
         icons[0].run()
         if icons[0].icon.HAS_MENU:
             return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rtsr.daemon.control import Control
@@ -18,6 +19,8 @@ from rtsr.daemon.tray import GENERATED, RECEIVED
 from tests.live.servers import missing_programs, wait_for
 from tests.speech import missing
 
+CLOSE = 16  # of 255
+LEFT, WHEEL_DOWN = "1", "5"
 PROGRAMS = ("Xvfb", "trayer", "xdotool")
 Started = Callable[..., subprocess.Popen[bytes]]
 
@@ -32,8 +35,8 @@ class Steered:
         if do == "stats":
             return {"voice": {"bypass": self.bypass, "mute": False, "gain_db": 0.0, "model": "voice-16k"}}
         self.asked.append((do, value))
-        self.bypass = value == "on"
-        return {"voice": self.bypass}
+        self.bypass = value == "on" if do == "bypass" else self.bypass
+        return {"voice": value}
 
 
 @pytest.fixture
@@ -70,17 +73,19 @@ def desktop(start: Started) -> dict[str, str]:
 
 
 def shown(desktop: dict[str, str]) -> set[tuple[int, ...]]:
-    """Return the colours on the screen."""
+    """Return which of the icon's two colours are on the screen, where it is smaller and less exact."""
     from PIL import ImageGrab
 
-    image = ImageGrab.grab(xdisplay=desktop["DISPLAY"])
-    return {colour for _, colour in image.getcolors(image.width * image.height)}
+    colours = np.asarray(ImageGrab.grab(xdisplay=desktop["DISPLAY"]).convert("RGB"), int)
+    return {c for c in (RECEIVED, GENERATED) if (np.abs(colours - c).max(axis=2) < CLOSE).any()}
 
 
-def click(desktop: dict[str, str]) -> None:
-    """Click on the icon."""
-    found = ["search", "--onlyvisible", "--class", "rtsrSystemTrayIcon"]
-    subprocess.run(["xdotool", *found, "mousemove", "--window", "%1", "5", "5", "click", "1"], env=desktop, check=True)
+def press(desktop: dict[str, str], button: str) -> None:
+    """Press a button of the mouse on the icon."""
+    icon = ["search", "--onlyvisible", "--classname", "rtsrSystemTrayIcon"]
+    subprocess.run(
+        ["xdotool", *icon, "mousemove", "--window", "%1", "5", "5", "click", button], env=desktop, check=True
+    )
 
 
 def test_a_click_bypasses_and_the_icon_follows_what_comes_and_goes(desktop, start, tmp_path):
@@ -89,14 +94,16 @@ def test_a_click_bypasses_and_the_icon_follows_what_comes_and_goes(desktop, star
     control = Control(path, steered)
     try:
         start("trayer", "--edge", "bottom", "--height", "40", env=desktop)  # later than the icon
-        wait_for(lambda: both <= shown(desktop), why="the colours of a running one")
-        click(desktop)
+        wait_for(lambda: shown(desktop) == both, why="the colours of a running one")
+        press(desktop, LEFT)
         wait_for(lambda: steered.asked == [("bypass", "on")], why="a bypass by a click")
+        press(desktop, WHEEL_DOWN)
+        wait_for(lambda: steered.asked[1:] == [("gain", -3.0)], why="a step quieter by the wheel")
         control.close()
-        wait_for(lambda: not both & shown(desktop), why="grey without a rtsr live")
+        wait_for(lambda: not shown(desktop), why="grey without a rtsr live")
         control = Control(path, steered)
         steered.bypass = False
-        wait_for(lambda: both <= shown(desktop), why="its colours again")
+        wait_for(lambda: shown(desktop) == both, why="its colours again")
     finally:
         control.close()
     tray.send_signal(signal.SIGTERM)

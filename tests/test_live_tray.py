@@ -55,6 +55,7 @@ def test_the_menu_offers_the_other_state_and_marks_the_level():
     assert title.label == "rtsr live: running, voice-16k, generated band -3 dB"
     assert (bypass.do, bypass.value, bypass.checked, bypass.default) == ("bypass", "on", False, True)
     assert (mute.do, mute.value) == ("mute", "on")
+    assert [entry.label for entry in levels.entries] == ["+6 dB", "+3 dB", "0 dB", "-3 dB", "-6 dB", "-12 dB"]
     assert [entry.label for entry in levels.entries if entry.checked] == ["-3 dB"]
     assert all(entry.do == "gain" for entry in levels.entries)
     assert (stop.do, leave.do) == ("stop", "quit")

@@ -26,6 +26,11 @@ RECEIVED, GENERATED = (92, 169, 255), (255, 159, 64)
 BARS = (0.55, 0.8, 0.65, 0.45)  # heights, of the picture's; the first half is the received band
 
 
+def in_db(level: float) -> str:
+    """Return a level as text, with its sign."""
+    return f"{level:+g} dB" if level else "0 dB"
+
+
 @dataclass(frozen=True)
 class State:
     """What a running `rtsr live` says of itself; of several paths it is bypassed or muted where all are."""
@@ -46,7 +51,7 @@ class State:
         parts = [self.name]
         if self.steerable:
             parts += ["muted"] * self.muted + [self.model] * bool(self.model)
-            parts += [] if self.gain_db is None else [f"generated band {self.gain_db:+g} dB"]
+            parts += [] if self.gain_db is None else [f"generated band {in_db(self.gain_db)}"]
         return ascii("rtsr live: " + ", ".join(parts))[1:-1]
 
 
@@ -82,7 +87,7 @@ class Entry:
 def menu(state: State) -> tuple[Entry, ...]:
     """Return the menu. It says what is to be, and not "toggle": two clicks before an answer are one."""
     on, bypassed = state.steerable, state.name == BYPASSED
-    levels = tuple(Entry(f"{db:+g} dB", "gain", db, on and db == state.gain_db, on) for db in LEVELS_DB)
+    levels = tuple(Entry(in_db(db), "gain", db, on and db == state.gain_db, on) for db in LEVELS_DB)
     return (
         Entry(state.title, enabled=False),
         Entry("Bypass", "bypass", "off" if bypassed else "on", bypassed, on, default=True),

@@ -66,8 +66,13 @@ class TrayIcon:
 
     def run(self) -> None:
         """Show the icon until it is stopped or its tray ends."""
-        self.icon.run(setup=self._begin)
-        self.watcher.stop()
+        try:
+            self.icon.run(setup=self._begin)
+        except Exception:
+            if not self.stopped:  # as it ends under GTK, it fails where nobody shows notifications
+                raise
+        finally:
+            self.watcher.stop()
 
     def stop(self) -> None:
         """End `run`, also one that is about to begin; any thread but the main one."""

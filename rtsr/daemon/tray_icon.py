@@ -10,13 +10,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import InvalidSetting, MissingDependency
 from .tray import QUIT, Entry, State, Watcher, menu, on_button, picture
-
-if TYPE_CHECKING:
-    from .tray_x11 import Dock
 
 AGAIN_S = 1.0  # until an icon is made anew whose tray has ended
 
@@ -54,22 +51,20 @@ class TrayIcon:
         self.watcher = Watcher(path, self._show, failed)
         self.state = State()
         about = "rtsr", picture(self.state), self.state.title, self._menu(menu(self.state))
-        self.dock: Dock | None = None
         if pystray.Icon.HAS_MENU:
             self.icon = pystray.Icon(*about)
         else:
-            from . import tray_x11
+            from .tray_x11 import ButtonIcon
 
-            self.icon, self.dock = tray_x11.ButtonIcon(*about, on_button=self._on_button), tray_x11.Dock()
-        self.shown: tuple[State, int] | None = None
-        self.lock, self.ready, self.stopped = threading.Lock(), False, False
+            self.icon = ButtonIcon(*about, on_button=self._on_button)
+        self.shown: tuple[State, tuple[int, int]] | None = None
 
     def run(self) -> None:
         """Show the icon until it is stopped or its tray ends."""
         try:
             self.icon.run(setup=self._begin)
         except Exception:
-            if not self.stopped:  # as it ends under GTK, it fails where nobody shows notifications
+            if not self.watcher.ending.is_set():  # as it ends under GTK, it fails where nobody shows notifications
                 raise
         finally:
             self.watcher.stop()
@@ -77,33 +72,30 @@ class TrayIcon:
     def stop(self) -> None:
         """End `run`, also one that is about to begin; any thread but the main one."""
         self.watcher.stop()
-        self._stop_once()
+        self.icon.stop()
 
     def _begin(self, _icon: Any) -> None:
-        self.ready = True
         self.watcher.start()
-        self._stop_once()
-
-    def _stop_once(self) -> None:
-        """Stop the icon where that was asked for: pystray ignores it before its loop runs and hangs the next time."""
-        with self.lock:
-            now = self.ready and self.watcher.ending.is_set() and not self.stopped
-            self.stopped = self.stopped or now
-        if now:
+        if self.watcher.ending.is_set():  # pystray ignores what comes before its loop runs
             self.icon.stop()
 
     def _show(self, state: State) -> None:
-        """Show a state, and dock anew where the tray is another one."""
+        """Show a state, on the thread that may."""
+        if self.icon.HAS_MENU:
+            self._draw(state, (0, 0))  # GTK has a thread of its own for it, and looks itself for who shows icons
+        else:
+            self.icon.later(lambda: self._draw(state, self.icon.dock()))
+
+    def _draw(self, state: State, dock: tuple[int, int] | None) -> None:
+        """Draw a state that is new, or in another dock; without one nothing is shown."""
         self.state = state
-        owner = 1 if self.dock is None else self.dock.owner()
-        if not owner or self.shown == (state, owner) or self.watcher.ending.is_set():
-            self.shown = self.shown if owner else None
+        if dock is None or self.shown == (state, dock):
             return
         self.icon.menu = self._menu(menu(state))
         self.icon.icon = picture(state)
         self.icon.visible = True
         self.icon.title = state.title  # behind it: one that is set before stays unseen
-        self.shown = state, owner
+        self.shown = state, dock
 
     def _on_button(self, number: int) -> None:
         entry = on_button(self.state, number)

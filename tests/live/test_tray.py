@@ -22,6 +22,7 @@ from tests.speech import missing
 CLOSE = 16  # of 255
 LEFT, WHEEL_DOWN = "1", "5"
 PROGRAMS = ("Xvfb", "trayer", "xdotool")
+DOCK = ("trayer", "--edge", "bottom", "--height", "40")
 Started = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -93,12 +94,16 @@ def test_a_click_bypasses_and_the_icon_follows_what_comes_and_goes(desktop, star
     tray = start(sys.executable, "-m", "rtsr", "tray", "--socket", str(path), env=desktop)
     control = Control(path, steered)
     try:
-        start("trayer", "--edge", "bottom", "--height", "40", env=desktop)  # later than the icon
+        dock = start(*DOCK, env=desktop)  # later than the icon
         wait_for(lambda: shown(desktop) == both, why="the colours of a running one")
         press(desktop, LEFT)
         wait_for(lambda: steered.asked == [("bypass", "on")], why="a bypass by a click")
         press(desktop, WHEEL_DOWN)
         wait_for(lambda: steered.asked[1:] == [("gain", -3.0)], why="a step quieter by the wheel")
+        dock.kill()
+        wait_for(lambda: not shown(desktop), why="nothing without a dock")
+        start(*DOCK, env=desktop)
+        wait_for(lambda: shown(desktop) == both, why="the icon in the next dock")
         control.close()
         wait_for(lambda: not shown(desktop), why="grey without a rtsr live")
         control = Control(path, steered)

@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rtsr.backend import load
-from rtsr.backend.base import Backend
-from rtsr.bridge.capacity import SHARE
-from rtsr.bridge.codec import OPUS
-from rtsr.bridge.media import MediaThread
-from rtsr.bridge.simulated import PACKET_MS, SimulatedLeg, noise
+from rtsr.bridge.capacity import SHARE, p99_of
 from rtsr.daemon.priority import ask_for_real_time, be_less_nice
 
 MOST = 128
 TRIES = 3
-WARM_UP_S, MEASURED_S = 0.5, 2.0
+MEASURED_S = 2.0
 
 
 class Bridges:
@@ -81,33 +74,13 @@ def carry(model: str, backend: str) -> dict[str, Any]:
     return {"key": "carry", "one": one, "two": two, "ratio": round(two / one, 2), "one_by_two": round(one / two, 3)}
 
 
-def p99_of(model: Backend, calls: int) -> float:
-    """Tick a media thread with so many Opus legs every hop; returns the 99th percentile of a tick's time, in hops."""
-    media = MediaThread(model, calls, lambda packets: None, PACKET_MS)
-    payloads = noise(OPUS, 1000 // PACKET_MS)
-    took: list[float] = []
-    try:
-        legs = [SimulatedLeg(media, str(number), str(number // 2), OPUS, payloads) for number in range(calls)]
-        began = time.perf_counter()
-        for tick in range(round((WARM_UP_S + MEASURED_S) / media.hop_s)):
-            time.sleep(max(0.0, began + tick * media.hop_s - time.perf_counter()))
-            for number, leg in enumerate(legs):
-                leg.speak(tick + number, tick * media.hop_s)
-            since = time.perf_counter()
-            media.tick(tick * media.hop_s)
-            took.append(time.perf_counter() - since)
-    finally:
-        media.stop()
-    return float(np.percentile(took[round(WARM_UP_S / media.hop_s) :], 99)) / media.hop_s
-
-
 def main() -> None:
     """Measure whatever is asked for, with the priorities of a bridge that carries calls."""
     be_less_nice()
     ask_for_real_time()
     model = load(sys.argv[1], sys.argv[2], rows=MOST)
     for line in sys.stdin:
-        print(p99_of(model, int(line)), flush=True)
+        print(p99_of(model, int(line), seconds=MEASURED_S, paced=True), flush=True)
 
 
 if __name__ == "__main__":

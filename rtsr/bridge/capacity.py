@@ -20,11 +20,16 @@ WARM_UP_S, MEASURED_S = 0.2, 1.0  # of sound
 log = logging.getLogger("rtsr.bridge")
 
 
-def measure(model: Backend, packet_ms: int = PACKET_MS) -> int:
-    """Return how many calls of two to a room fit: at least one, with a warning where not even that does."""
+def measure(model: Backend, packet_ms: int = PACKET_MS, *, paced: bool = False) -> int:
+    """Return how many calls of two to a room fit: at least one, with a warning where not even that does.
+
+    `paced` as in `p99_of`.
+    """
     fits = 0
     for calls in CALL_COUNTS:
-        share = min(p99_of(model, calls, packet_ms) for _ in range(TRIES))  # a passing disturbance is not the limit
+        share = min(
+            p99_of(model, calls, packet_ms, paced=paced) for _ in range(TRIES)
+        )  # a passing disturbance is not the limit
         if share > SHARE:
             break
         fits = calls
@@ -33,15 +38,24 @@ def measure(model: Backend, packet_ms: int = PACKET_MS) -> int:
     return max(fits, 1)
 
 
-def p99_of(model: Backend, calls: int, packet_ms: int) -> float:
-    """Tick a media thread with so many Opus legs flat out; returns the 99th percentile of a tick's time, in hops."""
+def p99_of(
+    model: Backend, calls: int, packet_ms: int = PACKET_MS, *, seconds: float = MEASURED_S, paced: bool = False
+) -> float:
+    """Tick a media thread with so many Opus legs; returns the 99th percentile of a tick's time, in hops.
+
+    `paced`: each tick when it is due, as in a bridge. That takes as long as the sound, and is what tells how several
+    bridges share a machine; otherwise flat out.
+    """
     media = MediaThread(model, calls, lambda packets: None, packet_ms)
     payloads = noise(OPUS, 1000 // PACKET_MS)
     try:
         legs = [SimulatedLeg(media, str(number), str(number // 2), OPUS, payloads) for number in range(calls)]
         took: list[float] = []
-        for tick in range(round((WARM_UP_S + MEASURED_S) / media.hop_s)):
+        first = time.perf_counter()
+        for tick in range(round((WARM_UP_S + seconds) / media.hop_s)):
             now_s = tick * media.hop_s
+            if paced:
+                time.sleep(max(0.0, first + now_s - time.perf_counter()))
             for number, leg in enumerate(legs):
                 leg.speak(tick + number, now_s)
             began = time.perf_counter()

@@ -10,6 +10,7 @@ from ..backend import load
 from ..bridge.capacity import CALL_COUNTS, measure
 from ..bridge.config import BridgeSettings
 from ..bridge.rehearsal import rehearse
+from ..daemon.priority import ask_for_real_time, be_less_nice
 from ..errors import RtsrError
 
 LIMIT_S = 300.0
@@ -39,13 +40,15 @@ def measure_together(bridge: BridgeSettings, workers: int) -> list[int]:
 
 
 def main() -> None:
-    """Measure one bridge, once the parent says that all are ready."""
+    """Measure one bridge, with its priorities, once the parent says that all are ready."""
+    be_less_nice()
+    ask_for_real_time()
     model_name, backend, packet_ms = json.loads(sys.argv[1])
     model = load(model_name, backend, rows=max(CALL_COUNTS))
     rehearse(model.spec, packet_ms)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(measure(model, packet_ms), flush=True)
+    print(measure(model, packet_ms, paced=True), flush=True)
 
 
 if __name__ == "__main__":

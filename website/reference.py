@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import rtsr
 import rtsr.cli
 
 HEADERS = Path(__file__).resolve().parents[1] / "native" / "include"
-COMMANDS = ("bench", "bridge", "commands", "enhance", "evaluate", "fleet", "listen", "live", "plugins", "train")
 
 
 def pages() -> dict[str, str]:
@@ -41,8 +39,7 @@ def python() -> str:
 
 def commands() -> dict[str, Any]:
     """Return the commands of `rtsr` by name, those of a group as "group command"."""
-    for name in COMMANDS:
-        importlib.import_module(f"rtsr.cli.{name}")
+    rtsr.cli.register()
     return dict(_walk(typer.main.get_command(rtsr.cli.app), ""))
 
 

@@ -47,9 +47,15 @@ def rtsr(
     """Real-time speech super-resolution: narrowband voice in, wideband voice out, 10 ms later."""
 
 
+def register() -> None:
+    """Add every command to `app`: each module of commands does so when it is imported."""
+    from . import bench, bridge, commands, enhance, evaluate, fleet, listen, live, plugins, train, tray  # noqa: F401
+
+
 def main() -> None:
     """Run the command line; exit code 1 where something failed, 2 where it was called wrongly, 130 on Ctrl-C."""
-    from . import bench, bridge, commands, enhance, evaluate, fleet, listen, live, plugins, train, tray  # noqa: F401  they register commands
+    register()
+    from . import live
 
     sys.argv[1:] = live.with_default_names(sys.argv[1:])
     try:

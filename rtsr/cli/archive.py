@@ -47,16 +47,18 @@ def enhance_by_ray(
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("starting Ray", total=None)
-        finished = 0
+        finished = made = 0
 
         def done(entry: Entry, manifest: Manifest) -> None:
-            nonlocal finished, shown
+            nonlocal finished, made, shown
             finished += 1
-            if not finished - 1:
+            if finished == 1:
                 progress.update(task, total=sum(e.source_bytes for e in manifest.entries.values()))
                 before = [e for e in manifest.of("done", "refused") if e.file != entry.file]
+                made = sum(e.status == "done" for e in before)
                 progress.advance(task, sum(e.source_bytes for e in before))
-            progress.update(task, description=f"{len(manifest.of('done'))}/{len(manifest.entries)} files")
+            made += entry.status == "done"
+            progress.update(task, description=f"{made}/{len(manifest.entries)} files")
             progress.advance(task, entry.source_bytes)
             if entry.error and shown < MOST_SHOWN:
                 shown += 1

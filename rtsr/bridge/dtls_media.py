@@ -13,11 +13,10 @@ from typing import Any
 from aiortc import RTCRtpTransceiver
 from pylibsrtp import Error, Session
 
-from .codec import CODECS, COMFORT_NOISE_TYPE
 from .events import Event
 from .leg import Leg
 from .rtcp import parse_report
-from .rtp import PayloadTypes, is_report, parse
+from .rtp import PayloadTypes, is_report, noise_type, parse
 from .rtp_session import RtpSession
 
 MOST_SOURCES = 8  # that one peer's packets may name
@@ -59,14 +58,10 @@ class DtlsMedia:
 
     def begin(self, leg: Leg) -> RtpSession:
         """Make the session of a leg, once an offer has been answered. The leg hears nothing where that says so."""
-        codec = leg.codec
-        noise = COMFORT_NOISE_TYPE if CODECS[codec].clock == CODECS["pcmu"].clock else None
-        kind = self._transceiver._codecs[0].payloadType
+        kind, source = self._transceiver._codecs[0].payloadType, self._transceiver.sender._ssrc
         assert kind is not None
-        source = self._transceiver.sender._ssrc
-        self.session = RtpSession(
-            leg, PayloadTypes(codec, kind, None, noise), source, self.send, self.send_report, _no_events
-        )
+        types = PayloadTypes(leg.codec, kind, None, noise_type(leg.codec))
+        self.session = RtpSession(leg, types, source, self.send, self.send_report, _no_events)
         self.session.extension = header_extension(self._transceiver)
         if self._transceiver.currentDirection not in ("sendrecv", "sendonly"):
             leg.deliver = None

@@ -48,7 +48,12 @@ class PayloadTypes:
                 raise InvalidSetting(f"{name}: expected {FIRST_DYNAMIC} to {LAST_DYNAMIC}, got {kind}")
         if audio == events:
             raise InvalidSetting(f"event_type: expected another than payload_type, got {events} for both")
-        return cls(codec, audio, events, COMFORT_NOISE_TYPE if row.clock == CODECS["pcmu"].clock else None)
+        return cls(codec, audio, events, noise_type(codec))
+
+
+def noise_type(codec: str) -> int | None:
+    """Return the payload type of comfort noise beside a codec, None where its clock is another (RFC 3389)."""
+    return COMFORT_NOISE_TYPE if CODECS[codec].clock == CODECS["pcmu"].clock else None
 
 
 def is_report(data: bytes) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from yarl import URL
 
 from ..bridge.authentication import Authentication
 from ..bridge.config import BridgeSettings, is_loopback
-from .forward import Answer, Asked
+from .forward import Answer, Asked, refuse
 
 
 def refusal(asked: Asked, settings: BridgeSettings, authentication: Authentication) -> Answer | None:
@@ -18,11 +16,11 @@ def refusal(asked: Asked, settings: BridgeSettings, authentication: Authenticati
     its own name our address.
     """
     if "origin" in asked.headers:
-        return _refuse(403, "a page may not")
+        return refuse(403, "a page may not")
     if not authentication.accepts(asked.headers.get("authorization")):
-        return _refuse(401, "expected a bearer token")
+        return refuse(401, "expected a bearer token", ("WWW-Authenticate", "Bearer"))
     if not settings.all_tokens() and not is_loopback(_host(asked.headers.get("host", ""))):
-        return _refuse(421, "expected a Host of this machine")
+        return refuse(421, "expected a Host of this machine")
     return None
 
 
@@ -31,10 +29,3 @@ def _host(header: str) -> str:
         return URL(f"//{header}").host or ""
     except ValueError:
         return ""
-
-
-def _refuse(status: int, why: str) -> Answer:
-    headers = [("Content-Type", "application/json")]
-    if status == 401:
-        headers.append(("WWW-Authenticate", "Bearer"))
-    return Answer(status, headers, json.dumps({"error": why}).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Answer:
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+
+
+def refuse(status: int, why: str, *headers: tuple[str, str]) -> Answer:
+    """Return an error as JSON."""
+    return Answer(status, [("Content-Type", "application/json"), *headers], json.dumps({"error": why}).encode())
 
 
 class Unreachable(Exception):

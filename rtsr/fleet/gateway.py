@@ -21,10 +21,10 @@ from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.log import to_stderr
 from ..daemon.priority import be_less_nice
 from .config import FleetSettings, as_json, check_bridge, from_json, make_settings
-from .forward import Answer, Asked, Forward
+from .forward import Answer, Asked, Forward, refuse
 from .nodes import HEAD, Nodes
 from .placement import Fleet
-from .signalling import Signalling, refuse
+from .signalling import Signalling
 from .watch import Watch
 
 AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings

@@ -17,7 +17,7 @@ from ..bridge.log import log_event
 from ..errors import InvalidSetting, PoolFull, UnknownName
 from .access import refusal
 from .config import FleetSettings
-from .forward import Answer, Asked, Forward, Unreachable
+from .forward import Answer, Asked, Forward, Unreachable, refuse
 from .metrics import exposition
 from .placement import Fleet, Worker
 
@@ -199,8 +199,3 @@ def reply(value: dict[str, Any], status: int = 200) -> Answer:
 def text(status: int, words: str) -> Answer:
     """Return an answer of text."""
     return Answer(status, [("Content-Type", "text/plain; charset=utf-8")], words.encode())
-
-
-def refuse(status: int, why: str, *headers: tuple[str, str]) -> Answer:
-    """Return an error as JSON."""
-    return Answer(status, [("Content-Type", "application/json"), *headers], json.dumps({"error": why}).encode())

@@ -22,7 +22,7 @@ import typer
 
 from bench.bars import finish, over_bars
 from bench.fleet_carry import carry
-from bench.fleet_peers import Caller, Voices
+from bench.fleet_peers import LightCaller, Voices
 from rtsr.daemon.priority import be_less_nice
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.fleet.cluster import Cluster, descendants
@@ -73,9 +73,9 @@ async def status(client: Client) -> dict[str, Any]:
         return await reply.json()
 
 
-async def join(client: Client, voices: Voices) -> tuple[list[Caller], dict[str, Any]]:
+async def join(client: Client, voices: Voices) -> tuple[list[LightCaller], dict[str, Any]]:
     """Let everyone call, and see where they are."""
-    callers = [Caller(client, f"room-{number // PEOPLE}", voices) for number in range(CALLS)]
+    callers = [LightCaller(client, f"room-{number // PEOPLE}", voices) for number in range(CALLS)]
     for first in range(0, CALLS, AT_ONCE):
         await asyncio.gather(*(one.start() for one in callers[first : first + AT_ONCE]))
     await asyncio.sleep(SETTLED_S)
@@ -83,7 +83,7 @@ async def join(client: Client, voices: Voices) -> tuple[list[Caller], dict[str, 
     return callers, {"key": "placement", "calls": sum(counts), "by_worker": counts, "uneven": max(counts) - min(counts)}
 
 
-async def homes(client: Client, callers: list[Caller]) -> dict[str, str]:
+async def homes(client: Client, callers: list[LightCaller]) -> dict[str, str]:
     """Return the worker of each room."""
     found = {}
     for one in (await status(client))["workers"]:
@@ -100,7 +100,7 @@ async def lost_packets(client: Client, rooms: set[str]) -> int:
 
 
 async def disturb(
-    client: Client, callers: list[Caller], voices: Voices, key: str, victim: str, act: Callable[[], Awaitable[Any]]
+    client: Client, callers: list[LightCaller], voices: Voices, key: str, victim: str, act: Callable[[], Awaitable[Any]]
 ) -> dict[str, Any]:
     """Do something to a worker that carries calls, and hear what becomes of its calls and of the others."""
     where = await homes(client, callers)
@@ -127,7 +127,7 @@ async def disturb(
     }
 
 
-async def undisturbed(client: Client, callers: list[Caller], voices: Voices, seconds: float) -> dict[str, Any]:
+async def undisturbed(client: Client, callers: list[LightCaller], voices: Voices, seconds: float) -> dict[str, Any]:
     """Leave everyone in peace, to know what this machine loses by itself."""
     rooms = {one.room for one in callers}
     before, since_s, since = await lost_packets(client, rooms), time.time(), time.monotonic()
@@ -141,7 +141,9 @@ async def undisturbed(client: Client, callers: list[Caller], voices: Voices, sec
     }
 
 
-async def disturbances(client: Client, cluster: Cluster, callers: list[Caller], voices: Voices) -> list[dict[str, Any]]:
+async def disturbances(
+    client: Client, cluster: Cluster, callers: list[LightCaller], voices: Voices
+) -> list[dict[str, Any]]:
     """Kill a bridge, drain a node and remove one, each when all calls are well."""
     rows = []
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
+from math import inf
 from typing import Any
 
-import aiohttp
 import numpy as np
 
 from bench.packets import LATE_S, Listener, Mute, encoded
@@ -16,7 +15,7 @@ from rtsr.bridge.codec import CODECS, OPUS
 from rtsr.bridge.rtp import write
 from rtsr.daemon.priority import ask_for_real_time
 from tests.live.bridge.peers import PACKET_S, Client, Peer
-from tests.live.fleet.caller import AGAIN_S, ANSWER_S, SILENT_S, WATCH_S
+from tests.live.fleet.caller import Caller
 
 VOICED = 82  # bytes of a packet with a voice, at the least: silence takes a few, and SRTP adds 22
 STEP = round(PACKET_S * CODECS[OPUS].clock)
@@ -73,53 +72,27 @@ class Voices:
             time.sleep(max(0.0, due_s - time.monotonic()))
 
 
-class Caller:
-    """One person in a room, who calls again where nothing comes any more."""
+class LightCaller(Caller):
+    """A caller for whom the one thread speaks, and whose packets are noted and not decoded."""
 
     def __init__(self, client: Client, room: str, voices: Voices) -> None:
-        self.client, self.room, self.calls = client, room, 0
-        self.peer: Peer | None = None
+        super().__init__(client, room, Mute, OPUS)
         self.listener: Listener | None = None
         self.heard_last_s = 0.0  # over the connection before
         self._voices = voices
-        self._watching: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Call, and watch over the call."""
-        await self._call()
-        self._watching = asyncio.ensure_future(self._watch())
-
-    async def _call(self) -> None:
-        old = self.peer
-        wishes = {"replaces": old.location.rpartition("/")[2]} if old else {}
-        new = await asyncio.wait_for(self.client.call(self.room, Mute(), OPUS, **wishes), ANSWER_S)
+    def _joined(self, peer: Peer) -> None:
         self.heard_last_s = self.listener.arrived[-1] if self.listener and self.listener.arrived else 0.0
-        self.listener = Listener(new)
-        self._voices.add(new)
-        self.peer = new
-        self.calls += 1
-        if old:
-            await self._leave(old)
+        self.listener = Listener(peer)
+        self._voices.add(peer)
 
     async def _leave(self, peer: Peer) -> None:
         self._voices.drop(peer)
-        self.client.peers.remove(peer)
-        await peer.close()
+        await super()._leave(peer)
 
-    async def _watch(self) -> None:
-        since_s = time.time()
-        while True:
-            await asyncio.sleep(WATCH_S)
-            assert self.peer
-            assert self.listener
-            last_s = max(since_s, self.listener.arrived[-1] if self.listener.arrived else 0.0)
-            ended = self.peer.connection.connectionState in ("closed", "failed")
-            if ended or time.time() - last_s > SILENT_S:
-                try:
-                    await self._call()
-                except (OSError, AssertionError, TimeoutError, aiohttp.ClientError):
-                    await asyncio.sleep(AGAIN_S)
-                since_s = time.time()
+    def _silent_s(self, peer: Peer) -> float:
+        assert self.listener
+        return time.time() - self.listener.arrived[-1] if self.listener.arrived else inf
 
     def heard_again_s(self) -> float:
         """How long after its last packet over the connection before the present one brought a voice first, or NaN."""
@@ -133,12 +106,3 @@ class Caller:
         inside = np.array(self.listener.arrived) > since_s
         steps = np.diff(np.array(self.listener.stamps)[inside]) % (1 << 32)
         return int((steps // STEP - 1).clip(0).sum())
-
-    async def close(self) -> None:
-        """Hang up."""
-        if self._watching:
-            self._watching.cancel()
-        if self.peer:
-            async with self.client.http.delete(self.peer.location):
-                pass
-            await self._leave(self.peer)

@@ -20,12 +20,6 @@ if os.environ.get("CI") != "true" and not all(map(importlib.util.find_spec, NEED
     collect_ignore_glob = ["test_*.py"]  # with CI=true the missing import is an error
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.live)
-
-
 @pytest.fixture(scope="module")
 def bridge() -> Iterator[Bridge]:
     """One bridge for the tests of a file that do not end it."""

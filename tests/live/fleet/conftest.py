@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from pathlib import Path
-
-import pytest
 
 NEEDED = ("aiortc", "aiohttp", "prometheus_client", "ray")
 
 if os.environ.get("CI") != "true" and not all(map(importlib.util.find_spec, NEEDED)):
     collect_ignore_glob = ["test_*.py"]  # with CI=true the missing import is an error
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.live)

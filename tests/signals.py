@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 FloatArray = np.ndarray
@@ -9,6 +11,11 @@ FloatArray = np.ndarray
 
 def voice_like(seconds: float, rate: int = 16_000, seed: int = 0) -> FloatArray:
     """Return harmonics with vibrato, bursts of noise and pauses, peak 0.5, float32, shape (samples,)."""
+    return _voice_like(seconds, rate, seed).copy()
+
+
+@lru_cache(maxsize=32)
+def _voice_like(seconds: float, rate: int, seed: int) -> FloatArray:
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     pitch = 140 * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * time + seed) + 0.02 * np.sin(2 * np.pi * 5.5 * time))

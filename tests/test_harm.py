@@ -25,7 +25,7 @@ PARTNER_DB = -50
 
 @pytest.fixture(scope="module")
 def voice():
-    return rtsr.load("voice-16k", "ort")
+    return rtsr.load("voice-16k", "auto")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_detection_settles_and_stays(voice, speech, which):
 @pytest.mark.parametrize("which", [1, 2])
 def test_at_48_khz_detection_settles_and_stays(speech, which):
     """A voice to 24 kHz stays as it is; the edges of 8, 12, 16 and 24 kHz material are found."""
-    fullband, x = rtsr.load("voice-48k", "ort"), speech(5.0, rate=48_000, which=which)
+    fullband, x = rtsr.load("voice-48k", "auto"), speech(5.0, rate=48_000, which=which)
     wide = harm.check(fullband, "wide", x, 48_000, wide=True)
     assert (wide.lsd, wide.settled_s, wide.changes) == (0, 0, 0)
     for cutoff in (4000, 6000, 8000, 12000):

@@ -128,7 +128,7 @@ class OrtBackend:
         """Bind the first rows of every buffer, once for each turn."""
         turns = []
         for old, new in (state.sets, state.sets[::-1]):
-            binding, options = self.session.io_binding(), self._ort.RunOptions()
+            binding, options = self.session.io_binding(), None
             for name, buffer in (state.inputs | state.cards | old).items():
                 if name != "envelope":
                     binding.bind_input(*self._address(name, buffer, rows))
@@ -136,6 +136,7 @@ class OrtBackend:
             for name, buffer in ({"envelope": envelope} | {NEW + n: b for n, b in new.items()}).items():
                 binding.bind_output(*self._address(name, buffer, rows))
             if self.records:  # of these buffers and no others
+                options = self._ort.RunOptions()
                 options.add_run_config_entry("gpu_graph_id", str(next(self._graphs)))
             turns.append((binding, options))
         return turns

@@ -37,7 +37,7 @@ def excuses(pytestconfig: pytest.Config) -> Excuses:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """OnEvent what was excused."""
+    """Print what was excused."""
     one = config.stash.get(EXCUSES, None)
     if one is not None:
         terminalreporter.section("losses that stalls of the machine excuse")

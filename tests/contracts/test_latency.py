@@ -114,7 +114,7 @@ def test_at_equal_rates_the_null_backend_only_delays_bit_for_bit(null, block):
 @pytest.mark.parametrize("block", [1, 100, "random"])
 @pytest.mark.parametrize(("rate", "rate_out"), RATES)
 def test_flush_gives_the_tail_and_starts_anew(opened, rate, rate_out, block):
-    x = at_both_rates(rate, rate_out)[0]
+    x = at_both_rates(rate, rate_out, 0.12)[0]
     path = Reblock(opened, rate, rate_out, cutoff=2000.0)
     longer = streamed(path, np.concatenate([x, np.zeros(rate // 10, np.float32)]), block)
     path.reset()
@@ -129,7 +129,7 @@ def test_flush_gives_the_tail_and_starts_anew(opened, rate, rate_out, block):
 @pytest.mark.parametrize(("rate", "rate_out"), RATES[:7])
 def test_a_streams_flush_gives_its_delay(opened, rate, rate_out):
     stream = Stream(opened, rate, rate_out, cutoff=2000.0)
-    x = at_both_rates(rate, rate_out)[0].reshape(-1, stream.hop)
+    x = at_both_rates(rate, rate_out, 0.12)[0].reshape(-1, stream.hop)
     silence = np.zeros((10, stream.hop), np.float32)
     longer = np.concatenate([stream.process(hop) for hop in (*x, *silence)])
     stream.reset()

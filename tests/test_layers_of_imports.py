@@ -19,7 +19,7 @@ LAYERS = (  # packages of one layer do not import each other
     ("stream",),
     ("io",),
     ("pool", "enhance"),
-    ("runs", "figure", "speech"),
+    ("runs", "figure", "speech", "ray_cluster"),
     ("daemon",),
     ("archive", "train", "eval", "bench", "bridge", "integrations"),
     ("fleet",),

@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import InvalidAudio, InvalidSetting, MissingDependency
 from ..io.file import FORMATS
 from ..net.weights import Weights
+from ..ray_cluster import join
 from .manifest import DONE, FAILED, NAME, REFUSED, Entry, Manifest, open_manifest
 from .store import Store
 from .worker import Archive, Worker
@@ -79,21 +80,13 @@ def cluster(address: str | None) -> Iterator[int]:
 
     Neither usage statistics nor a dashboard. Raises `MissingDependency`, and `InvalidSetting` where no cluster answers.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster that starts here; Ray's own choice is 15
+    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
-        import ray
+        join(address, log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
         import ray.data
     except ImportError as error:
         raise MissingDependency(error.name or "ray", "archive", "rtsr enhance --ray") from error
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        ray.init(address=address or "local", **quiet, **({} if address else own))
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InvalidSetting(
-            f"expected the address of a Ray cluster that runs (ray start --head begins one), got {address}: {error}"
-        ) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a file that failed is in the manifest
     try:

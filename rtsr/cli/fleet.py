@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +45,7 @@ def run(options: FleetOptions) -> None:
 
         rtsr fleet run --config fleet.toml --address auto     # on the Ray cluster that this machine is the head of
     """
-    service = _service()
+    service = _part("service")
     given = {name: getattr(options, name) for name in ("address", "workers", "voices", "drain_s")}
     service.run(options.config, given, {"listen": options.listen})
 
@@ -59,15 +60,15 @@ def capacity(
 
         ray start --address HEAD:6379 --resources="$(rtsr fleet capacity)"
     """
-    service = _service()
+    service = _part("service")
     typer.echo(json.dumps({service.VOICES: service.measured(service.make_bridge_settings(config, {}), workers)}))
 
 
 @fleet.command()
 def status(config: Config = None, gateway: Gateway = None) -> None:
     """Print every worker with its calls, as JSON."""
-    service = _service()
-    typer.echo(json.dumps(service.ask(service.make_bridge_settings(config, {}), gateway, "/fleet"), indent=2))
+    ask = _part("ask")
+    typer.echo(json.dumps(ask.ask(ask.make_settings(config, {}), gateway, "/fleet"), indent=2))
 
 
 @fleet.command()
@@ -84,13 +85,12 @@ def drain(
 
         rtsr fleet drain 9752f9d6 --limit-s 60     # and then the machine may be switched off
     """
-    service = _service()
-    service.drain(service.make_bridge_settings(config, {}), gateway, name, limit_s, not end)
+    ask = _part("ask")
+    ask.drain(ask.make_settings(config, {}), gateway, name, limit_s, not end)
 
 
-def _service() -> Any:
+def _part(name: str) -> Any:
     try:
-        from ..fleet import service
+        return import_module(f"rtsr.fleet.{name}")
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "ray", "fleet", "rtsr fleet") from error
-    return service

@@ -9,12 +9,13 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from ..bridge.config import BridgeSettings, address
+from ..bridge.config import BridgeSettings, address, make_settings
 from ..errors import ControlFailed, UnknownName
 from .forward import trust
 
 ANSWER_S = 10.0
 LOOK_S = 1.0
+__all__ = ["ask", "drain", "make_settings", "url_of"]
 HERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is told to anyone
-
 import ray
 from ray import serve
 
-from ..bridge.config import BridgeSettings
+from ..bridge.config import BridgeSettings, address
 from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.log import log_event, to_stderr
-from .ask import ask, drain
+from ..errors import InvalidSetting
+from ..ray_cluster import join
 from .config import check_bridge, make_settings
 from .gateway import deploy
 from .measure import measure_together
 from .nodes import NAMESPACE, VOICES, end_all
 
 END_S = 20.0
-__all__ = ["VOICES", "ask", "drain", "make_bridge_settings", "measured", "run"]  # what the command line uses
+__all__ = ["VOICES", "make_bridge_settings", "measured", "run"]  # what the command line uses
 SYSTEM = {"worker_niceness": 0}  # Ray's own default of 15 would make the clocks of bridges late
 
 
@@ -34,9 +34,10 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
     to_stderr()
     ending = threading.Event()
     if settings.address is None:
+        check_free(bridge.listen)
         start_here(settings.voices or measured(bridge, settings.workers))
     else:
-        ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=False)
+        join(settings.address, namespace=NAMESPACE, log_to_driver=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     try:
@@ -61,15 +62,26 @@ def _end() -> None:
 
 
 def start_here(voices: int) -> None:
-    """Start a Ray cluster of this machine alone, that nobody else reaches."""
-    ray.init(
+    """Start a Ray cluster of this machine alone; Ray's own ports ask for its token."""
+    join(
+        None,
         namespace=NAMESPACE,
         resources={VOICES: voices},
         include_dashboard=False,
-        _node_ip_address="127.0.0.1",
         _system_config=SYSTEM,
         log_to_driver=True,
     )
+
+
+def check_free(listen: str) -> None:
+    """Raise `InvalidSetting` where the gateway cannot listen, before Ray is started for it."""
+    host, port = address(listen, "listen")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, place in dict.fromkeys(found):
+            socket.create_server((place[0], port), family=family).close()
+    except OSError as error:
+        raise InvalidSetting(f"cannot listen on {listen} ({error.strerror}): choose another") from error
 
 
 def measured(bridge: BridgeSettings, workers: int) -> int:

@@ -1,4 +1,4 @@
-"""`rtsr bridge` as a person starts it: a process, its log, its end."""
+"""`rtsr bridge`, and other commands that last, as a person starts them: a process, its log, its end."""
 
 from __future__ import annotations
 
@@ -15,26 +15,14 @@ ROOT = Path(__file__).resolve().parents[3]
 START_S = 60.0
 
 
-class Bridge:
-    """A running bridge on a free port. `lines` is its log so far."""
+class Process:
+    """A command of rtsr that runs until it is stopped. `lines` is its log so far."""
 
-    def __init__(self, *arguments: str, model: str = "voice-16k", calls: int | None = 16) -> None:
-        limit = ["--calls", str(calls)] if calls else []
-        command = [
-            sys.executable,
-            "-m",
-            "rtsr",
-            "bridge",
-            *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]),
-            "--model",
-            model,
-            *limit,
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    def __init__(self, *arguments: str, start_s: float = START_S) -> None:
         self.process = subprocess.Popen(
-            [*command, *arguments],
+            [sys.executable, "-m", "rtsr", *arguments],
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -44,7 +32,7 @@ class Bridge:
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
         try:
-            self.url = self.wait_for(r"event=listening url=(\S+)", START_S)
+            self.url = self.wait_for(r"^\S+ event=listening url=(\S+)", start_s)
         except AssertionError:
             self.close()
             raise
@@ -65,7 +53,7 @@ class Bridge:
             if self.process.poll() is not None:
                 self._reading.join(1)
                 if not any(re.search(pattern, line) for line in self.lines):
-                    raise AssertionError(f"the bridge ended with {self.process.returncode}:\n" + "\n".join(self.lines))
+                    raise AssertionError(f"it ended with {self.process.returncode}:\n" + "\n".join(self.lines))
             time.sleep(0.02)
         raise AssertionError(f"no {pattern!r} within {limit_s} s in:\n" + "\n".join(self.lines))
 
@@ -97,3 +85,12 @@ class Bridge:
     def resident_kb(self) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+
+
+class Bridge(Process):
+    """A running bridge on a free port."""
+
+    def __init__(self, *arguments: str, model: str = "voice-16k", calls: int | None = 16) -> None:
+        free = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
+        limit = ["--calls", str(calls)] if calls else []
+        super().__init__("bridge", *free, "--model", model, *limit, *arguments)

@@ -23,7 +23,29 @@ START_S = 90.0
 LOG = "RTSR_FLEET_LOG" in os.environ  # whether the logs of all parts are shown
 
 
-class Cluster:
+class Gateway:
+    """A gateway that runs."""
+
+    url: str
+
+    def status(self) -> dict[str, Any]:
+        """Return what it says of the fleet."""
+        with urllib.request.urlopen(self.url + "/fleet", timeout=5) as reply:
+            return json.load(reply)
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Return what it says of each worker, by name."""
+        return {one["name"]: one for one in self.status()["workers"]}
+
+    def wait_for_workers(self, count: int, limit_s: float = START_S) -> None:
+        """Wait until so many workers take calls."""
+        ends_s = time.monotonic() + limit_s
+        while sum(one["url"] is not None and one["limit"] > 0 for one in self.workers().values()) < count:
+            assert time.monotonic() < ends_s, self.status()
+            time.sleep(0.1)
+
+
+class Cluster(Gateway):
     """The cluster as a test sees it."""
 
     def __init__(self, nodes: int = 3, voices: int = 16, **bridge: Any) -> None:
@@ -54,22 +76,6 @@ class Cluster:
         self.process.stdin.write((json.dumps([do, value]) + "\n").encode())
         self.process.stdin.flush()
         return self._read()["answer"]
-
-    def status(self) -> dict[str, Any]:
-        """Return what the gateway says of the fleet."""
-        with urllib.request.urlopen(self.url + "/fleet", timeout=5) as reply:
-            return json.load(reply)
-
-    def workers(self) -> dict[str, dict[str, Any]]:
-        """Return what it says of each worker, by name."""
-        return {one["name"]: one for one in self.status()["workers"]}
-
-    def wait_for_workers(self, count: int, limit_s: float = START_S) -> None:
-        """Wait until so many workers take calls."""
-        ends_s = time.monotonic() + limit_s
-        while sum(one["url"] is not None and one["limit"] > 0 for one in self.workers().values()) < count:
-            assert time.monotonic() < ends_s, self.status()
-            time.sleep(0.1)
 
     def close(self) -> None:
         """End it and all its processes at once: an orderly end takes Ray five seconds."""

@@ -1,19 +1,21 @@
-"""A fleet of two bridges on a Ray cluster of one machine: calls through the gateway, a bridge that dies, a drain."""
+"""`rtsr fleet run` with two bridges: calls through the gateway, a bridge that dies, a drain, the end."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.live.bridge.peers import RATE, Client, VoiceTrack
 from tests.live.fleet.caller import Caller
-from tests.live.fleet.cluster import Cluster
+from tests.live.fleet.command import STOP_S, Fleet
 
 pytestmark = pytest.mark.alone
 
@@ -23,10 +25,13 @@ TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float3
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    one = Cluster(nodes=2, voices=VOICES, backend="null")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    one = Fleet(tmp_path_factory.mktemp("fleet"), VOICES, backend="null")
     yield one
-    one.close()
+    processes = one.processes()
+    assert one.stop(signal.SIGTERM, STOP_S) == 0, "\n".join(one.lines)
+    left = [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+    assert not left, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
 
 
 async def two_rooms(client: Client, rooms: tuple[str, str] = ("one", "two")) -> list[Caller]:
@@ -68,11 +73,11 @@ async def metrics(client: Client) -> dict[str, float]:
     return found
 
 
-def test_calls_through_the_gateway(cluster: Cluster):
+def test_calls_through_the_gateway(fleet: Fleet):
     async def run() -> None:
-        async with Client(cluster.url) as client:
+        async with Client(fleet.url) as client:
             callers = await two_rooms(client)
-            workers = cluster.workers()
+            workers = fleet.workers()
             assert sorted((one["calls"], one["rooms"]) for one in workers.values()) == [(2, 1), (2, 1)]
             assert len(await client.room("one")) == 2
             counted = await metrics(client)
@@ -97,34 +102,35 @@ def test_calls_through_the_gateway(cluster: Cluster):
     asyncio.run(run())
 
 
-def test_the_rooms_of_a_worker_that_is_drained_move(cluster: Cluster):
+def test_the_rooms_of_a_worker_that_is_drained_move(fleet: Fleet):
     async def run() -> None:
-        async with Client(cluster.url) as client:
+        async with Client(fleet.url) as client:
             callers = await two_rooms(client, ("drain", "stay"))
             drained = await home(client, callers[0])
-            async with client.http.post("/fleet/drain", json={"worker": drained, "limit_s": 0}) as reply:
-                assert reply.status == 200
-            await asyncio.sleep(1.0)  # it is found due within half of that
+            done = await asyncio.to_thread(fleet.run, "drain", drained)  # it ends when the worker is empty
+            assert (done.returncode, done.stderr) == (0, "")
             await heard(callers)
             assert [one.calls for one in callers] == [2, 2, 1, 1]
-            worker = cluster.workers()[drained]
+            worker = fleet.workers()[drained]
             assert (worker["calls"], worker["drains"]) == (0, 0)
             assert await home(client, callers[0]) != drained
-            async with client.http.post("/fleet/drain", json={"worker": "x"}) as reply:
-                assert reply.status == 404
-            async with client.http.post("/fleet/drain", json={"worker": drained, "drain": False}) as reply:
-                assert reply.status == 200
+            done = await asyncio.to_thread(fleet.run, "drain", "x")
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+            assert drained in done.stderr, "it says which there are"
+            done = await asyncio.to_thread(fleet.run, "drain", "--end", drained)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert json.loads(fleet.run("status").stdout) == fleet.status()
+            assert fleet.workers()[drained]["drains"] is None
             await asyncio.gather(*(one.close() for one in callers))
 
     asyncio.run(run())
 
 
-def test_the_calls_of_a_bridge_that_is_killed_are_heard_again(cluster: Cluster):
+def test_the_calls_of_a_bridge_that_is_killed_are_heard_again(fleet: Fleet):
     async def run() -> None:
-        async with Client(cluster.url) as client:
+        async with Client(fleet.url) as client:
             callers = await two_rooms(client, ("kill", "other"))
-            pids = cluster.ask("processes", list(cluster.workers()))
-            os.kill(pids[await home(client, callers[0])], signal.SIGKILL)
+            os.kill(fleet.bridge(await home(client, callers[0])), signal.SIGKILL)
             await heard(callers)
             assert [one.calls for one in callers] == [2, 2, 1, 1]
             for call in await client.room(callers[2].room):  # nothing happened to them

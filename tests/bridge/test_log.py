@@ -8,15 +8,19 @@ import re
 from rtsr.bridge.log import EventFormatter, log, log_event
 
 
-def line_of(caplog, **values: object) -> str:
+def line_of(caplog, event: str = "joined", **values: object) -> str:
     with caplog.at_level(logging.INFO, logger=log.name):
-        log_event("joined", **values)
+        log_event(event, **values)
     return EventFormatter().format(caplog.records[-1])
 
 
 def test_an_event_is_one_line_of_keys_and_values(caplog):
     line = line_of(caplog, call="1-a", room="desk", why="hung up")
     assert re.fullmatch(r'\S+T\S+ event=joined call=1-a room=desk why="hung up"', line)
+
+
+def test_an_event_of_two_words_is_one_value(caplog):
+    assert line_of(caplog, "rtp lost", call="1-a").endswith('event="rtp lost" call=1-a')
 
 
 def test_nobody_writes_lines_of_their_own(caplog):

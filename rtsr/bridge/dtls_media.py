@@ -7,19 +7,18 @@ Everything is the event loop's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCRtpTransceiver
-from pylibsrtp import Error, Session
+from pylibsrtp import Session
 
 from .events import Event
 from .leg import Leg
 from .rtcp import parse_report
 from .rtp import PayloadTypes, is_report, noise_type, parse
 from .rtp_session import RtpSession
+from .srtp import Decryption
 
-MOST_SOURCES = 8  # that one peer's packets may name
 LATE_PACKETS = 2.5  # since the last packet, before the next one counts as an underrun
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 ONE_BYTE_HEADERS = b"\xbe\xde"  # RFC 8285, 4.2
@@ -41,19 +40,19 @@ def header_extension(transceiver: RTCRtpTransceiver) -> bytes:
 
 
 class DtlsMedia:
-    """The packets of one peer. `hostile` is called where a peer keeps changing its source (SSRC).
+    """The packets of one peer.
 
     What cannot be decrypted is ignored, and so is what comes before the keys are there.
     """
 
-    def __init__(self, transceiver: RTCRtpTransceiver, packet_ms: int, hostile: Callable[[], None]) -> None:
+    def __init__(self, transceiver: RTCRtpTransceiver, packet_ms: int) -> None:
         self.session: RtpSession | None = None
         self.sent = 0
         self.underruns = 0  # times that the next packet was a packet and a half late
         self.dropped = 0  # packets that had no address to go to
-        self._transceiver, self._hostile = transceiver, hostile
+        self._transceiver = transceiver
         self._longest_s, self._last_s = LATE_PACKETS * packet_ms / 1000, 0.0
-        self._sources: set[int] = set()
+        self._decrypt: Decryption | None = None
         transceiver.sender.send = transceiver.receiver.receive = _stay_idle  # type: ignore
 
     def begin(self, leg: Leg) -> RtpSession:
@@ -74,27 +73,23 @@ class DtlsMedia:
 
     def take(self, data: bytes) -> None:
         """Take an encrypted packet."""
-        keys: Session | None = self._transport._rx_srtp
-        if keys is None or self.session is None:
-            return
-        try:
-            if is_report(data):
-                report = parse_report(keys.unprotect_rtcp(data))
-                if report:
-                    self.session.take_report(report)
+        if self._decrypt is None:
+            keys: Session | None = self._transport._rx_srtp
+            if keys is None:
                 return
-            read = parse(keys.unprotect(data))
-        except (Error, ValueError):  # it is not authentic, came before, or is longer than a path carries
+            self._decrypt = Decryption(keys)
+        report = is_report(data)
+        plain = self._decrypt(data, report=report)
+        if plain is None or self.session is None:
             return
+        if report:
+            if read_report := parse_report(plain):
+                self.session.take_report(read_report)
+            return
+        read = parse(plain)
         types = self.session.types
-        if read is None or read.kind not in (types.audio, types.noise):
-            return
-        if read.source not in self._sources:
-            self._sources.add(read.source)
-            if len(self._sources) > MOST_SOURCES:
-                self._hostile()
-                return
-        self.session.take(read, time.monotonic())
+        if read is not None and read.kind in (types.audio, types.noise):
+            self.session.take(read, time.monotonic())
 
     def send(self, data: bytes) -> bool:
         """Encrypt and send RTP; returns whether there was an address to send to."""

@@ -13,7 +13,7 @@ log = logging.getLogger("rtsr.bridge")
 
 def log_event(event: str, **values: object) -> None:
     """Write one event with its values."""
-    log.info("%s", " ".join([f"event={_quoted(event)}", *(f"{name}={_quoted(value)}" for name, value in values.items())]))
+    log.info("%s", " ".join(f"{name}={_quoted(value)}" for name, value in {"event": event, **values}.items()))
 
 
 def log_json(value: dict[str, Any]) -> None:

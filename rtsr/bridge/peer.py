@@ -44,7 +44,7 @@ class Peer:
         self._restart: Restart | None = None  # the last one
         self._audio = self.connection.addTransceiver("audio", direction)
         self._prefer(self._audio, codec)
-        self.media = DtlsMedia(self._audio, packet_ms, lambda: ended("too many sources"))
+        self.media = DtlsMedia(self._audio, packet_ms)
         self.connection.on("connectionstatechange", self._changed)
 
     @staticmethod

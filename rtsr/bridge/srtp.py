@@ -1,10 +1,11 @@
-"""SRTP with keys from the signalling (SDES, RFC 4568). The event loop's."""
+"""SRTP: keys from the signalling (SDES, RFC 4568); decryption with them or with those of DTLS. The event loop's."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import secrets
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from pylibsrtp import Error, Policy, Session
@@ -18,6 +19,7 @@ SUITES = {  # RFC 4568, section 6.2, and RFC 7714: name, profile of libsrtp, byt
     "AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 44),
 }
 LONGEST_LINE = 512
+MOST_SOURCES = 8  # that a telephone or a browser may have had before the oldest is forgotten
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,20 +67,39 @@ class Crypto:
         return f"{self.tag} {self.suite} inline:{base64.b64encode(self.key).decode()}"
 
 
+class Decryption:
+    """Decrypts the packets of one peer, of which libsrtp keeps a stream for every source (SSRC) that they name.
+
+    It keeps those of the last `MOST_SOURCES` sources, so that a peer with keys cannot make it grow.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._sources: OrderedDict[int, None] = OrderedDict()  # the one that was heard last is the last
+
+    def __call__(self, data: bytes, *, report: bool = False) -> bytes | None:
+        """Return a packet decrypted; None for one that is not authentic, or came before."""
+        try:
+            plain = self._session.unprotect_rtcp(data) if report else self._session.unprotect(data)
+        except (Error, ValueError):  # longer than a path carries
+            return None
+        source = int.from_bytes(plain[4:8] if report else plain[8:12])
+        self._sources[source] = None
+        self._sources.move_to_end(source)
+        if len(self._sources) > MOST_SOURCES:
+            self._session.remove_stream(self._sources.popitem(last=False)[0])
+        return plain
+
+
 class Srtp:
-    """Encrypts with our key and decrypts with theirs."""
+    """Encrypts with our key and decrypts with theirs: `protect` and `unprotect`."""
 
     def __init__(self, ours: Crypto, theirs: Crypto) -> None:
         self._out = Session(Policy(ours.key, Policy.SSRC_ANY_OUTBOUND, srtp_profile=SUITES[ours.suite][0]))
-        self._in = Session(Policy(theirs.key, Policy.SSRC_ANY_INBOUND, srtp_profile=SUITES[theirs.suite][0]))
+        self.unprotect = Decryption(
+            Session(Policy(theirs.key, Policy.SSRC_ANY_INBOUND, srtp_profile=SUITES[theirs.suite][0]))
+        )
 
     def protect(self, data: bytes, *, report: bool = False) -> bytes:
         """Return a packet encrypted."""
         return self._out.protect_rtcp(data) if report else self._out.protect(data)
-
-    def unprotect(self, data: bytes, *, report: bool = False) -> bytes | None:
-        """Return a packet decrypted; None for one that is not authentic, or came before."""
-        try:
-            return self._in.unprotect_rtcp(data) if report else self._in.unprotect(data)
-        except (Error, ValueError):  # longer than a path carries
-            return None

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from rtsr.bridge.rtp import write
-from rtsr.bridge.srtp import SUITES, Crypto, Srtp
+from rtsr.bridge.srtp import MOST_SOURCES, SUITES, Crypto, Srtp
 from rtsr.errors import InvalidSetting
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -62,6 +62,24 @@ def test_two_ends_understand_each_other_and_nobody_else(suite):
     assert near.unprotect(packet) is None
     report = b"\x80\xc9\x00\x01" + (7).to_bytes(4)
     assert near.unprotect(far.protect(report, report=True), report=True) == report
+
+
+@pytest.mark.parametrize("report", [False, True])
+def test_a_peer_that_names_ever_new_sources_is_remembered_by_the_last_of_them(report):
+    """libsrtp keeps a stream a source: one that is forgotten does not know that a packet came before."""
+    offered = Crypto.parse(f"{SUITE} inline:{KEY}")
+    answered = offered.answer()
+    near, far = Srtp(answered, offered), Srtp(offered, answered)
+    plain = [
+        b"\x80\xc9\x00\x01" + source.to_bytes(4) if report else write(0, 1, 160, source, b"voice")
+        for source in range(100)
+    ]
+    sent = [far.protect(packet, report=report) for packet in plain]
+    for packet, expected in zip(sent, plain, strict=True):
+        assert near.unprotect(packet, report=report) == expected
+        assert near.unprotect(packet, report=report) is None
+    came_before = [near.unprotect(packet, report=report) is None for packet in reversed(sent)]
+    assert came_before == [True] * MOST_SOURCES + [False] * (100 - MOST_SOURCES)
 
 
 def test_any_bytes_are_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .simulated import PACKET_MS, SimulatedLeg, noise
 SHARE = 0.6  # of a hop that the media thread may take: the event loop needs the interpreter too
 CALL_COUNTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 TRIES = 2
+WAITED = Path("/proc/thread-self/schedstat")  # nanoseconds on a processor and waiting for one, and how many times
 WARM_UP_S, MEASURED_S = 0.2, 1.0  # of sound
 
 log = logging.getLogger("rtsr.bridge")
@@ -43,8 +45,9 @@ def p99_of(
 ) -> float:
     """Tick a media thread with so many Opus legs; returns the 99th percentile of a tick's time, in hops.
 
-    `paced`: each tick when it is due, as in a bridge. That takes as long as the sound, and is what tells how several
-    bridges share a machine; otherwise flat out.
+    Flat out, and without the time in which other programs had the processor: the bridge's clock goes before them.
+    `paced`: each tick when it is due, as in a bridge, and all of its time. That takes as long as the sound, and is what
+    tells how several bridges share a machine.
     """
     media = MediaThread(model, calls, lambda packets: None, packet_ms)
     payloads = noise(OPUS, 1000 // PACKET_MS)
@@ -58,9 +61,17 @@ def p99_of(
                 time.sleep(max(0.0, first + now_s - time.perf_counter()))
             for number, leg in enumerate(legs):
                 leg.speak(tick + number, now_s)
-            began = time.perf_counter()
+            began, waited = time.perf_counter(), waited_s()
             media.tick(now_s)
-            took.append(time.perf_counter() - began)
+            took.append(time.perf_counter() - began - (0 if paced else waited_s() - waited))
     finally:
         media.stop()
     return float(np.percentile(took[round(WARM_UP_S / media.hop_s) :], 99)) / media.hop_s
+
+
+def waited_s() -> float:
+    """Return how long this thread could have run and had no processor since it began; 0 where Linux does not say."""
+    try:
+        return int(WAITED.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

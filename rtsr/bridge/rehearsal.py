@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import product
 
 from ..backend.null import NullBackend
 from ..spec import Spec
 from .codec import CODECS
+from .log import log_event
 from .media import NARROW_RATES, MediaThread
 from .simulated import PACKET_MS, SimulatedLeg, noise
 
 PACKETS = 20
+NOTICE_S = 3.0
 
 
 def rehearse(spec: Spec, packet_ms: int) -> None:
     """Let a leg of each codec, and of each narrowed one, speak to all others with a packet lost.
 
     Without a network, which `MediaThread` runs when it is made. Takes tenths of a second, and longer than ten seconds
-    on a machine where nothing has been compiled yet.
+    on a machine where nothing has been compiled yet, which it logs.
     """
+    notice = threading.Timer(NOTICE_S, log_event, ("compiling",), {"why": "the first start takes half a minute"})
+    notice.daemon = True
+    notice.start()
     kinds = list(product(CODECS, (None, *NARROW_RATES)))
     spoken: dict[str, list[bytes | None]] = {codec: [*noise(codec, PACKETS)] for codec in CODECS}
     for payloads in spoken.values():
@@ -35,4 +41,5 @@ def rehearse(spec: Spec, packet_ms: int) -> None:
                 leg.speak(tick, now_s)
             media.tick(now_s)
     finally:
+        notice.cancel()
         media.stop()

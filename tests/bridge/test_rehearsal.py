@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+
+from rtsr.bridge import rehearsal
+from rtsr.bridge.log import log
 
 CALLS = """
 import gc
@@ -60,3 +64,12 @@ def compiled_in_calls(backend: str, rehearsed: bool) -> list[str]:
 def test_calls_compile_nothing():
     assert "period" in compiled_in_calls("null", rehearsed=False)
     assert compiled_in_calls("null", rehearsed=True) == []
+
+
+def test_a_long_rehearsal_says_why(null, monkeypatch, caplog):
+    with caplog.at_level(logging.INFO, logger=log.name):
+        rehearsal.rehearse(null.spec, 20)
+        assert caplog.messages == []
+        monkeypatch.setattr(rehearsal, "NOTICE_S", 0.01)
+        rehearsal.rehearse(null.spec, 20)
+    assert [message.partition(" ")[0] for message in caplog.messages] == ["event=compiling"]

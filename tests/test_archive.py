@@ -129,6 +129,18 @@ def test_a_run_that_is_killed_goes_on_and_gives_what_the_ordinary_run_gives(call
     assert head["settings"]["model"] == "voice-16k-small"
 
 
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_lasts(calls, tmp_path, run):
+    from rtsr.archive.store import Store
+
+    wide = tmp_path / "wide"
+    with Store(str(wide)).locked():
+        code, _, printed = run("enhance", calls, wide, "--ray", *MODEL)
+        assert (code, "another run writes to" in printed) == (1, True)
+        assert list(wide.iterdir()) == [], "it has written nothing"
+    with Store(str(wide)).locked():
+        pass
+
+
 def test_from_a_bucket_to_a_bucket(calls, expected, bucket, address):
     from rtsr.archive.store import Store
 

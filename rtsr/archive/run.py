@@ -32,8 +32,9 @@ def enhance_archive(
     """Enhance all that is not done; `done` hears of each file. Returns the manifest and what this run had to do.
 
     `address`: of a Ray cluster, or None for one on this machine that ends with the run. The manifest is written before
-    the first file, every `WRITE_EVERY_S`, and at the end however it comes. Raises `InvalidAudio`, `InvalidSetting` and
-    `MissingDependency`; a file that fails is an entry of the manifest and no error.
+    the first file, every `WRITE_EVERY_S`, and at the end however it comes. Raises `InvalidAudio`, `InvalidSetting`,
+    `MissingDependency`, and `AlreadyRunning` where another run writes to the same folder of a disk; a file that fails
+    is an entry of the manifest and no error.
     """
     source, target = Store(archive.source), Store(archive.target)
     if f"{target.root}/".startswith(f"{source.root}/") and source.scheme == target.scheme:
@@ -41,20 +42,21 @@ def enhance_archive(
     sources = source.audio()
     if not sources:
         raise InvalidAudio(f"{source.url}: no such folder, or it holds no audio ({', '.join(FORMATS)})")
-    manifest, todo = _plan(archive, target, sources, force)
-    target.write(manifest.encode(), NAME)
-    written_s = time.monotonic()
-    try:
-        if todo:
-            with cluster(address) as cores:
-                for entry in _results(archive, todo, cores):
-                    manifest.entries[entry.file] = entry
-                    done(entry, manifest)
-                    if time.monotonic() - written_s > WRITE_EVERY_S:
-                        target.write(manifest.encode(), NAME)
-                        written_s = time.monotonic()
-    finally:
+    with target.locked():
+        manifest, todo = _plan(archive, target, sources, force)
         target.write(manifest.encode(), NAME)
+        written_s = time.monotonic()
+        try:
+            if todo:
+                with cluster(address) as cores:
+                    for entry in _results(archive, todo, cores):
+                        manifest.entries[entry.file] = entry
+                        done(entry, manifest)
+                        if time.monotonic() - written_s > WRITE_EVERY_S:
+                            target.write(manifest.encode(), NAME)
+                            written_s = time.monotonic()
+        finally:
+            target.write(manifest.encode(), NAME)
     return manifest, [manifest.entries[entry.file] for entry in todo]
 
 

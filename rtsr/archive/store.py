@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import fsspec
 
-from ..errors import InvalidSetting, MissingDependency
+from ..errors import AlreadyRunning, InvalidSetting, MissingDependency
 from ..io.file import FORMATS
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 OF_ARROW = ("s3", "gs")  # pyarrow, which Ray Data brings, reads and writes these without a further package
 WHOLE_BY_NATURE = ("s3", "gs", "gcs", "abfs", "az")  # an object appears when all of it is there
@@ -90,6 +98,29 @@ class Store:
             shutil.copyfileobj(content, there, CHUNK)
         if part != target:
             self.fs.mv(part, target)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of a folder on a disk; raises `AlreadyRunning`. An object store has no lock to give."""
+        if not self.is_local or fcntl is None:
+            yield
+            return
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.root, os.O_RDONLY)
+        try:
+            self._lock(folder)
+            yield
+        finally:
+            os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        assert fcntl is not None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a process that is killed gives it back
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"another run writes to {self.url}: wait for its end, or choose another folder"
+            ) from None
 
     def read(self, name: str) -> bytes | None:
         """Return a small file, or None where it is not there."""

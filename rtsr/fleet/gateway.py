@@ -7,6 +7,7 @@ another, which finds workers, rooms and calls as they are.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from .placement import Fleet
 from .signalling import Signalling
 from .watch import Watch
 
+QUIET = {"log_level": "WARNING", "enable_access_log": False}  # of Serve; the bridge's events are written all the same
 AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings
 
 
@@ -73,7 +75,7 @@ GATEWAY: Any = serve.deployment(
     max_ongoing_requests=AT_ONCE,
     max_queued_requests=AT_ONCE,
     ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
-    logging_config={"enable_access_log": False},
+    logging_config=QUIET,
 )(Gateway)
 
 
@@ -95,7 +97,8 @@ def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
         ssl_keyfile=bridge.tls_key,
     )
     asyncio.run(Nodes(settings, bridge).reconcile())  # workers begin now; the gateway finds them
-    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, logging_config=QUIET)
     serve.run(bind(settings, bridge), name="rtsr", route_prefix="/")
     return f"{'https' if bridge.tls_cert else 'http'}://{bridge.listen}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -33,11 +34,12 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
     check_bridge(bridge)
     to_stderr()
     ending = threading.Event()
+    log_event("preparing", workers=settings.workers, voices=settings.voices or "measured")
     if settings.address is None:
         check_free(bridge.listen)
         start_here(settings.voices or measured(bridge, settings.workers))
     else:
-        join(settings.address, namespace=NAMESPACE, log_to_driver=False)
+        join(settings.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     try:
@@ -70,6 +72,7 @@ def start_here(voices: int) -> None:
         include_dashboard=False,
         _system_config=SYSTEM,
         log_to_driver=True,
+        logging_level=logging.ERROR,
     )
 
 

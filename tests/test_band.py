@@ -186,6 +186,15 @@ def test_before_anything_is_known_the_band_is_what_the_rate_holds(rate, nyquist)
     assert (tracked(voice_like(2, rate) + noise(2 * rate, 1, 1e-3), rate) == nyquist).all()
 
 
+@pytest.mark.parametrize("rate", [8000, 16000, 48000])
+def test_a_tone_at_full_scale_has_twice_the_unit_of_power(rate):
+    frames, tracker = Frames(SPEC, rate), CutoffTracker(SPEC, rate)
+    for hop in np.sin(2 * np.pi * 1050 * np.arange(rate // 10) / rate).astype(np.float32).reshape(-1, frames.hop):
+        spectrum = frames.push(hop[None])
+    tracker.push(spectrum)
+    assert tracker.memory[0].sum() / 0.25 == pytest.approx(2, rel=1e-3)  # smoothed over four frames
+
+
 def test_the_level_does_not_matter():
     x = narrowed(voice_like(4), RATE, 4000)
     for gain in (1.0, 0.1, 0.01):

@@ -47,6 +47,23 @@ def hissing(seconds: float, spec: Spec = SPEC, rate: int | None = None, level: f
 
 
 @SPECS
+@pytest.mark.parametrize("narrow", [False, True])
+def test_it_is_what_the_documents_define(spec, narrow):
+    """Frame by frame: of every loudness, envelope and cutoff, at the model's rate and at half of it."""
+    rng, rate = np.random.default_rng(2), spec.rate // 2 if narrow else spec.rate
+    x = hissing(0.15, spec, rate) * np.repeat(10 ** rng.uniform(-5.5, 0, 30), spec.hop_at(rate)).astype(np.float32)
+    envelope = rng.uniform(-6, 3, (30, spec.bands)).astype(np.float32)
+    envelope[::7], envelope[3::7] = np.linspace(-70, -50, spec.bands), np.linspace(8, 12, spec.bands)
+    cutoff = rng.uniform(spec.cutoff_min_hz, spec.rate / 2 + 100, 30).astype(np.float32)
+    cutoff[::5] = 40 * bin_hz(spec)
+    expected = oracle.generate(oracle.short_spectra(x, spec, rate), envelope, cutoff, spec)
+    made = generate(x, envelope, cutoff, spec, rate)
+    size = np.abs(expected).max(1, keepdims=True)
+    assert np.count_nonzero(size > 1e-3) > 20
+    assert (np.abs(made - expected) <= 1e-5 * size).all()
+
+
+@SPECS
 def test_nothing_comes_of_exact_silence(spec):
     assert not generate(np.zeros(20 * spec.hop), 5.0, 4000.0, spec).any()
 

@@ -41,7 +41,7 @@ class BandSettings(NamedTuple):
 
     bands: int  # of 100 Hz, up to half of the lower one of both rates
     per_band: int  # bins of a spectrum
-    full_scale: float  # power of a band that holds a tone at full scale
+    full_scale: float  # half the power of a band that holds a tone at full scale
     frames_per_s: float
     least_hz: float  # a voice's band ends above it
     most_hz: float  # a band that ends above it has nothing missing

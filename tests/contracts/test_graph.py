@@ -11,7 +11,7 @@ from rtsr.net.weights import Weights
 from tests.contracts import oracle
 from tests.contracts.test_pool import Platform
 from tests.contracts.test_rows import FRAMES, frames, run
-from tests.signals import noise, voice_like
+from tests.signals import dropping, noise, voice_like
 
 torch = pytest.importorskip("torch")
 
@@ -142,11 +142,16 @@ def test_the_pools_rows_give_what_they_give_alone_in_a_stream(graph, eager, thre
 def test_cutoffs_are_tracked_as_by_the_streams_tracker(graph, eager):
     spec = eager.spec
     quiet, wide = 1e-4 * voice_like(1.0, seed=3), voice_like(1.0, seed=2) + noise(16000, 4, 1e-3)
-    narrow = [band_limited(wide, hz) for hz in (1500, 2400, 3400, 5100)]
-    voices = [wide, quiet, *narrow, np.concatenate([narrow[2][:8000], narrow[0][8000:]])]
+    narrow = [band_limited(wide, hz) for hz in (700, 1500, 2400, 3400, 5100)]
+    falling = (0.02 * np.cumsum(noise(8000, 1))).astype(np.float32)
+    tone = (0.3 * np.sin(2 * np.pi * 1500 / 16000 * np.arange(8000))).astype(np.float32)
+    voices = [wide, quiet, *narrow, dropping(narrow[3], 160, 2000)]
+    later = (narrow[1][8000:], wide[8000:], falling, tone)
+    voices += [np.concatenate([narrow[3][:8000], after]) for after in later]
     heard = np.stack([oracle.spectra(v, spec, 16000) for v in voices], axis=1)
     tracker = CutoffTracker(spec, 16000, len(voices))
     tracking = device_path.CutoffTracker(spec, 16000, len(voices), graph.device)
+    remembered = (tracking.smoothed, tracking.before, tracking.held, tracking.known)
     found = set()
     tracking.clear(torch.arange(len(voices), device=graph.device))
     for spectrum in heard:
@@ -154,6 +159,8 @@ def test_cutoffs_are_tracked_as_by_the_streams_tracker(graph, eager):
         there = torch.ones(len(voices), 1, dtype=torch.bool, device=graph.device)
         got = tracking.push(torch.from_numpy(spectrum).to(graph.device), there)
         np.testing.assert_allclose(got.cpu().numpy(), expected)
+        for ours, theirs in zip(tracker.memory, remembered, strict=True):
+            np.testing.assert_allclose(theirs.cpu().numpy(), ours, rtol=1e-6)
         found.update(expected)
     assert len(found) >= 4
 

@@ -31,7 +31,7 @@ def read(command: str) -> list[str]:
 
 
 SYSTEMCTL = """#!/bin/sh
-[ "$1 $2" = "--user show-environment" ] && exit 0
+[ "$1 $2" = "--user show-environment" ] && { [ ! -e "$0.alone" ]; exit; }
 echo "$@" >> "$0.log"
 [ ! -e "$0.refuses" ] || { echo "Failed: no such bus" >&2; exit 1; }
 """
@@ -108,8 +108,11 @@ def test_where_systemd_does_not_answer_any_more_no_link_is_left(unit, tmp_path, 
     assert not link.is_symlink()
 
 
-def test_without_systemd_it_starts_with_the_desktop(unit, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.parametrize("alone", [False, True], ids=["no systemctl", "no systemd for this user"])
+def test_without_systemd_it_starts_with_the_desktop(unit, tmp_path, monkeypatch, alone):
+    (tmp_path / "bin/systemctl.alone").touch()
+    if not alone:
+        monkeypatch.setenv("PATH", str(tmp_path))
     said = install(["live", *HARD])
     entry = tmp_path / "config/autostart/rtsr-live.desktop"
     assert said[0] == f"wrote {entry}"

@@ -22,7 +22,7 @@ BLOCK = 120
 BURST_S, APART_S, BURSTS = 0.05, 0.35, 8
 LEVEL = 0.3
 TOP_HZ = 3_500  # the probe must pass a path for telephone voices
-CLEAR = 6.0  # a peak of the correlation so many times its usual size is no accident
+CLEAR = 10.0  # a peak of the correlation so many times its median size, almost 7 deviations of noise, is no accident
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,25 @@ class Full:
         self.event("", "stats", "")
 
 
+def test_what_is_shown_is_passed_on_in_its_order():
+    log = Full()
+    with Background(log) as show:
+        show.event("voice", "x", "a")
+        show.stats({})
+        show.event("voice", "y", "b")
+    show.thread.join(10)
+    assert log.events == [("x", "a"), ("stats", ""), ("y", "b")]
+
+
 def test_what_is_lost_on_a_full_disk_is_counted_and_reported_later():
     log = Full(failures=2)
     with Background(log) as show:
         for line in "abc":
             show.event("voice", "x", line)
+    show.thread.join(10)
     kinds = [kind for kind, _ in log.events]
     assert kinds == ["log", "x"]
+    assert log.events[0][1].startswith("2 lines were lost: ")
     assert "No space left on device" in log.events[0][1]
 
 
@@ -46,5 +58,8 @@ def test_a_log_that_hangs_holds_up_nobody_and_what_waits_is_bounded(monkeypatch)
             show.event("voice", "x", "")
         show.stats({})
         log.may_go_on.set()
+    show.thread.join(10)
     assert len(log.events) <= 13
-    assert any(kind == "log" for kind, _ in log.events)
+    lost = [int(line.split()[0]) for kind, line in log.events if kind == "log"]
+    assert lost
+    assert len(log.events) - len(lost) + sum(lost) == 101

@@ -14,7 +14,8 @@ def test_a_burst_lasts_50_ms_and_lies_in_the_band_of_a_telephone():
     assert len(burst) == 2400 == BURST_S * RATE
     assert np.abs(burst).max() == pytest.approx(LEVEL)
     assert power_db(burst, RATE, 0, TOP_HZ) > power_db(burst, RATE, TOP_HZ + 100, RATE / 2) + 60
-    assert power_db(burst, RATE, TOP_HZ - 500, TOP_HZ) > power_db(burst, RATE, 0, TOP_HZ) - 20
+    for low_hz in range(0, TOP_HZ, 500):
+        assert power_db(burst, RATE, low_hz, low_hz + 500) > power_db(burst, RATE, 0, TOP_HZ) - 15
 
 
 @pytest.mark.parametrize("place", [0, 1234, 16_000])

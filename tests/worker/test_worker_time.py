@@ -10,7 +10,7 @@ import pytest
 from rtsr import Stream
 from rtsr.daemon.drift import MOST, Drift
 from rtsr.daemon.gate import Gate
-from rtsr.daemon.worker import BEHIND_HOPS, RETRY_S, events
+from rtsr.daemon.worker import BEHIND_HOPS, BEHIND_S, RETRY_MOST_S, RETRY_S, events
 from rtsr.errors import InvalidSetting
 from rtsr.io import layout as at
 from rtsr.io.learning import learn
@@ -173,6 +173,35 @@ def test_a_burst_after_a_pause_is_no_overload(kind, generating):
         while worker.step():
             now[0] += 0.001
     assert worker.report().overloads == 0
+
+
+def test_each_overload_rests_for_twice_as_long_and_for_less_after_calm_seconds(kind, generating):
+    now, hops = [0.0], 1200
+    worker = kind(generating, RATE, low_water=144, burst=240, clock=lambda: now[0])
+    worker.wish(bypass=True)
+
+    def wait(samples: int) -> None:
+        """Let so much wait after a pause, and take it."""
+        assert not worker.step()
+        now[0] += BEHIND_S + 0.001
+        worker.shared.capture(VOICE[:samples, None])
+        while worker.step():
+            pass
+
+    wait(BEHIND_HOPS * worker.hop + 240)
+    assert worker.report().overloads == 0
+    rests = []
+    for calm in (*6 * (0,), hops, 0):
+        wait(BEHIND_HOPS * worker.hop + 241)
+        assert worker.report().resting
+        rests.append(worker.report().rest_s)
+        now[0] += rests[-1]
+        for _ in range(1 + calm):
+            worker.shared.capture(VOICE[: worker.hop, None])
+            assert worker.step()
+        assert not worker.report().resting
+    less = (1 - worker.hop / RATE / RETRY_MOST_S) ** hops
+    assert rests == pytest.approx([RETRY_S, 2, 4, 8, 16, RETRY_MOST_S, RETRY_MOST_S, less * RETRY_MOST_S])
 
 
 def test_a_gate_shuts_after_a_fifth_of_a_second_and_opens_at_once(null):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from rtsr.bridge import authentication
-from rtsr.bridge.authentication import Authentication
+from rtsr.bridge.authentication import GUARDED, Authentication
 from rtsr.bridge.page import FOLDER, files
 
 
@@ -123,6 +125,49 @@ def test_without_tokens_only_requests_to_this_machine_are_meant_for_us(host, mea
     assert Authentication((), ("https://named.example",)).is_addressed(request) is meant
     elsewhere = make_mocked_request("GET", "/", headers={"Host": "bridge.example"})
     assert Authentication(("secret",), ()).is_addressed(elsewhere)
+
+
+async def handle(request: web.Request) -> web.StreamResponse:
+    """What the guard lets through."""
+    if request.path == "/rooms/none":
+        raise web.HTTPMethodNotAllowed("PATCH", ["GET"])
+    return web.Response(text="passed")
+
+
+BEARER = {"Authorization": "Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {}, 200),
+        ("GET", "/healthz", {"Authorization": "Bearer wrong"}, 200),
+        *(("GET", f"{path}x", {}, 401) for path in GUARDED),
+        ("GET", "/rooms/x", {"Authorization": "Bearer wrong"}, 401),
+        ("GET", "/rooms/x", BEARER, 200),
+        ("PATCH", "/rooms/none", BEARER, 405),
+        ("OPTIONS", "/rooms/x", {}, 204),
+        ("GET", "/rooms/x", {**BEARER, "Origin": "https://evil.example"}, 403),
+        ("OPTIONS", "/rooms/x", {"Origin": "https://evil.example"}, 403),
+        ("GET", "/", {"Origin": "https://named.example"}, 200),
+        ("GET", "/rooms/x", {"Origin": "https://named.example"}, 401),
+    ],
+)
+def test_what_is_refused_is_not_handled_and_every_answer_has_its_headers(method, path, headers, status):
+    guard = Authentication(("secret",), ("https://named.example",)).guard
+    answer = asyncio.run(guard(make_mocked_request(method, path, headers=headers), handle))
+    assert (answer.status, getattr(answer, "text", None) == "passed") == (status, status == 200)
+    assert answer.headers["Content-Security-Policy"] == authentication.POLICY
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
+    assert answer.headers.get("Allow") == ("GET" if status == 405 else None)
+    named = headers.get("Origin") == "https://named.example"
+    assert answer.headers.get("Access-Control-Allow-Origin") == ("https://named.example" if named else None)
+
+
+def test_a_request_that_was_meant_for_another_host_is_not_handled():
+    answer = asyncio.run(Authentication((), ()).guard(make_mocked_request("GET", "/", headers={"Host": "a"}), handle))
+    assert answer.status == 421
 
 
 def test_any_bytes_in_a_header_are_a_wrong_token():

@@ -34,6 +34,7 @@ class Line:
 
     def __init__(self) -> None:
         self.now_s, self.came = 100.0, 0
+        self.checks: list[Message] = []
         self.socket = SimpleNamespace(datagram_received=self.take)
         self.connection = SimpleNamespace(
             _protocols=[self.socket],
@@ -41,7 +42,7 @@ class Line:
             _early_checks=deque(),
             _queue=asyncio.Queue(),
             _add_remote_candidate=None,
-            check_incoming=None,
+            check_incoming=lambda message, place, protocol: self.checks.append(message),
             _nominated={},
         )
         self.limits = ConnectionLimits(self.connection, ANYWHERE, self.take_media, lambda: self.now_s)
@@ -258,6 +259,23 @@ def test_an_authentic_check_without_a_priority_is_refused():
         assert limits.refused == 1
 
     with_connection(test)
+
+
+@pytest.mark.parametrize(
+    ("nominated", "place", "silent_s", "moves"),
+    [(PEER, OTHER, 1.9, False), (PEER, OTHER, 2.1, True), (PEER, PEER, 2.1, False), (None, OTHER, 2.1, False)],
+)
+def test_a_check_from_elsewhere_nominates_once_the_peer_is_silent(nominated, place, silent_s, moves):
+    line, check = Line(), Message(Method.BINDING, Class.REQUEST)
+    if nominated:
+        line.connection._nominated[1] = SimpleNamespace(remote_addr=nominated)
+    line.now_s += 5
+    assert line.send(CHECK)
+    line.now_s += silent_s
+    check.attributes["PRIORITY"] = 1
+    line.connection.check_incoming(check, place, None)
+    assert line.checks == [check]
+    assert ("USE-CANDIDATE" in check.attributes) is moves
 
 
 def test_candidates_elsewhere_are_sent_no_checks():

@@ -44,7 +44,9 @@ def read(stream: JsonStream | RawStream, message: object):
 def test_twilio_and_telnyx_begin_a_stream_and_are_answered_by_its_id():
     twilio, telnyx = JsonStream(), JsonStream()
     assert read(twilio, {"event": "connected", "protocol": "Call", "version": "1.0.0"}) is None
+    assert not twilio.began
     assert read(twilio, TWILIO) == Start("pcmu", {"token": "secret"})
+    assert twilio.began
     assert read(telnyx, TELNYX) == Start("pcma", {})
     payload = base64.b64encode(b"ab").decode()
     assert json.loads(twilio.audio(b"ab")) == {"event": "media", "streamSid": "MZ1", "media": {"payload": payload}}

@@ -26,6 +26,7 @@ def test_an_even_stream_comes_through_whole_at_the_least_delay(codec, tone):
     out = play(one, tone(300, 3, 48_000), codec, Script())
     assert one.counts.lost == one.counts.late == one.counts.underruns == one.counts.concealed_hops == 0
     assert out.delay_ms[100:].max() <= 1000 * LEAST_TARGET_S + 5
+    assert one.packet_ms == 1000 * PACKET_S
     steady = out.sound[one.rate // 2 :]
     assert np.abs(steady).max() == pytest.approx(0.3, abs=0.02)
     jumps = np.abs(np.diff(steady)).max()
@@ -212,6 +213,14 @@ def test_the_buffer_is_bounded_whatever_the_numbers_say():
             buffer.put(Packet(number + more, stamp + more, payload, now_s))
         assert len(buffer) <= ROOM
     assert buffer.counts.restarts > 100
+
+
+@pytest.mark.parametrize(("samples", "refused"), [(2_080, 0), (2_081, 1)])
+def test_a_packet_that_is_longer_than_what_is_kept_is_refused(samples, refused):
+    one = playout(PCMU)
+    one.put(Packet(0, 0, bytes(samples), 0.0))
+    heard = np.concatenate([one.read(tick * HOP_S) for tick in range(10)])
+    assert (one.counts.refused, heard.any()) == (refused, not refused)
 
 
 @pytest.mark.parametrize("codec", CODECS)

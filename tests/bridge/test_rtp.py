@@ -8,7 +8,8 @@ import struct
 import pytest
 
 from rtsr.bridge.rtcp import BYE, RECEIVER_REPORT, SENDER_REPORT, Report, parse_report
-from rtsr.bridge.rtp import HEADER, Read, parse, write
+from rtsr.bridge.rtp import HEADER, PayloadTypes, Read, is_report, parse, write
+from rtsr.errors import RtsrError
 
 PLAIN = HEADER.pack(0x80, 0, 7, 1_600, 9) + b"voice"
 
@@ -59,7 +60,43 @@ def test_what_is_none_is_none(data):
 @pytest.mark.parametrize(("second", "is_sound"), [(0, True), (191, True), (192, False), (223, False), (224, True)])
 def test_the_second_byte_tells_reports_from_sound(second, is_sound):
     """RFC 5761, section 4: types of RTCP are 192 to 223."""
-    assert (parse(bytes([0x80, second]) + PLAIN[2:]) is not None) == is_sound
+    data = bytes([0x80, second]) + PLAIN[2:]
+    assert (parse(data) is not None, is_report(data)) == (is_sound, not is_sound)
+
+
+def test_less_than_two_bytes_are_no_report():
+    assert [is_report(data) for data in (b"", b"\xc8", b"\xc8\xc8")] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "types"),
+    [
+        (("pcmu",), (0, 101, 13)),
+        (("pcma", 8, 127), (8, 127, 13)),
+        (("opus", 96), (96, 101, None)),
+        (("opus", 127, 96), (127, 96, None)),
+    ],
+)
+def test_payload_types_are_those_of_the_codec_or_agreed_on(given, types):
+    found = PayloadTypes.of(*given)
+    assert (found.codec, found.audio, found.events, found.noise) == (given[0], *types)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("pcmu", 8), "payload_type: expected 0 for pcmu, got 8"),
+        (("opus", 95), "payload_type: expected 96 to 127, got 95"),
+        (("opus", 128), "payload_type: expected 96 to 127, got 128"),
+        (("pcmu", 0, 95), "event_type: expected 96 to 127, got 95"),
+        (("opus", 96, 128), "event_type: expected 96 to 127, got 128"),
+        (("opus", 101), "another than payload_type, got 101 for both"),
+        (("mp3",), "mp3"),
+    ],
+)
+def test_payload_types_that_do_not_fit_are_refused(given, said):
+    with pytest.raises(RtsrError, match=said):
+        PayloadTypes.of(*given)
 
 
 def test_a_header_extension_is_written_and_read_over():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rtsr.bridge.config import BridgeSettings, address, make_settings
+from rtsr.bridge.config import BridgeSettings, address, make_settings, port_range
 from rtsr.errors import InvalidSetting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +72,35 @@ def test_addresses():
     assert address("127.0.0.1:80", "x") == ("127.0.0.1", 80)
     assert address("[::1]:8443", "x") == ("::1", 8443)
     assert address("localhost:0", "x") == ("localhost", 0)
+    assert address("localhost:65535", "x") == ("localhost", 65_535)
+
+
+@pytest.mark.parametrize("text", ["a", ":1", "a:", "a:-1", "a:65536", "a:000001", "a:²", "a:" + 5_000 * "9"])
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(InvalidSetting, match="x: expected HOST:PORT"):
+        address(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"), [("10000-10999", (10_000, 10_999)), ("2-3", (2, 3)), ("1-3", (1, 3)), ("1-65535", (1, 65_535))]
+)
+def test_a_range_of_ports_is_read(text, read):
+    assert port_range(text, "x") == read
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *(
+            (text, "FIRST-LAST")
+            for text in ("", "9", "9-", "-9", "0-9", "9-65536", "000002-9", "2-²", "2-" + 5_000 * "9")
+        ),
+        *((text, "an even port and the next one") for text in ("1-2", "2-2", "9-2")),
+    ],
+)
+def test_a_range_without_a_pair_of_ports_is_refused(text, said):
+    with pytest.raises(InvalidSetting, match=f"x: expected .*{said}"):
+        port_range(text, "x")
 
 
 def test_tokens_without_tls_may_pass_where_that_is_said_or_nobody_is_on_the_way():

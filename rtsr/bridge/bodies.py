@@ -32,7 +32,7 @@ def options_of(body: dict[str, Any]) -> CallOptions:
     """Return what a caller of `POST /rooms/{id}/offer` asks for; raises `InvalidSetting`."""
     narrow_hz, echo, name = body.get("narrow_hz"), body.get("echo", False), body.get("name", "")
     replaces, client = body.get("replaces", ""), body.get("client", "")
-    if narrow_hz is not None and narrow_hz not in NARROW_RATES:
+    if narrow_hz is not None and not (isinstance(narrow_hz, int) and narrow_hz in NARROW_RATES):  # 8000.0 is in it too
         raise InvalidSetting(f"narrow_hz: expected one of {NARROW_RATES}, got {narrow_hz!r}")
     if not isinstance(echo, bool) or not isinstance(name, str) or len(name) > LONGEST_NAME:
         raise InvalidSetting(f"expected echo to be true or false, and name a text of at most {LONGEST_NAME} characters")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtsr.bridge.conceal import cross_fade, make_cycle, period, repeat
+from rtsr.bridge.conceal import Concealer, cross_fade, make_cycle, period, repeat
 from tests.signals import noise
 
 
@@ -47,8 +47,20 @@ def test_a_cycle_repeats_and_fades_and_its_step_fades_in_half_a_period():
         np.testing.assert_allclose(loud, np.sign(step), atol=1e-6)
 
 
-@pytest.mark.parametrize(("stride", "lag"), [(1, 57), (6, 60)])
+@pytest.mark.parametrize(("stride", "lag"), [(1, 57), (1, 100), (6, 60)])
 def test_the_period_is_found_whatever_the_level_was_before(stride, lag):
     history = np.resize(noise(lag, 1), 320) * np.float32(0.99) ** np.arange(320)
     assert period(history.astype(np.float32), 24, 100, stride) == lag
     assert period(np.zeros(320, np.float32), 24, 100, stride) == 24
+
+
+def test_what_is_made_up_begins_at_the_next_sample_of_the_period():
+    """Where the level drifts, too: a step of the last sample is added."""
+    concealer = Concealer(8000)
+    past = np.resize(noise(60, 1), 320) + np.linspace(0, 0.2, 320, dtype=np.float32)
+    for hop in past.reshape(-1, 40):
+        assert concealer.hear(hop) is hop
+    assert not concealer.active
+    made = concealer.make(40)
+    assert concealer.active
+    assert made[0] == pytest.approx(past[-60] + past[-1] - past[-61], abs=1e-6)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rtsr.bridge.codec import OPUS, PCMU
 from rtsr.bridge.jitter import Packet
+from rtsr.bridge.noise import ComfortNoise
 from tests.bridge.packets import HOP_S, Script, play, uniform
 from tests.bridge.test_playout import playout
 
@@ -64,6 +66,19 @@ def test_a_pause_that_is_described_is_heard_as_its_noise():
     assert one.counts.underruns == one.counts.concealed_hops == one.counts.lost == 0
     again = np.concatenate(hops[520:])
     assert np.ptp(again) < 1e-6, "the noise goes on under the voice"
+
+
+def test_the_noise_of_a_pause_rises_and_falls_within_a_hop():
+    noise, silence = ComfortNoise(8000, 400), np.zeros(400, np.float32)
+    assert noise.add(silence, b"") is silence
+    rms = lambda sound: float(np.sqrt(np.square(sound).mean()))  # noqa: E731
+    begin = noise.add(silence, bytes([40]))
+    steady = np.concatenate([noise.add(silence, bytes([40])) for _ in range(10)])
+    end = noise.add(silence, b"")
+    assert noise.add(silence, b"") is silence
+    for fading in (begin, end[::-1]):
+        quarters = [rms(part) / rms(steady) for part in fading.reshape(4, -1)]
+        assert quarters == pytest.approx([0.14, 0.38, 0.63, 0.88], rel=0.25)
 
 
 def test_a_pause_that_is_not_described_is_silent():

@@ -26,7 +26,7 @@ REPORT = rtcp(RECEIVER_REPORT, 9)
     [
         PLAIN,
         HEADER.pack(0x80, 0x80, 7, 1_600, 9) + b"voice",  # marked
-        HEADER.pack(0x82, 0, 7, 1_600, 9) + bytes(8) + b"voice",  # two contributing sources
+        HEADER.pack(0x83, 0, 7, 1_600, 9) + bytes(12) + b"voice",  # three contributing sources
         HEADER.pack(0x90, 0, 7, 1_600, 9) + b"\xbe\xde\x00\x01abcd" + b"voice",  # an extension
         HEADER.pack(0xA0, 0, 7, 1_600, 9) + b"voice" + b"\x00\x00\x03",  # padded
     ],

@@ -142,7 +142,7 @@ def test_the_pools_rows_give_what_they_give_alone_in_a_stream(graph, eager, thre
 def test_cutoffs_are_tracked_as_by_the_streams_tracker(graph, eager):
     spec = eager.spec
     quiet, wide = 1e-4 * voice_like(1.0, seed=3), voice_like(1.0, seed=2) + noise(16000, 4, 1e-3)
-    narrow = [band_limited(wide, hz) for hz in (700, 1500, 2400, 3400, 5100)]
+    narrow = [band_limited(wide, hz) for hz in (700, 1500, 2400, 3400, 5100, 7300)]
     falling = (0.02 * np.cumsum(noise(8000, 1))).astype(np.float32)
     tone = (0.3 * np.sin(2 * np.pi * 1500 / 16000 * np.arange(8000))).astype(np.float32)
     voices = [wide, quiet, *narrow, dropping(narrow[3], 160, 2000)]

@@ -130,9 +130,12 @@ def test_both_workers_say_the_same(model_path):
             ppm=150,
             compute_s=lambda now, stall=stall: 0.05 if stall and now > stall[0] and not stall.clear() else 0.0005,
         )
-        for seconds, wish in ((1.5, {"mute": True}), (0.25, {"mute": False}), (0.25, {"gain_db": -6.0}), (8, {})):
+        for seconds, wish in ((0.5, {"mute": True}), (0.25, {"mute": False}), (1.25, {"gain_db": -6.0})):
             fake.run(seconds)
             fake.worker.wish(**wish)
+        fake.run(1)
+        fake.worker.switch(model)
+        fake.run(7)
         heard.append(fake.heard)
         said.append(fake.worker.report())
     python, native = said

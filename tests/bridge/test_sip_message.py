@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rtsr.bridge.sip.digest import Authenticator, credentials, params_of
+from rtsr.bridge.sip.digest import Authenticator, credentials, params_of, proof
 from rtsr.bridge.sip.fields import NameAddress, Uri
 from rtsr.bridge.sip.message import LONGEST, Request, Response, answer, parse, received_from
 from rtsr.bridge.sip.sdp import Description, choose, read
-from rtsr.bridge.sip.session_timer import Interval, TooShort, granted, taken
+from rtsr.bridge.sip.session_timer import Interval, TooShort, asked, granted, taken
 from rtsr.bridge.sip.settings import SipSettings, read_tables
 from rtsr.errors import InvalidSetting
 from tests.fuzzed import CORPUS
@@ -108,11 +108,57 @@ def test_a_password_is_proven_once_and_in_time(algorithms: tuple[str, ...]):
 
 
 def test_the_example_of_rfc_2617():
-    from rtsr.bridge.sip.digest import proof
-
     given = {"username": "Mufasa", "realm": "testrealm@host.com", "nonce": "dcd98b7102dd2f0e8b11d0f600bfb0c093"}
     given |= {"uri": "/dir/index.html", "qop": "auth", "nc": "00000001", "cnonce": "0a4f113b"}
     assert proof("Circle Of Life", "GET", given) == "6629fae49393a05397450978507c4ef1"
+
+
+@pytest.mark.parametrize(
+    ("status", "asks", "answers"),
+    [(401, "www-authenticate", "authorization"), (407, "proxy-authenticate", "proxy-authorization")],
+)
+def test_a_challenge_is_answered_as_far_as_it_can_be(status, asks, answers):
+    def answered(*challenges: str) -> dict[str, str] | None:
+        other = ("proxy-authenticate" if status == 401 else "www-authenticate", 'Digest realm="other", nonce="o"')
+        response = Response([other, *((asks, text) for text in challenges)], status=status)
+        header = credentials(response, "INVITE", "sip:x", "u", "p")
+        assert header is None or header[0] == answers
+        return header and params_of(header[1])
+
+    plain = {"username": "u", "realm": "r", "nonce": "n", "uri": "sip:x"}
+    assert answered('Digest realm="r", nonce="n"') == plain | {"response": proof("p", "INVITE", plain)}
+    given = answered('Digest realm="r", nonce="n", qop="auth-int, Auth", opaque="q", algorithm=sha-256')
+    assert (given.pop("opaque"), given["nc"], len(given["cnonce"])) == ("q", "00000001", 16)
+    assert given.pop("response") == proof("p", "INVITE", given)
+    md5, sha = (f'Digest realm="{name}", nonce="n", algorithm={name}' for name in ("MD5", "SHA-256"))
+    assert answered(md5, sha)["realm"] == "SHA-256"
+    for wrong in (md5.replace("MD5", "MD4"), md5.replace('"n"', '""'), 'Digest nonce="n", qop="auth-int"', "Basic r=a"):
+        assert answered(wrong) is None
+    assert answered('Digest nonce="n", qop="auth-int"', md5)["realm"] == "MD5"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("nc=00000001", "nc=0000000A", ("alice", False)),
+        ("nc=00000001", "nc=1", (None, False)),
+        ('realm="r"', 'realm="s"', (None, False)),
+        ("qop=auth", "qop=auth-int", (None, False)),
+        ("algorithm=MD5", "algorithm=SHA-256", (None, False)),
+        ('username="alice"', 'username="bob"', (None, False)),
+        ("Digest", "Basic", (None, False)),
+    ],
+)
+def test_credentials_are_those_that_were_asked_for(old, new, found):
+    """Changed after they were made; a count that is no such number fits no proof."""
+    authenticator, request = Authenticator("r", {"alice": "secret"}, ("MD5",)), parse(INVITE)
+    name, text = credentials(answer(request, 401, authenticator.challenges()), "INVITE", "sip:x", "alice", "secret")
+    assert old in text
+    given = params_of(text.replace(old, new))
+    if given and found[0]:
+        text = text.replace(given["response"], proof("secret", "INVITE", given))
+    changed = request.with_headers([*request.headers, (name, text.replace(old, new))])
+    assert authenticator.user_of(changed) == found
 
 
 def with_timer(value: str, more: bytes = b"") -> Request:
@@ -131,6 +177,19 @@ def test_session_timers():
     assert (interval, dict(headers)) == (Interval(300, True), {"session-expires": "300;refresher=uas"})
     assert granted(Response([("session-expires", "120;refresher=uas")]), 300) == Interval(120, False)
     assert granted(Response(), 300) == Interval(300, True)
+
+
+def test_intervals_are_within_what_both_ends_take():
+    assert [Interval(seconds, ours).act_s for seconds, ours in ((300, True), (90, False))] == [150, 60]
+    assert asked(300) == [("session-expires", "300"), ("min-se", "90")]
+    for text, seconds in (("90", 90), ("600", 300), ("x", 300), ("1" * 10, 300), ("\u00b2", 300)):
+        assert taken(with_timer(text), 300)[0] == Interval(seconds, False)
+    for least, seconds in ((b"500", 500), (b"999999", 86_400), (b"100;a=b", 300)):
+        assert taken(with_timer("600", b"\r\nMin-SE: " + least), 300)[0].seconds == seconds
+    plain = INVITE.replace(b"Supported: timer, 100rel\r\n", b"").replace(b"x: 1800;refresher=uac", b"x: 30")
+    assert taken(parse(plain), 300)[0] == Interval(90, True)
+    for text, seconds in (("89", 90), ("90", 90), ("86401", 86_400), ("1" * 10, 300)):
+        assert granted(Response([("session-expires", text)]), 300) == Interval(seconds, True)
 
 
 def test_numbers_find_rooms():

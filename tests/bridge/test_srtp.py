@@ -15,11 +15,14 @@ SUITE = "AES_CM_128_HMAC_SHA1_80"
 KEY = base64.b64encode(bytes(range(30))).decode()
 
 
-@pytest.mark.parametrize("line", [f"{SUITE} inline:{KEY}", f"1 {SUITE} inline:{KEY}", f"1 {SUITE} inline:{KEY}|2^20"])
-def test_a_line_is_read(line):
+@pytest.mark.parametrize(
+    ("line", "tag"),
+    [(f"{SUITE} inline:{KEY}", "1"), (f"1 {SUITE} inline:{KEY}", "1"), (f"22 {SUITE} inline:{KEY}|2^20", "22")],
+)
+def test_a_line_is_read(line, tag):
     found = Crypto.parse(line)
-    assert (found.suite, found.key, found.tag) == (SUITE, bytes(range(30)), "1")
-    assert found.line == f"1 {SUITE} inline:{KEY}"
+    assert (found.suite, found.key, found.tag, found.answer().tag) == (SUITE, bytes(range(30)), tag, tag)
+    assert found.line == f"{tag} {SUITE} inline:{KEY}"
     assert KEY not in repr(found)
 
 

@@ -30,6 +30,8 @@ from rtsr.daemon.tray import (
 )
 from tests.speech import missing
 
+pytestmark = pytest.mark.realtime
+
 PATH = {"bypass": False, "mute": False, "gain_db": -3.0, "model": "voice-16k"}
 RUNS = State(RUNNING, False, -3.0, "voice-16k")
 

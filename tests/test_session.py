@@ -14,7 +14,7 @@ from rtsr.timing import KEPT
 from tests.signals import noise, voice_like
 
 CUTOFF = 3000.0
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.realtime]
 
 
 class LiveSource:

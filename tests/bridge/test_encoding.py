@@ -14,6 +14,8 @@ from rtsr.bridge.leg import Leg
 from rtsr.bridge.mix import Block, Delivery, Outlet
 from rtsr.bridge.work import Work
 
+pytestmark = pytest.mark.realtime
+
 HOP, HOPS = 240, 4
 
 

@@ -14,6 +14,8 @@ from rtsr.bridge.gathering import Gathering, local_addresses
 from rtsr.bridge.ice_servers import Credential, IceServers
 from rtsr.errors import PoolFull
 
+pytestmark = pytest.mark.realtime
+
 LOOPBACK = "127.0.0.1"
 
 

@@ -17,6 +17,8 @@ from aiohttp import web
 from rtsr.bridge.config import BridgeSettings
 from rtsr.bridge.listener import Listener, _counted_as
 
+pytestmark = pytest.mark.realtime
+
 LIMIT_S = 1.0
 TIMEOUT_S = 10.0  # on a busy machine
 HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"

@@ -10,6 +10,8 @@ from rtsr.bridge.media import BUSY_WINDOW
 from rtsr.bridge.mix import MIX_RATE
 from tests.bridge.test_media import Played
 
+pytestmark = pytest.mark.realtime
+
 
 def test_the_first_ticks_are_slow_and_no_load(null):
     media = Played(null).media

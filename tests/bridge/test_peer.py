@@ -22,6 +22,8 @@ from rtsr.bridge.rtp import write
 from rtsr.bridge.srtp import MOST_SOURCES
 from rtsr.errors import InvalidSetting
 
+pytestmark = pytest.mark.realtime
+
 LIMIT_S = 90.0
 
 

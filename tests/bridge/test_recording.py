@@ -23,6 +23,8 @@ from rtsr.io.growing import GrowingFlac
 from tests.bridge.test_media import Played
 from tests.test_growing import files_of_at_most
 
+pytestmark = pytest.mark.realtime
+
 RATE, HOP = 48_000, 240
 MOST_HOPS = round(MOST_WAITING_S * RATE / HOP)
 ONES = np.ones(HOP, np.float32)

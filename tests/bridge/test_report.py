@@ -20,6 +20,8 @@ from rtsr.bridge.webhook import MOST_WAITING, Webhook
 from rtsr.errors import InvalidSetting
 from tests.bridge.test_rtp_on_demand import Bench, Phone, on_a_bench
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.mark.parametrize(
     ("rating", "score"), [(90, 4.34), (80, 4.02), (70, 3.60), (60, 3.10), (50, 2.58), (-5, 1), (120, 4.5)]

@@ -21,6 +21,8 @@ from rtsr.errors import InvalidSetting, PoolFull, RtsrError
 from tests.bridge.test_rtp import rtcp
 from tests.bridge.test_srtp import KEY, SUITE
 
+pytestmark = pytest.mark.realtime
+
 VOICE = b"\x80" * 160
 
 

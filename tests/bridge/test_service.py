@@ -17,6 +17,8 @@ from rtsr.bridge.service import BridgeService
 from rtsr.bridge.tls import server_context
 from rtsr.errors import InvalidSetting, RtsrError
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.fixture
 def service() -> BridgeService:

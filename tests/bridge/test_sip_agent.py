@@ -13,6 +13,8 @@ from rtsr.bridge.sip.message import LONGEST
 from tests.bridge.sip_phone import SDP, TURN_S, Bench, Phone
 from tests.fuzzed import CORPUS
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.fixture
 def on_bench(null, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:

@@ -8,6 +8,8 @@ import pytest
 
 from rtsr.bridge.tasks import Tasks
 
+pytestmark = pytest.mark.realtime
+
 
 def test_what_others_start_is_waited_for_too():
     done: list[str] = []

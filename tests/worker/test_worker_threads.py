@@ -22,6 +22,8 @@ from rtsr.io.shared_block import SharedBlock
 from tests.backends import open_backend
 from tests.worker.heard import RATE, VOICE
 
+pytestmark = pytest.mark.realtime
+
 
 @pytest.mark.skipif(not at.HAS_SEMAPHORE, reason="no semaphores without a name here")
 def test_the_bell_rings_when_a_hop_is_there_and_not_before():

@@ -12,9 +12,14 @@ import pytest
 
 from rtsr.backend.null import NullBackend
 from rtsr.bridge import capacity
-from rtsr.bridge.capacity import SHARE, p99_of
+from rtsr.bridge.capacity import SHARE, TRIES, p99_of
 
 CALLS = 2
+
+
+def least(model: NullBackend, calls: int) -> float:
+    """The share of a hop that so many calls take, as `measure` has it: a passing disturbance does not count."""
+    return min(p99_of(model, calls, seconds=0.5) for _ in range(TRIES))
 
 
 @pytest.fixture
@@ -31,13 +36,13 @@ def busy() -> Iterator[None]:
 @pytest.mark.skipif(not capacity.WAITED.exists(), reason="this system does not say how long a thread waits")
 def test_other_programs_do_not_count(null: NullBackend, busy, monkeypatch):
     p99_of(null, CALLS, seconds=0.1)  # what is compiled at its first use
-    assert p99_of(null, CALLS, seconds=0.5) < SHARE
+    assert least(null, CALLS) < SHARE
     monkeypatch.setattr(capacity, "WAITED", Path("/nowhere"))
-    assert p99_of(null, CALLS, seconds=0.5) > SHARE, "they are in the way of what waits for them"
+    assert least(null, CALLS) > SHARE, "they are in the way of what waits for them"
 
 
 def test_more_calls_take_longer(null: NullBackend):
-    assert p99_of(null, 32) > 2 * p99_of(null, 2)
+    assert least(null, 32) > 2 * least(null, 2)
 
 
 def test_at_least_one_call_fits_and_a_slow_machine_is_named(null: NullBackend, monkeypatch, caplog):

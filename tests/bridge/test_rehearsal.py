@@ -68,6 +68,7 @@ def test_calls_compile_nothing():
 
 def test_a_long_rehearsal_says_why(null, monkeypatch, caplog):
     with caplog.at_level(logging.INFO, logger=log.name):
+        monkeypatch.setattr(rehearsal, "NOTICE_S", 1_000)
         rehearsal.rehearse(null.spec, 20)
         assert caplog.messages == []
         monkeypatch.setattr(rehearsal, "NOTICE_S", 0.01)

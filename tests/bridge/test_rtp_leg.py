@@ -22,7 +22,6 @@ from rtsr.errors import InvalidSetting
 from tests.bridge.test_rtp import rtcp
 
 pytestmark = pytest.mark.realtime
-
 HERE, ELSEWHERE = ("127.0.0.1", 9), ("127.0.0.1", 10)
 VOICE = b"\x80" * 160
 

@@ -22,6 +22,22 @@ SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 log = logging.getLogger("rtsr.bridge")
 
 
+def bind(listen: str) -> list[socket.socket]:
+    """Return a listening socket for each address of HOST:PORT; raises `InvalidSetting` where that cannot be."""
+    host, port = address(listen, "listen")
+    bound: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, place in dict.fromkeys(found):
+            bound.append(socket.create_server((str(place[0]), port), family=family, backlog=BACKLOG))
+            port = bound[-1].getsockname()[1]  # of the first address, where any would do
+    except OSError as error:
+        for one in bound:
+            one.close()
+        raise InvalidSetting(f"cannot listen on {listen} ({error.strerror}): choose another") from error
+    return bound
+
+
 class Connection(asyncio.Protocol):
     """Hands everything on to the HTTP protocol behind it, and keeps since when sent bytes have not been taken."""
 
@@ -93,24 +109,10 @@ class Listener:
 
     async def open(self) -> str:
         """Listen and return the URL; raises `InvalidSetting` where that cannot be."""
-        host, port = address(self.settings.listen, "listen")
-        bound: list[socket.socket] = []
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-            for family, _, _, _, place in dict.fromkeys(found):
-                bound.append(socket.create_server((place[0], port), family=family, backlog=BACKLOG))
-                port = bound[-1].getsockname()[1]  # of the first address, where any would do
-        except OSError as error:
-            for one in bound:
-                one.close()
-            raise InvalidSetting(
-                f"cannot listen on {self.settings.listen} ({error.strerror}): choose another"
-            ) from error
+        bound = bind(self.settings.listen)
         self._accepting = [asyncio.ensure_future(self._accept(one)) for one in bound]
         await asyncio.sleep(0)  # each holds its socket from here on, and closes it
-        name = bound[0].getsockname()[0]
+        name, port = bound[0].getsockname()[:2]
         return f"{'https' if self.tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}"
 
     async def stop(self) -> None:

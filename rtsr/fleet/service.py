@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import ray
 from ray import serve
 
-from ..bridge.config import BridgeSettings, address
+from ..bridge.config import BridgeSettings
 from ..bridge.config import make_settings as make_bridge_settings
+from ..bridge.listener import bind
 from ..bridge.log import log_event, to_stderr
-from ..errors import InvalidSetting
 from ..ray_cluster import join
 from .config import check_bridge, make_settings
 from .gateway import deploy
@@ -36,7 +35,8 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
     ending = threading.Event()
     log_event("preparing", workers=settings.workers, voices=settings.voices or "measured")
     if settings.address is None:
-        check_free(bridge.listen)
+        for one in bind(bridge.listen):  # that cannot be is said before Ray is started
+            one.close()
         start_here(settings.voices or measured(bridge, settings.workers))
     else:
         join(settings.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
@@ -74,17 +74,6 @@ def start_here(voices: int) -> None:
         log_to_driver=True,
         logging_level=logging.ERROR,
     )
-
-
-def check_free(listen: str) -> None:
-    """Raise `InvalidSetting` where the gateway cannot listen, before Ray is started for it."""
-    host, port = address(listen, "listen")
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, _, _, _, place in dict.fromkeys(found):
-            socket.create_server((place[0], port), family=family).close()
-    except OSError as error:
-        raise InvalidSetting(f"cannot listen on {listen} ({error.strerror}): choose another") from error
 
 
 def measured(bridge: BridgeSettings, workers: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.server import Bridge
 from tests.live.bridge.sip_lines import SECRET, SILENCE, Lines, gone, voice_file
 from tests.live.bridge.sipp import call, has, pause, play, receive, run, sdp, send
+from tests.live.servers import wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -219,8 +219,6 @@ def test_twenty_at_once_and_ten_in_sequence_leave_nothing(start_bridge: Callable
             await gone(client, "desk")
 
     asyncio.run(test())
-    ends_s = time.monotonic() + 3  # sockets are closed soon after a call has left its room
-    while bridge.descriptors() > descriptors + 1 and time.monotonic() < ends_s:
-        time.sleep(0.05)
-    assert bridge.descriptors() <= descriptors + 1  # a connection of this client
+    # A connection of this client; the sockets of a call are closed soon after it has left its room.
+    wait_for(lambda: bridge.descriptors() <= descriptors + 1, 3, "closed sockets")
     assert bridge.threads() == threads

@@ -142,7 +142,10 @@ class Clearing:
         self.modules, self.held, self.unloaded = marks, held, []
 
     def module_list(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(index=i, argument=f"sink_properties={OWNER}={m}") for i, m in self.modules.items()]
+        return [self.module_info(index) for index in self.modules]
+
+    def module_info(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(index=index, argument=f"sink_properties={OWNER}={self.modules[index]}")
 
     def client_list(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name=name) for name in ("rtsr", *(f"{HOLDER}{mark}" for mark in self.held))]
@@ -158,6 +161,14 @@ def test_stale_devices_that_another_rtsr_clears_too_are_no_error():
     pulse = Clearing({1: "gone", 2: "gone", 3: "gone", 4: "here"}, ["here"])
     assert remove_stale(pulse) == 2
     assert pulse.unloaded == [3, 1]
+
+
+def test_what_has_the_number_of_a_stale_device_by_now_stays():
+    pytest.importorskip("pulsectl")
+    pulse = Clearing({1: "gone", 3: "gone"}, [])
+    pulse.client_list = lambda: [pulse.modules.update({1: "new"})][:0]  # another rtsr cleared 1, and made its own
+    assert remove_stale(pulse) == 1
+    assert pulse.unloaded == [3]
 
 
 def test_a_busy_device_is_said_with_what_to_do():

@@ -92,26 +92,35 @@ def new_mark() -> str:
     return uuid.uuid4().hex
 
 
+def _mark_of(module: Any) -> str | None:
+    found = MARK.search(module.argument or "")
+    return found[1] if found else None
+
+
 def _marked(pulse: Any) -> list[tuple[int, str]]:
     """Return (module, mark) for every module of ours."""
-    found = ((m.index, MARK.search(m.argument or "")) for m in pulse.module_list())
-    return [(index, mark[1]) for index, mark in found if mark]
+    return [(module.index, mark) for module in pulse.module_list() if (mark := _mark_of(module))]
 
 
-def _bearing(pulse: Any, mark: str) -> list[int]:
-    """Return the modules that have a mark."""
-    return [index for index, found in _marked(pulse) if found == mark]
+def _bearing(pulse: Any, mark: str) -> list[tuple[int, str]]:
+    """Return (module, mark) for the modules that have a mark."""
+    return [one for one in _marked(pulse) if one[1] == mark]
 
 
-def _unload(pulse: Any, modules: list[int]) -> int:
-    """Unload modules, the last made first; returns how many went, as another rtsr may be clearing the same ones."""
+def _unload(pulse: Any, modules: list[tuple[int, str]]) -> int:
+    """Unload modules, the last made first; returns how many went.
+
+    Another rtsr may be clearing the same ones, and PipeWire gives the number of one that is gone to a new one. So each
+    is looked at again right before.
+    """
     import pulsectl
 
     gone = 0
-    for index in reversed(modules):
-        with contextlib.suppress(pulsectl.PulseOperationFailed):
-            pulse.module_unload(index)
-            gone += 1
+    for index, mark in reversed(modules):
+        with contextlib.suppress(pulsectl.PulseOperationFailed, pulsectl.PulseIndexError):
+            if _mark_of(pulse.module_info(index)) == mark:
+                pulse.module_unload(index)
+                gone += 1
     return gone
 
 
@@ -119,7 +128,7 @@ def remove_stale(pulse: Any) -> int:
     """Unload what paths that are gone have left behind; returns how many modules."""
     marked = _marked(pulse)  # before the connections: each of these was made by a path that had one
     held = {c.name.removeprefix(HOLDER) for c in pulse.client_list() if c.name.startswith(HOLDER)}
-    return _unload(pulse, [index for index, mark in marked if mark not in held])
+    return _unload(pulse, [one for one in marked if one[1] not in held])
 
 
 def ensure(virtual: Virtual, rate: int, holder: Holder) -> int:
@@ -138,7 +147,7 @@ def ensure(virtual: Virtual, rate: int, holder: Holder) -> int:
         removed = remove_stale(pulse)
         wanted, mine = {virtual.sink, virtual.name}, _bearing(pulse, holder.mark)
         there = [s for s in [*pulse.sink_list(), *pulse.source_list()] if s.name in wanted]
-        others = [s for s in there if s.owner_module not in mine]
+        others = [s for s in there if s.owner_module not in dict(mine)]
         if others:
             raise AlreadyRunning(
                 f"there is a device named {others[0].name!r} already: choose another name, or end the rtsr that has it"

@@ -67,7 +67,9 @@ def desktop(start: Started) -> dict[str, str]:
     if lacking:
         missing(f"{', '.join(lacking)} (.ci/bootstrap test does it)")
     reading, writing = os.pipe()
-    start("Xvfb", "-displayfd", str(writing), "-screen", "0", "320x200x24", "-nolisten", "tcp", pass_fds=(writing,))
+    screen = ("-screen", "0", "320x200x24", "-nolisten", "tcp")
+    # -noreset: without, it begins anew when its last client goes, as `shown` does, and refuses the next one meanwhile.
+    start("Xvfb", "-displayfd", str(writing), *screen, "-noreset", pass_fds=(writing,))
     os.close(writing)
     with os.fdopen(reading) as said:
         return {**os.environ, "DISPLAY": f":{said.readline().strip()}", "PYSTRAY_BACKEND": "xorg"}

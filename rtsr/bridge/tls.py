@@ -29,3 +29,11 @@ def server_context(cert: str | Path | None, key: str | Path | None) -> ssl.SSLCo
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load_chain(context, cert, key)
     return context
+
+
+def pinned_context(cert: str | Path) -> ssl.SSLContext:
+    """Return the context of a client that accepts this very certificate, at whatever address; raises `OSError`."""
+    context = ssl.create_default_context(cafile=str(cert))
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context

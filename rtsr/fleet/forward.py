@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from ..bridge.config import BridgeSettings
+from ..bridge.tls import pinned_context
 from ..errors import InvalidSetting
 from .placement import Report, Worker
 
@@ -120,12 +121,9 @@ def trust(settings: BridgeSettings) -> ssl.SSLContext | bool:
     if settings.tls_cert is None:
         return True
     try:
-        context = ssl.create_default_context(cafile=settings.tls_cert)
+        return pinned_context(settings.tls_cert)
     except (OSError, ssl.SSLError) as error:
         raise InvalidSetting(f"tls_cert: cannot use {settings.tls_cert}: {error}") from error
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
 
 
 def report_of(worker: Worker, said: dict[str, Any], changes: int) -> Report:

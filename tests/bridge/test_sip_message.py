@@ -204,7 +204,7 @@ def test_numbers_find_rooms():
     ("table", "said"),
     [
         ({"liste": "x"}, "no setting named 'liste'"),
-        ({"listen": "0.0.0.0:5060"}, "sources, accounts or a server"),
+        ({"listen": "0.0.0.0:5060"}, "sources, proxies, accounts or a server"),
         ({"listen": "localhost:5060"}, "numeric address"),
         ({"transport": "sctp"}, "udp, tcp, tls"),
         ({"transport": "tls"}, "tls_cert and tls_key"),

@@ -9,8 +9,8 @@ from ..call import CallOptions
 from ..log import log_event
 from ..rtp_legs import LONGEST_NAME, RtpLeg
 from . import session_timer
+from .bridge_line import BridgeLine
 from .dialog import ALLOW, Dialog
-from .line import Line
 from .message import Request, Response, answer
 from .paths import Path
 from .sdp import Description, Section, Voice, choose, read
@@ -35,7 +35,7 @@ def offered(message: Request | Response) -> list[Section]:
 class SipCall:
     """A call that was answered. It ends once, by BYE of either side, or with its leg."""
 
-    def __init__(self, line: Line, dialog: Dialog, leg: RtpLeg, description: Description) -> None:
+    def __init__(self, line: BridgeLine, dialog: Dialog, leg: RtpLeg, description: Description) -> None:
         self.line, self.dialog, self.leg, self.description = line, dialog, leg, description
         self.voice: Voice | None = None  # None until the answer has come
         self.ended = False
@@ -48,10 +48,13 @@ class SipCall:
         self._timers = Timers()
         line.by_dialog[dialog.key] = self
 
-    def join(self, voice: Voice, name: str, path: Path) -> None:
-        """Let the leg into its room; raises `PoolFull` and `InvalidSetting`, and then the leg is released."""
+    def join(self, voice: Voice, name: str, host: str) -> None:
+        """Let the leg of a telephone at a host into its room.
+
+        Raises `PoolFull` and `InvalidSetting`, and then the leg is released.
+        """
         try:
-            self.line.connect(self.leg, voice, path, self.description)
+            self.line.connect(self.leg, voice, host, self.description)
         except InvalidSetting:
             self.line.legs.release(self.leg)
             raise
@@ -148,7 +151,7 @@ class SipCall:
         if self.voice is None:
             raise InvalidSetting("expected the answer to our offer first")
         voice = self._same_codec(sections)
-        self.line.connect(self.leg, voice, path, self.description)
+        self.line.connect(self.leg, voice, self.line.origin(request, path), self.description)
         self.voice = voice
         return self.description.answer(sections, voice)
 
@@ -174,7 +177,7 @@ class SipCall:
         self._answering = None
         self.end("its answer was not acknowledged")
 
-    def acknowledge(self, request: Request) -> None:
+    def acknowledge(self, request: Request, path: Path) -> None:
         """Take the ACK of our answer; it may hold the answer to our offer."""
         answering, self._answering = self._answering, None
         if answering is None or answering.request.sequence[0] != request.sequence[0]:
@@ -185,18 +188,18 @@ class SipCall:
             return
         self._awaits_answer = False
         try:
-            self._take_answer(request)
+            self._take_answer(request, path)
         except (InvalidSetting, PoolFull) as error:
             self.end(f"no audio was agreed on: {error}")
 
-    def _take_answer(self, request: Request) -> None:
-        sections, path = offered(request), self.dialog.path
+    def _take_answer(self, request: Request, path: Path) -> None:
+        sections, host = offered(request), self.line.origin(request, path)
         if self.voice is not None:
             voice = self._same_codec(sections)
-            self.line.connect(self.leg, voice, path, self.description)
+            self.line.connect(self.leg, voice, host, self.description)
             self.voice = voice
         else:
-            self.join(choose(sections, self.line.settings.codecs), self.dialog.remote.name, path)
+            self.join(choose(sections, self.line.settings.codecs), self.dialog.remote.name, host)
 
     def await_answer(self) -> None:
         """Expect the answer to our offer in the ACK."""

@@ -14,10 +14,10 @@ from ..rtp import PayloadTypes
 from ..rtp_legs import RtpLeg
 from ..srtp import SUITES, Crypto
 from . import session_timer
+from .bridge_line import BridgeLine
 from .call import SipCall, offered
 from .dialog import Dialog, bracketed, new_tag, of_response, path_of
 from .fields import NameAddress, Uri
-from .line import Line
 from .message import Request, Response
 from .paths import Path, Place
 from .sdp import Description, choose
@@ -27,7 +27,7 @@ NUMBER = re.compile(r"[0-9A-Za-z+*#._~-]{1,64}")
 SUITE = "AES_CM_128_HMAC_SHA1_80"  # that everybody has (RFC 4568, section 6.2)
 
 
-async def dial(line: Line, room: str, to: str, name: str) -> Call:
+async def dial(line: BridgeLine, room: str, to: str, name: str) -> Call:
     """Call a number or a SIP URI, and let who answers into a room.
 
     Raises `CallRefused`, `PoolFull` and `InvalidSetting`. Where the caller is cancelled, so is the call.
@@ -35,12 +35,13 @@ async def dial(line: Line, room: str, to: str, name: str) -> Call:
     settings = line.settings
     uri, place = _target(line, to)
     try:
-        path = await line.paths.to(place, settings.transport)
+        path = await line.paths.to(settings.first_hop(place), settings.transport)
     except OSError as error:
         raise CallRefused(503, str(error)) from error
-    leg = await line.legs.bind(room, line.sources(None, path), PayloadTypes.of(settings.codecs[0]), ends_with_bye=False)
+    host, types = path.peer[0], PayloadTypes.of(settings.codecs[0])
+    leg = await line.legs.bind(room, line.sources(None, host), types, ends_with_bye=False)
     try:
-        description = line.describe(leg, path, secrets.randbits(31))
+        description = line.describe(leg, host, secrets.randbits(31))
         if settings.srtp:
             description.crypto = Crypto(SUITE, secrets.token_bytes(SUITES[SUITE][1]))
         invite = Invite(line, _begin(line, uri, path), path)
@@ -51,7 +52,9 @@ async def dial(line: Line, room: str, to: str, name: str) -> Call:
     return _join(line, invite, response, leg, description, name or uri.number)
 
 
-def _join(line: Line, invite: Invite, response: Response, leg: RtpLeg, description: Description, name: str) -> Call:
+def _join(
+    line: BridgeLine, invite: Invite, response: Response, leg: RtpLeg, description: Description, name: str
+) -> Call:
     """Let who answered into the room, or hang up where that cannot be."""
     assert invite.dialog
     call = SipCall(line, invite.dialog, leg, description)
@@ -59,7 +62,7 @@ def _join(line: Line, invite: Invite, response: Response, leg: RtpLeg, descripti
         voice = choose(offered(response), line.settings.codecs)
         if (voice.crypto is None) != (description.crypto is None):
             raise InvalidSetting("expected SRTP in the answer where it was offered, and only there")
-        call.join(voice, name, invite.path)
+        call.join(voice, name, invite.path.peer[0])
     except InvalidSetting as error:
         call.end(str(error))
         raise CallRefused(488, str(error)) from error
@@ -70,7 +73,7 @@ def _join(line: Line, invite: Invite, response: Response, leg: RtpLeg, descripti
     return line.calls.by_id[leg.call_id]
 
 
-def _target(line: Line, to: str) -> tuple[Uri, Place]:
+def _target(line: BridgeLine, to: str) -> tuple[Uri, Place]:
     """Return whom to call, and where the call goes; raises `InvalidSetting`."""
     settings = line.settings
     try:
@@ -86,18 +89,18 @@ def _target(line: Line, to: str) -> tuple[Uri, Place]:
     return uri, uri.place
 
 
-def _begin(line: Line, uri: Uri, path: Path) -> Dialog:
+def _begin(line: BridgeLine, uri: Uri, path: Path) -> Dialog:
     """Return what the dialog is before it is one."""
     place, settings = line.place(path), line.settings
     host = settings.own_domain or bracketed(place[0])
     local = NameAddress(Uri("sip", settings.username or "rtsr", host), "", {"tag": new_tag()})
-    return Dialog(secrets.token_hex(16), local, NameAddress(uri), uri, [], path, place)
+    return Dialog(secrets.token_hex(16), local, NameAddress(uri), uri, settings.first_route, path, place)
 
 
 class Invite:
     """One call that is being made. `dialog` is there once it was answered."""
 
-    def __init__(self, line: Line, begun: Dialog, path: Path) -> None:
+    def __init__(self, line: BridgeLine, begun: Dialog, path: Path) -> None:
         self.path = path
         self.dialog: Dialog | None = None
         self._line, self._begun = line, begun

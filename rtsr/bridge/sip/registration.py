@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import Awaitable, Callable
 
 from ..log import log_event
 from .dialog import Dialog, contact_of, new_tag
@@ -22,16 +21,32 @@ TRIES = 3  # of one registration: with credentials, and for longer
 
 
 class Registration:
-    """Keeps one address registered until it is cancelled."""
+    """Keeps one address registered from `start` to `stop`."""
 
-    def __init__(self, line: Line, look_up: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, line: Line) -> None:
         self.registered = False
-        self._line, self._look_up = line, look_up
+        self._line = line
+        self._running: asyncio.Task[None] | None = None
         self._call_id, self._tag, self._number = secrets.token_hex(16), new_tag(), 0
         self._expires_s = line.settings.expires_s
 
-    async def run(self) -> None:
-        """Register, again and again."""
+    def start(self) -> None:
+        """Keep us registered from now on, with the password of now."""
+        if self._running:
+            self._running.cancel()
+        self._running = asyncio.ensure_future(self._run())
+
+    async def stop(self) -> None:
+        """End the registration, within a limit."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        if self.registered:
+            self.registered = False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._register(0), LEAVE_S)
+
+    async def _run(self) -> None:
         pause_s = AGAIN_S
         while True:
             response = await self._register(self._expires_s)
@@ -49,19 +64,12 @@ class Registration:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MOST_AGAIN_S)
 
-    async def leave(self) -> None:
-        """End the registration, within a limit."""
-        if self.registered:
-            self.registered = False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._register(0), LEAVE_S)
-
     async def _register(self, expires_s: int) -> Response:
         """Send REGISTER and return its final answer."""
         line, settings = self._line, self._line.settings
-        await self._look_up()
+        await line.look_up_server()
         try:
-            path = await line.paths.to(settings.server_place, settings.transport)
+            path = await line.paths.to(settings.first_hop(settings.server_place), settings.transport)
         except OSError as error:
             return Response([], b"", 503, str(error))
         extra: list[tuple[str, str]] = []
@@ -88,7 +96,7 @@ class Registration:
         local, remote = NameAddress(own, "", {"tag": self._tag}), NameAddress(own)
         target = Uri("sip", "", settings.own_domain)
         place = self._line.place(path)
-        return Dialog(self._call_id, local, remote, target, [], path, place, self._number)
+        return Dialog(self._call_id, local, remote, target, settings.first_route, path, place, self._number)
 
     def _granted(self, response: Response) -> int:
         """Return for how many seconds we are registered."""

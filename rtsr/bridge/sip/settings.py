@@ -33,6 +33,7 @@ class SipSettings:
     tls_ca: str | None = None  # whose certificates of servers are believed; None: the system's
     advertise: str | None = None  # the address that others reach us at, where it is not our own
     sources: tuple[str, ...] = ()  # addresses and networks that may call; none: all that can reach us
+    proxies: tuple[str, ...] = ()  # addresses and networks of SIP proxies in front of us: nobody else may send then
     accounts: dict[str, str] = field(default_factory=dict)  # name and password of callers; none: none is asked for
     realm: str = "rtsr"
     digest: tuple[str, ...] = ("MD5", "SHA-256")  # by which passwords are asked for; many telephones take the first
@@ -47,6 +48,7 @@ class SipSettings:
     username: str | None = None  # ours at the server
     password: str | None = None
     domain: str | None = None  # of our address; the server's host if not given
+    outbound_proxy: str | None = None  # sip:HOST[:PORT] that what we send first goes through, on its way
 
     def __post_init__(self) -> None:
         check(self, {"session_s": (LEAST_SESSION_S, 86_400), "ring_s": (1.0, 600.0), "expires_s": (60, 86_400)})
@@ -72,15 +74,19 @@ class SipSettings:
         host, _ = address(self.listen, "listen")
         numeric_address(host, "listen")
         networks(self.sources, "sources")
-        if not self.sources and not self.accounts and self.server is None and not is_loopback(host):
-            raise InvalidSetting(f"listen: {host} can be reached by others; expected sources, accounts or a server")
+        networks(self.proxies, "proxies")
+        known = self.sources or self.proxies or self.accounts or self.server is not None
+        if not known and not is_loopback(host):
+            raise InvalidSetting(
+                f"listen: {host} can be reached by others; expected sources, proxies, accounts or a server"
+            )
         for name, password in self.accounts.items():
             if not name.isascii() or not name.isprintable() or not password:
                 raise InvalidSetting("accounts: expected names of ASCII letters, and a password for each")
 
     def _check_server(self) -> None:
-        if self.server is not None and not self.server_uri.host:
-            raise InvalidSetting(f"server: expected sip:HOST or sip:HOST:PORT, got {self.server!r}")
+        for name in ("server", "outbound_proxy"):
+            self._uri(name)
         if self.register and (self.server is None or self.username is None):
             raise InvalidSetting("register: expected a server and a username with it")
         if self.password is not None and self.username is None:
@@ -99,19 +105,39 @@ class SipSettings:
             if not isinstance(room, str):
                 raise InvalidSetting(f"rooms: expected the name of a room for {pattern!r}, got {room!r}")
 
+    def _uri(self, name: str) -> Uri | None:
+        text = getattr(self, name)
+        try:
+            uri = None if text is None else Uri.read(text)
+        except ValueError:
+            uri = Uri("sip", "", "")
+        if uri is not None and not uri.host:
+            raise InvalidSetting(f"{name}: expected sip:HOST or sip:HOST:PORT, got {text!r}")
+        return uri
+
     @property
     def server_uri(self) -> Uri:
         """Where our calls go; its transport is ours unless it names another."""
-        assert self.server is not None
-        try:
-            return Uri.read(self.server)
-        except ValueError:
-            raise InvalidSetting(f"server: expected sip:HOST or sip:HOST:PORT, got {self.server!r}") from None
+        uri = self._uri("server")
+        assert uri is not None
+        return uri
 
     @property
     def server_place(self) -> tuple[str, int]:
         """Its host and port."""
-        uri = self.server_uri
+        return self._place_of(self.server_uri)
+
+    def first_hop(self, place: tuple[str, int]) -> tuple[str, int]:
+        """Return where something that is for a place is sent: there, or to the proxy that it goes through."""
+        proxy = self._uri("outbound_proxy")
+        return place if proxy is None else self._place_of(proxy)
+
+    @property
+    def first_route(self) -> list[str]:
+        """The Route of what we send first."""
+        return [] if self.outbound_proxy is None else [f"<{self.outbound_proxy}>"]
+
+    def _place_of(self, uri: Uri) -> tuple[str, int]:
         return uri.host.strip("[]"), uri.port or (TLS_PORT if self.transport == "tls" else DEFAULT_PORT)
 
     @property

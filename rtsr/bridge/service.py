@@ -107,7 +107,7 @@ class BridgeService:
         self.app[CALLS] = self.calls
         self._route(self.app.router)
         self.url = ""
-        self.listening: Callable[[str], None] = lambda url: None  # called with it, once the bridge takes calls
+        self.listening: Callable[[BridgeService], None] = lambda _: None  # called once the bridge takes calls
         self.listener: Listener | None = None
         self._ending: asyncio.Event | None = None
 
@@ -170,7 +170,7 @@ class BridgeService:
             self.calls.recorder.start()
             self.media.start()
             self._take_signals()
-            self.listening(self.url)
+            self.listening(self)
             log_event("listening", url=self.url, calls=self.calls.limit, backend=self.media.pool.model.name)
             await self._watch()
         finally:

@@ -1,6 +1,7 @@
 """The process of one bridge of a fleet: settings come as one line of JSON on stdin, and it ends when stdin does.
 
-It tells its URL on stdout once it takes calls. The clock shares its interpreter with nothing of Ray.
+It tells its URL, and the ports of its lines of SIP, on stdout once it takes calls.
+The clock shares its interpreter with nothing of Ray.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ def end_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def tell(url: str) -> None:
-    """Write the URL."""
-    print(json.dumps({"url": url}), flush=True)
+def tell(service: BridgeService) -> None:
+    """Write where it listens."""
+    ports = {name: agent.line.paths.place[1] for name, agent in service.sip.agents.items()}
+    print(json.dumps({"url": service.url, "sip": ports}), flush=True)
 
 
 def main() -> int:

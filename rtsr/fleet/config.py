@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ..bridge.config import BridgeSettings, address, is_loopback
+from ..bridge.sip.bridge_line import ANY
+from ..bridge.sip.dialog import bracketed
+from ..bridge.sip.settings import SipSettings, read_tables
 from ..daemon.config import check, settings_of
 from ..errors import InvalidSetting
+from .sip_routes import NEW, Routes, Way
 
-ALONE = ("rtp", "audiosocket", "sip")  # a port of their own, or a registration: of one bridge, not of many
+OF_GATEWAY = ("listen", "advertise", "accounts", "register", "proxies", "outbound_proxy")  # of a line, and no worker's
+ALONE = ("rtp", "audiosocket")  # a port of their own: of one bridge, not of many
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +51,54 @@ def check_bridge(settings: BridgeSettings) -> None:
     for name in ALONE:
         if getattr(settings, name):
             raise InvalidSetting(f"{name}: expected it in a bridge of its own, not in a fleet")
+    for table in read_tables(settings.sip):
+        host, port = address(table.listen, "sip: listen")
+        if port == 0:
+            raise InvalidSetting(
+                f"sip: listen: expected a port that workers know before it is opened, got {table.listen}"
+            )
+        if is_loopback(host) and not is_loopback(address(settings.listen, "listen")[0]):
+            raise InvalidSetting(f"sip: listen: expected an address that other nodes reach, got {table.listen}")
 
 
-def of_worker(settings: BridgeSettings, node_host: str, gateway_host: str, voices: int) -> BridgeSettings:
+def of_worker(
+    settings: BridgeSettings, node_host: str, gateway_host: str, voices: int, name: str, key: bytes
+) -> BridgeSettings:
     """Return the settings of one bridge of a fleet: those of the file, with `listen` the gateway's.
 
     It listens on a free port: of loopback where the gateway does, otherwise of its node. It trusts what the gateway
-    says of a request. Raises what `BridgeSettings` raises: on other machines, no token, or neither TLS nor consent to
-    do without it.
+    says of a request. `key` signs the route of its requests of SIP through the gateway. Raises what `BridgeSettings`
+    raises: on other machines, no token, or neither TLS nor consent to do without it.
     """
     host, _ = address(settings.listen, "listen")
     alone = is_loopback(host)
     if not alone and ipaddress.ip_address(node_host).is_loopback:
         raise InvalidSetting(f"expected nodes of Ray with addresses that others reach, got {node_host}")
-    own = "127.0.0.1" if alone else node_host
-    proxies = (*settings.trusted_proxies, "127.0.0.1" if alone else gateway_host)
-    listen = f"[{own}]:0" if ":" in own else f"{own}:0"
+    own, gateway = ("127.0.0.1", "127.0.0.1") if alone else (node_host, gateway_host)
     calls = min(voices, settings.calls or voices)
-    return replace(settings, listen=listen, calls=calls, trusted_proxies=proxies)
+    rtp_host = own if is_loopback(settings.rtp_host) else settings.rtp_host
+    way, routes = Way(NEW, name), Routes(key)
+    lines = zip(settings.sip, read_tables(settings.sip), strict=True)
+    sip = tuple(_line_of_worker(table, line, gateway, way, routes) for table, line in lines)
+    proxies = (*settings.trusted_proxies, gateway)
+    listen = f"{bracketed(own)}:0"
+    return replace(settings, listen=listen, calls=calls, trusted_proxies=proxies, rtp_host=rtp_host, sip=sip)
+
+
+def _line_of_worker(table: dict[str, Any], line: SipSettings, gateway: str, way: Way, routes: Routes) -> dict[str, Any]:
+    """Return a table [[bridge.sip]] as a worker has it: all that it takes and sends goes through the gateway's line.
+
+    The gateway asks for passwords and registers. Where it listens on the network, so does the worker, on all addresses:
+    in SDP stands the one that the telephone's network is reached by.
+    """
+    host, port = address(line.listen, "listen")
+    everywhere = "[::]" if ":" in host else "0.0.0.0"
+    known = gateway if host in ANY else host
+    kept = {name: value for name, value in table.items() if name not in OF_GATEWAY}
+    listen = f"{host if is_loopback(host) else everywhere}:0"
+    outbound = routes.uri(way, (known, port), "tls" if line.transport == "tls" else "udp")
+    made = {"listen": listen, "proxies": sorted({gateway, known}), "outbound_proxy": outbound}
+    return {**kept, **made, **({"tls_ca": line.tls_cert} if line.tls_cert else {})}
 
 
 def as_json(settings: BridgeSettings) -> dict[str, Any]:

@@ -20,12 +20,15 @@ from starlette.responses import Response
 from ..bridge.config import BridgeSettings, address
 from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.log import to_stderr
+from ..bridge.sip.settings import read_tables
 from ..daemon.priority import be_less_nice
 from .config import FleetSettings, as_json, check_bridge, from_json, make_settings
 from .forward import Answer, Asked, Forward, refuse
 from .nodes import HEAD, Nodes
 from .placement import Fleet
 from .signalling import Signalling
+from .sip_proxy import SipProxy
+from .sip_routes import Routes, make_key
 from .watch import Watch
 
 QUIET = {"log_level": "WARNING", "enable_access_log": False}  # of Serve; the bridge's events are written all the same
@@ -35,15 +38,22 @@ AT_ONCE = 1_000  # requests; a call to a number takes as long as it rings
 class Gateway:
     """Takes the requests of clients and watches the workers."""
 
-    async def __init__(self, settings: dict[str, Any], bridge: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, settings: dict[str, Any], bridge: dict[str, Any], key: bytes) -> None:  # type: ignore[misc]  # Serve awaits it
         to_stderr()
         be_less_nice()  # signalling is little work, and a bridge may be on the same machine
         fleet_settings, bridge_settings = FleetSettings(**settings), from_json(bridge)
         self._most = bridge_settings.sdp_bytes
         forward = Forward(bridge_settings)
-        self._signalling = Signalling(Fleet(), fleet_settings, bridge_settings, forward)
-        watch = Watch(self._signalling, Nodes(fleet_settings, bridge_settings))
+        fleet = Fleet()
+        self._signalling = Signalling(fleet, fleet_settings, bridge_settings, forward)
+        watch = Watch(self._signalling, Nodes(fleet_settings, bridge_settings, key))
         self._watching = asyncio.get_running_loop().create_task(watch.run())
+        self._sip = [
+            SipProxy(table, fleet, Routes(key), self._signalling.lost, self._signalling.faults)
+            for table in read_tables(bridge_settings.sip)
+        ]
+        for proxy in self._sip:
+            await proxy.open()
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request."""
@@ -62,6 +72,11 @@ class Gateway:
             request.client.host if request.client else "",
         )
         return respond(await self._signalling.answer(asked))
+
+    async def __del__(self) -> None:
+        """End what is registered; Serve awaits it when the gateway is to end."""
+        for proxy in self._sip:
+            await proxy.close()
 
     def check_health(self) -> None:
         """Raise where the workers are not watched any more: Serve makes another replica then."""
@@ -96,20 +111,22 @@ def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
         ssl_certfile=bridge.tls_cert,
         ssl_keyfile=bridge.tls_key,
     )
-    asyncio.run(Nodes(settings, bridge).reconcile())  # workers begin now; the gateway finds them
+    key = make_key(bridge)
+    asyncio.run(Nodes(settings, bridge, key).reconcile())  # workers begin now; the gateway finds them
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, logging_config=QUIET)
-    serve.run(bind(settings, bridge), name="rtsr", route_prefix="/")
+    serve.run(bind(settings, bridge, key), name="rtsr", route_prefix="/")
     return f"{'https' if bridge.tls_cert else 'http'}://{bridge.listen}"
 
 
-def bind(settings: FleetSettings, bridge: BridgeSettings) -> Any:
+def bind(settings: FleetSettings, bridge: BridgeSettings, key: bytes) -> Any:
     """Return the application for Ray Serve; raises `InvalidSetting` for what a fleet cannot have."""
     check_bridge(bridge)
-    return GATEWAY.bind(asdict(settings), as_json(bridge))
+    return GATEWAY.bind(asdict(settings), as_json(bridge), key)
 
 
 def app(given: dict[str, str]) -> Any:
     """Build the application for `serve build`, `serve run` and KubeRay's RayService: config is the path of the file."""
     config = Path(given["config"]) if "config" in given else None
-    return bind(make_settings(config, {}), make_bridge_settings(config, {}))
+    bridge = make_bridge_settings(config, {})
+    return bind(make_settings(config, {}), bridge, make_key(bridge))

@@ -10,16 +10,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from ..bridge.faults import Faults
 from .config import FleetSettings
 from .forward import Forward, Unreachable
 from .placement import Fleet, Worker
 
 
-async def exposition(fleet: Fleet, forward: Forward, settings: FleetSettings) -> bytes:
+async def exposition(fleet: Fleet, forward: Forward, settings: FleetSettings, faults: Faults) -> bytes:
     """Return everything in Prometheus' text format; a worker that does not answer is left out."""
     asked = [one for one in fleet.workers.values() if one.url]
     texts = await asyncio.gather(*(_of_worker(one, forward) for one in asked))
-    families = [*merged(zip(asked, texts, strict=True)), *_of_fleet(fleet, settings)]
+    families = [*merged(zip(asked, texts, strict=True)), *_of_fleet(fleet, settings, faults)]
     registry = CollectorRegistry()
 
     class Collector:
@@ -50,7 +51,7 @@ def merged(texts: Iterable[tuple[Worker, str]]) -> list[Metric]:
     return list(families.values())
 
 
-def _of_fleet(fleet: Fleet, settings: FleetSettings) -> Iterator[Any]:
+def _of_fleet(fleet: Fleet, settings: FleetSettings, faults: Faults) -> Iterator[Any]:
     workers = list(fleet.workers.values())
     gauges = {
         "workers": (sum(bool(one.url) for one in workers), "Workers that take calls"),
@@ -66,6 +67,7 @@ def _of_fleet(fleet: Fleet, settings: FleetSettings) -> Iterator[Any]:
         "refused": (fleet.refused, "Calls for which there was no worker"),
         "rooms_moved": (fleet.moved, "Rooms that moved from a worker that is drained"),
         "workers_lost": (fleet.lost, "Times that a worker's bridge was found gone"),
+        "sip_faults": (faults.counts["sip"], "Messages of SIP that raised an error in the gateway"),
     }
     for name, (value, meaning) in gauges.items():
         yield GaugeMetricFamily(f"rtsr_fleet_{name}", meaning, value=value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from operator import itemgetter
 from typing import Any
 
 import ray
@@ -30,14 +31,15 @@ log = logging.getLogger("rtsr.bridge")
 class SupervisedBridge:
     """Keeps one bridge running on its node, for as many calls as the voices that the actor holds."""
 
-    def __init__(self, settings: dict[str, Any], gateway_host: str, voices: int) -> None:
+    def __init__(self, name: str, settings: dict[str, Any], gateway_host: str, voices: int, key: bytes) -> None:
         to_stderr()
-        own = of_worker(from_json(settings), ray.util.get_node_ip_address(), gateway_host, voices)
+        own = of_worker(from_json(settings), ray.util.get_node_ip_address(), gateway_host, voices, name, key)
         self._bridge = BridgeProcess(own)
 
     def where(self) -> dict[str, Any]:
-        """Return the URL at which the bridge takes calls ("" while it does not), its process and how often it began."""
-        return {"url": self._bridge.url, "pid": self._bridge.pid, "starts": self._bridge.starts}
+        """Return where the bridge takes calls (a URL of "" while it does not), its process, and how often it began."""
+        bridge = self._bridge
+        return {"url": bridge.url, "sip": bridge.sip, "pid": bridge.pid, "starts": bridge.starts}
 
     def stop(self) -> None:
         """End the bridge, and every call on it."""
@@ -50,8 +52,9 @@ WORKER: Any = ray.remote(num_cpus=0, max_restarts=-1)(SupervisedBridge)
 class Nodes:
     """The `Directory` of a Ray cluster: `workers` actors a node, which share its voices."""
 
-    def __init__(self, settings: FleetSettings, bridge: BridgeSettings) -> None:
-        self._settings, self._bridge = settings, as_json(bridge)
+    def __init__(self, settings: FleetSettings, bridge: BridgeSettings, key: bytes) -> None:
+        """`key` is that of the routes of SIP."""
+        self._settings, self._bridge, self._key = settings, as_json(bridge), key
         self._actors: dict[str, ActorHandle[Any]] = {}
         self._head = ""  # the address of the head node, where the gateway is
         self._wanted = 0
@@ -85,20 +88,20 @@ class Nodes:
             get_if_exists=True,
             resources={VOICES: voices},
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-        ).remote(self._bridge, self._head, voices)
+        ).remote(name, self._bridge, self._head, voices, self._key)
 
-    async def url(self, name: str) -> str:
-        """Return where a worker's bridge takes calls now, "" where it does not."""
+    async def where(self, name: str) -> tuple[str, dict[str, int]]:
+        """Return the URL of a worker's bridge, "" where it does not take calls now, and the ports of its lines."""
         actor = self._actors.get(name)
         if actor is None:
-            return ""
+            return "", {}
         try:
-            return (await asyncio.wait_for(actor.where.remote(), ANSWER_S))["url"]
+            return itemgetter("url", "sip")(await asyncio.wait_for(actor.where.remote(), ANSWER_S))
         except (TimeoutError, ray.exceptions.RayError) as error:
             if isinstance(error, ray.exceptions.RayActorError):
                 self._actors.pop(name, None)  # of a node that is gone, or that never began; made again if it is there
                 log.warning("worker %s: %s", name, str(error).splitlines()[0])
-            return ""
+            return "", {}
 
     async def want(self, voices: int) -> None:
         """Ask Ray's autoscaler, where one runs, for nodes with so many voices in all."""

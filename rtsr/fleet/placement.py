@@ -31,6 +31,7 @@ class Worker:
     drain_by_s: float | None = None  # when its rooms are to have ended; None: it takes new ones
     expected: dict[str, tuple[int, float]] = field(default_factory=dict)  # calls of rooms that move here; until when
     changes: int = 0  # calls that began to be set up or were, so that an older report is known
+    sip: dict[str, int] = field(default_factory=dict)  # the port of each of its lines, by the line's name
 
     @property
     def calls(self) -> int:

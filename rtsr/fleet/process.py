@@ -23,6 +23,7 @@ class BridgeProcess:
     def __init__(self, settings: BridgeSettings) -> None:
         self.starts = 0
         self.url = ""  # "" while it does not take calls
+        self.sip: dict[str, int] = {}  # the port of each of its lines
         self._line = (json.dumps(as_json(settings)) + "\n").encode()
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
@@ -70,7 +71,8 @@ class BridgeProcess:
             if self._ending.is_set():
                 process.stdin.close()
             for line in process.stdout:
-                self.url = json.loads(line)["url"]
+                said = json.loads(line)
+                self.sip, self.url = said["sip"], said["url"]
         finally:
             self.url = ""
             process.wait()

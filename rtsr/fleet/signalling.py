@@ -13,6 +13,7 @@ from typing import Any
 
 from ..bridge.authentication import Authentication
 from ..bridge.config import NAME, BridgeSettings
+from ..bridge.faults import Faults
 from ..bridge.log import log_event
 from ..errors import InvalidSetting, PoolFull, UnknownName
 from .access import refusal
@@ -22,7 +23,7 @@ from .metrics import exposition
 from .placement import Fleet, Worker
 
 ROOM = re.compile(rf"/(?:rooms|whip|whep|media)/({NAME.pattern})(?:/.*)?")
-CREATES = re.compile(rf"/(?:rooms/{NAME.pattern}/(?:offer|rtp)|(?:whip|whep)/{NAME.pattern})")
+CREATES = re.compile(rf"/(?:rooms/{NAME.pattern}/(?:offer|rtp|sip)|(?:whip|whep)/{NAME.pattern})")
 CALL = re.compile(rf"/calls/{NAME.pattern}")
 PLACE = re.compile(rf"/fleet/rooms/({NAME.pattern})")
 RETRY_AFTER_S = 10
@@ -35,6 +36,7 @@ class Signalling:
     def __init__(self, fleet: Fleet, settings: FleetSettings, bridge: BridgeSettings, forward: Forward) -> None:
         self.fleet, self.settings, self.bridge, self.forward = fleet, settings, bridge, forward
         self.authentication = Authentication(bridge.all_tokens(), bridge.origins)
+        self.faults = Faults()  # of the gateway's SIP
 
     async def answer(self, asked: Asked) -> Answer:
         """Return the answer to any request."""
@@ -137,7 +139,7 @@ class Signalling:
         if asked.method != "GET":
             return refuse(405, "expected GET", ("Allow", "GET"))
         if asked.path == "/metrics":
-            body = await exposition(self.fleet, self.forward, self.settings)
+            body = await exposition(self.fleet, self.forward, self.settings, self.faults)
             return Answer(200, [("Content-Type", "text/plain; version=0.0.4")], body)
         if asked.path == "/rooms":
             rooms = {room: one.rooms[room] for one in self.fleet.workers.values() for room in one.rooms}

@@ -28,8 +28,8 @@ class Directory(Protocol):
     async def reconcile(self) -> dict[str, str]:
         """Have a worker wherever there is to be one; return the node of each, by the worker's name."""
 
-    async def url(self, name: str) -> str:
-        """Return where a worker's bridge takes calls now, "" where it does not."""
+    async def where(self, name: str) -> tuple[str, dict[str, int]]:
+        """Return the URL of a worker's bridge, "" while it does not take calls, and the ports of its lines of SIP."""
 
     async def want(self, voices: int) -> None:
         """Tell who adds machines how many voices there should be."""
@@ -77,7 +77,7 @@ class Watch:
 
     async def _look_at(self, worker: Worker) -> None:
         if not worker.url:
-            worker.url = await self.directory.url(worker.name)
+            worker.url, worker.sip = await self.directory.where(worker.name)
             if not worker.url:
                 return
             log_event("worker ready", worker=worker.name, node=worker.node, url=worker.url)

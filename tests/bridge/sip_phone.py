@@ -15,6 +15,7 @@ from rtsr.bridge.sip.settings import SipSettings
 
 SDP = "v=0\r\no=a 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
 TURN_S = 0.02
+KEPT = ("via", "from", "call-id", "cseq", "record-route")
 
 
 class Phone(asyncio.DatagramProtocol):
@@ -25,6 +26,7 @@ class Phone(asyncio.DatagramProtocol):
     def __init__(self, port: int) -> None:
         self.opened.append(self)
         self.port, self.came, self.number, self.remote = port, list[Request | Response](), 0, ""
+        self.route = list[str]()  # of the requests of its call
 
     async def open(self) -> Phone:
         loop = asyncio.get_running_loop()
@@ -46,6 +48,7 @@ class Phone(asyncio.DatagramProtocol):
             f"Via: SIP/2.0/UDP 127.0.0.1:{self.own};branch=z9hG4bK{branch or method + str(number)}",
             "From: <sip:a@127.0.0.1>;tag=a",
             f"To: <sip:desk@127.0.0.1>{self.remote}",
+            *(f"Route: {value}" for value in self.route),
             f"Call-ID: call-{self.own}",
             f"CSeq: {number} {method}",
             f"Contact: <sip:a@127.0.0.1:{self.own}>",
@@ -73,9 +76,27 @@ class Phone(asyncio.DatagramProtocol):
         """Be answered, and acknowledge that."""
         self.send("INVITE", body, more)
         answer = await self.wait(200)
-        self.remote = f";tag={answer.recipient.tag}"
+        self.enter(answer)
         self.send("ACK", number=answer.sequence[0])
         return answer
+
+    def enter(self, answer: Response) -> None:
+        """Go on within the dialog that an answer begins."""
+        self.remote, self.route = f";tag={answer.recipient.tag}", answer.all("record-route")[::-1]
+
+    def answer(self, request: Request, status: int, body: str = "") -> None:
+        """Answer a request, its Record-Route kept."""
+        kept = [f"{name}: {value}" for name, value in request.headers if name in KEPT]
+        tag = "" if request.recipient.tag else f";tag=p{self.own}"
+        lines = [
+            f"SIP/2.0 {status} So",
+            *kept,
+            f"To: {request.get('to')}{tag}",
+            f"Contact: <sip:b@127.0.0.1:{self.own}>",
+        ]
+        lines += ["Content-Type: application/sdp"] if body else []
+        data = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]) + body
+        self.transport.sendto(data.encode())
 
 
 class Bench:

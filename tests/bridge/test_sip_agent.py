@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rtsr.bridge.sip import paths, session_timer, transactions
+from rtsr.bridge.sip import path, paths, session_timer, transactions
 from rtsr.bridge.sip.message import LONGEST
 from tests.bridge.sip_phone import SDP, TURN_S, Bench, Phone
 from tests.fuzzed import CORPUS
@@ -185,7 +185,7 @@ def test_hostile_messages_leave_nothing_and_a_call_is_answered_meanwhile(on_benc
 
 
 def test_connections_are_bounded_and_too_long_messages_end_them(on_bench, monkeypatch):
-    monkeypatch.setattr(paths, "SLOW_S", 0.3)
+    monkeypatch.setattr(path, "SLOW_S", 0.3)
     monkeypatch.setattr(paths, "MOST_PER_HOST", 3)
 
     async def ended(reader: asyncio.StreamReader) -> bytes:

@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> BridgeSettings:
 def test_the_settings_are_those_of_a_fleet_on_several_machines(tmp_path):
     bridge = settings(tmp_path)
     check_bridge(bridge)
-    of_worker(bridge, "192.0.2.2", "192.0.2.1", 16)
+    of_worker(bridge, "192.0.2.2", "192.0.2.1", 16, "a", b"")
     assert bridge.ice_ports is not None
     port_range(bridge.ice_ports, "ice_ports")
 

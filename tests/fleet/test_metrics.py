@@ -6,6 +6,7 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from rtsr.bridge.faults import Faults
 from rtsr.fleet.config import FleetSettings
 from rtsr.fleet.metrics import exposition, merged
 from rtsr.fleet.placement import Fleet, Worker
@@ -34,7 +35,7 @@ def test_samples_of_several_workers_are_in_one_family_each_with_its_worker():
 def test_a_fleet_without_a_worker_says_so():
     fleet = Fleet()
     fleet.workers["a"] = Worker("a", "n", limit=4)
-    text = asyncio.run(exposition(fleet, None, FleetSettings())).decode()
+    text = asyncio.run(exposition(fleet, None, FleetSettings(), Faults())).decode()
     found = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
     assert (found["rtsr_fleet_workers"], found["rtsr_fleet_workers_absent"]) == (0, 1)
     assert found["rtsr_fleet_voices"] == 0

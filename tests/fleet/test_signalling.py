@@ -54,7 +54,7 @@ def said(answer: Answer) -> dict[str, object]:
 
 @pytest.fixture
 def bridge() -> BridgeService:
-    return BridgeService(of_worker(BridgeSettings(backend="null"), "127.0.0.1", "127.0.0.1", 2))
+    return BridgeService(of_worker(BridgeSettings(backend="null"), "127.0.0.1", "127.0.0.1", 2, "a", b""))
 
 
 async def serve(bridge: BridgeService) -> tuple[web.AppRunner, str]:
@@ -174,8 +174,8 @@ def test_a_look_takes_in_workers_and_forgets_those_whose_node_is_gone(bridge: Br
         async def reconcile(self) -> dict[str, str]:
             return self.there
 
-        async def url(self, name: str) -> str:
-            return self.urls.get(name, "")
+        async def where(self, name: str) -> tuple[str, dict[str, int]]:
+            return self.urls.get(name, ""), {}
 
         async def want(self, voices: int) -> None:
             self.wanted = voices

@@ -20,7 +20,7 @@ from .bridge_line import BridgeLine
 from .call import SDP, SipCall, offered
 from .dialog import ALLOW, new_tag, of_request
 from .message import Request, answer
-from .paths import Path
+from .path import Path
 from .registration import Registration
 from .sdp import choose
 from .session_timer import TooShort

@@ -15,7 +15,7 @@ from ..srtp import Srtp
 from .dialog import Dialog, Key, path_of
 from .line import Line
 from .message import Request, Response, answer
-from .paths import Path
+from .path import Path
 from .sdp import Description, Voice
 from .settings import SipSettings
 

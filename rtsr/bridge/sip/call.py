@@ -12,7 +12,7 @@ from . import session_timer
 from .bridge_line import BridgeLine
 from .dialog import ALLOW, Dialog
 from .message import Request, Response, answer
-from .paths import Path
+from .path import Path
 from .sdp import Description, Section, Voice, choose, read
 from .session_timer import Interval, TooShort
 from .settings import LEAST_SESSION_S

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ..config import Network, contains
 from .fields import NameAddress, Uri
 from .message import Request, Response
-from .paths import Path, Paths, Place
+from .path import Path, Place
+from .paths import Paths
 from .transactions import new_branch
 
 AGENT = "rtsr"

@@ -19,7 +19,8 @@ from ..tls import load_chain, pinned_context, server_context
 from .digest import Authenticator, credentials
 from .fields import Via
 from .message import Request, Response, answer, parse, received_from
-from .paths import Path, Paths, Place, UdpPath
+from .path import Path, Place, UdpPath
+from .paths import Paths
 from .settings import SECRETS, SipSettings
 from .transactions import Transactions
 

@@ -22,7 +22,7 @@ REASONS = {
     **{100: "Trying", 180: "Ringing", 200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"},
     **{404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 415: "Unsupported Media Type"},
     **{420: "Bad Extension", 422: "Session Interval Too Small", 480: "Temporarily Unavailable"},
-    **{481: "Call/Transaction Does Not Exist", 482: "Loop Detected", 487: "Request Terminated"},
+    **{481: "Call/Transaction Does Not Exist", 483: "Too Many Hops", 487: "Request Terminated"},
     **{488: "Not Acceptable Here", 491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented"},
     **{503: "Service Unavailable", 505: "Version Not Supported"},
 }

@@ -19,9 +19,8 @@ from .call import SipCall, offered
 from .dialog import Dialog, bracketed, new_tag, of_response, path_of
 from .fields import NameAddress, Uri
 from .message import Request, Response
-from .paths import Path, Place
+from .path import Path, Place
 from .sdp import Description, choose
-from .transactions import LONGEST_S, cancel_of
 
 NUMBER = re.compile(r"[0-9A-Za-z+*#._~-]{1,64}")
 SUITE = "AES_CM_128_HMAC_SHA1_80"  # that everybody has (RFC 4568, section 6.2)
@@ -125,20 +124,12 @@ class Invite:
     async def _try(self, request: Request, limit_s: float) -> Response:
         """Send one INVITE and return its final answer; raises `CallRefused` where there is none in time."""
         final: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        given_up = False
 
         def take(response: Response) -> None:
             if response.is_final and not final.done():
                 final.set_result(response)
             elif 200 <= response.status < 300:
                 self._take_again(request, response)
-            elif given_up:
-                cancel()
-
-        def cancel() -> None:
-            if transaction and transaction.provisional and not transaction.done:
-                self._line.transactions.begin(cancel_of(request), self.path, lambda _: None)
-                transaction.expire(LONGEST_S)
 
         transaction = self._line.transactions.begin(request, self.path, take)
         if transaction is None:
@@ -150,9 +141,8 @@ class Invite:
             raise CallRefused(408, f"nobody answered within {limit_s:g} s") from None
         finally:
             if final.cancelled() or not final.done():
-                given_up = True
                 final.cancel()
-                cancel()
+                transaction.cancel()
 
     async def _acknowledge(self, request: Request, dialog: Dialog) -> None:
         try:

@@ -12,7 +12,7 @@ from .dialog import Dialog, contact_of, new_tag
 from .fields import NameAddress, Uri
 from .line import Line
 from .message import Response
-from .paths import Path
+from .path import Path
 
 EARLY = (0.5, 0.8)  # share of its time after which a registration is renewed
 AGAIN_S, MOST_AGAIN_S = 5.0, 300.0  # after a failure, doubled with each

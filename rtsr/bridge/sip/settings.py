@@ -36,7 +36,7 @@ class SipSettings:
     proxies: tuple[str, ...] = ()  # addresses and networks of SIP proxies in front of us: nobody else may send then
     accounts: dict[str, str] = field(default_factory=dict)  # name and password of callers; none: none is asked for
     realm: str = "rtsr"
-    digest: tuple[str, ...] = ("MD5", "SHA-256")  # by which passwords are asked for; many telephones take the first
+    digest: tuple[str, ...] = ("MD5",)  # by which passwords are asked for; some telephones end at one they do not know
     rooms: dict[str, str] = field(default_factory=lambda: dict(ANY_NUMBER))  # pattern of a number, and its room
     codecs: tuple[str, ...] = (OPUS, G722, PCMA, PCMU)  # that are taken; offered in this order
     srtp: bool = False  # what we offer; what is offered to us may be either

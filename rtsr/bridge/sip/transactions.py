@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .message import Request, Response, answer
-from .paths import Path
+from .path import Path
 
 T1, T2, T4 = 0.5, 4.0, 5.0
 LONGEST_S = 64 * T1  # timers B, F, H and J
@@ -62,15 +62,25 @@ class ServerTransaction:
             return
         self.response, self._data = response, response.write()
         self.path.send(self._data)
-        if not response.is_final:
-            return
         udp = self.path.transport == "udp"
-        if self.request.method != "INVITE":
+        if not response.is_final:
+            self._timers.set("J", 10 * LONGEST_S, self.end)
+        elif self.request.method != "INVITE":
             self._timers.set("J", LONGEST_S if udp else 0, self.end)
+        else:
+            self._timers.set("J", LONGEST_S, self._lost)  # H; for 2xx as in section 13.3.1.4
+            if udp or response.status < 300:  # a 2xx may have to go on over UDP
+                self._again(T1)
+
+    def pass_on(self, response: Response) -> None:
+        """Send the answer of another, as a proxy does: a 2xx to INVITE comes again from who made it (RFC 6026)."""
+        if self.request.method != "INVITE" or not 200 <= response.status < 300:
+            self.respond(response)
             return
-        self._timers.set("J", LONGEST_S, self._lost)  # H; for 2xx as in section 13.3.1.4
-        if udp:
-            self._again(T1)
+        self.response, self._data = response, b""
+        self.path.send(response.write())
+        self._timers.clear("G")
+        self._timers.set("J", LONGEST_S, self.end)
 
     def _again(self, seconds: float) -> None:  # timer G
         def send() -> None:
@@ -110,10 +120,17 @@ class ClientTransaction:
     """
 
     def __init__(
-        self, request: Request, path: Path, on_response: Callable[[Response], None], end: Callable[[], None]
+        self,
+        request: Request,
+        path: Path,
+        on_response: Callable[[Response], None],
+        end: Callable[[], None],
+        send_cancel: Callable[[], None],
     ) -> None:
         self.request, self.path, self._on_response, self._end = request, path, on_response, end
         self.provisional = self.done = False
+        self._send_cancel = send_cancel
+        self._cancelled = False
         self._data = request.write()
         self._ack = b""
         self._timers = Timers()
@@ -145,9 +162,11 @@ class ClientTransaction:
                 self._on_response(response)
             return
         if not response.is_final:
-            self.provisional = True
-            if invite:
+            first, self.provisional = not self.provisional, True
+            if invite and first:
                 self._timers.clear()  # who called says how long it may ring
+            if first and self._cancelled:
+                self.cancel()
             self._on_response(response)
             return
         self.done = True
@@ -162,6 +181,13 @@ class ClientTransaction:
     def expire(self, seconds: float) -> None:
         """Give up after some time, as after a CANCEL that nobody answers."""
         self._timers.set("B", seconds, lambda: self._fail(408))
+
+    def cancel(self) -> None:
+        """Send CANCEL for an INVITE; before a provisional answer came, as soon as one comes (section 9.1)."""
+        self._cancelled = True
+        if self.provisional and not self.done:
+            self._send_cancel()
+            self.expire(LONGEST_S)
 
     def end(self) -> None:
         """Forget it."""
@@ -221,7 +247,10 @@ class Transactions:
         def forget() -> None:
             self.client.pop(key, None)
 
-        self.client[key] = one = ClientTransaction(request, path, on_response, forget)
+        def send_cancel() -> None:
+            self.begin(cancel_of(request), path, lambda _: None)
+
+        self.client[key] = one = ClientTransaction(request, path, on_response, forget, send_cancel)
         return one
 
     async def ask(self, request: Request, path: Path) -> Response:

@@ -16,7 +16,7 @@ from tests.live.bridge.listening import demo_voice
 from tests.live.bridge.peers import Client
 from tests.live.bridge.server import Bridge
 
-SECRET = "correct horse"
+SECRET = "correct-horse"
 SILENCE = np.zeros(960, np.float32)
 
 
@@ -64,6 +64,7 @@ transport = "tls"
 tls_cert = "{certificate}"
 tls_key = "{key}"
 tls_ca = "{certificate}"
+accounts = {{ alice = "{SECRET}" }}
 """)
     one = Bridge("--config", str(config), calls=32)
     yield Lines(one)

@@ -40,6 +40,7 @@ def send(method: str, number: int, body: str = "", more: str = "", ack: bool = F
     kind = "Content-Type: application/sdp\n" if body else ""
     uri = "[next_url]" if method not in ("INVITE", "CANCEL") and not ack else "sip:[service]@[remote_ip]:[remote_port]"
     head = HEAD.replace("[peer_tag_param]", "") if more else HEAD
+    more += "[routes]\n" if uri == "[next_url]" else ""
     text = f"{method} {uri} SIP/2.0\n{head}{more}CSeq: {number} {method}\n{kind}Content-Length: [len]\n\n{body}"
     again = "" if method == "ACK" else ' retrans="500"'
     return f"<send{again}><![CDATA[\n{text}\n]]></send>"

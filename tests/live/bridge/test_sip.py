@@ -91,9 +91,10 @@ def test_linphone_and_a_peer_hear_each_other_enhanced(lines: Lines, tmp_path: Pa
 
 
 @pytest.mark.parametrize("codec", ["pcmu", "g722/16000/1"])
-def test_baresip_calls_over_tls_with_srtp(lines: Lines, tmp_path: Path, codec: str):
+def test_baresip_calls_over_tls_with_srtp_and_a_password(lines: Lines, tmp_path: Path, codec: str):
     voice, room, port = demo_voice(), f"baresip-{codec[:4]}", lines.port("encrypted")
     account = f"<sip:alice@127.0.0.1;transport=tls>;regint=0;audio_codecs={codec};mediaenc=srtp"
+    account += f";auth_user=alice;auth_pass={SECRET}"
     rate = 8_000 if codec == "pcmu" else 16_000
     spoken = voice if codec == "pcmu" else Resampler(8_000, rate, 160).process(voice)
     telephone = Telephone(tmp_path / "phone", spoken, rate, account)

@@ -82,3 +82,13 @@ class Caller:
             async with self.client.http.delete(self.peer.location):
                 pass
             await self._leave(self.peer)
+
+
+async def idle(client: Client, voices: int) -> None:
+    """Wait until every worker is there and nobody calls any more."""
+    while True:
+        async with client.http.get("/fleet") as reply:
+            said = await reply.json()
+        if (said["calls"], said["voices"]) == (0, voices):
+            break
+        await asyncio.sleep(0.05)

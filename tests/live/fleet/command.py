@@ -21,12 +21,15 @@ STOP_S = 20.0
 class Fleet(Process, Gateway):
     """A running `rtsr fleet run` of two bridges."""
 
-    def __init__(self, folder: Path, voices: int, **bridge: Any) -> None:
+    open_port = encrypted_port = 0  # of its lines
+
+    def __init__(self, folder: Path, voices: int, lines: str = "", **bridge: Any) -> None:
+        """`lines` is TOML: tables [[bridge.sip]]."""
         settings = "".join(f"{name} = {json.dumps(value)}\n" for name, value in bridge.items())
         self.config = folder / "fleet.toml"
         self.config.write_text(
             f"[fleet]\nworkers = 2\nvoices = {2 * voices}\ndrain_s = 0.0\n"
-            f'[bridge]\nlisten = "127.0.0.1:{free_port()}"\n{settings}'
+            f'[bridge]\nlisten = "127.0.0.1:{free_port()}"\n{settings}{lines}'
         )
         super().__init__("fleet", "run", "--config", str(self.config), start_s=START_S)
         try:

@@ -7,40 +7,24 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.live.bridge.peers import RATE, Client, VoiceTrack
-from tests.live.fleet.caller import Caller
-from tests.live.fleet.command import STOP_S, Fleet
+from tests.live.fleet.caller import Caller, idle
+from tests.live.fleet.command import Fleet
+from tests.live.fleet.conftest import VOICES
 
 pytestmark = pytest.mark.alone
 
-VOICES = 4  # of each worker: the other one has room for those of one that is gone
 AGAIN_S = 3.0  # within which calls are heard again
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    one = Fleet(tmp_path_factory.mktemp("fleet"), VOICES, backend="null")
-    yield one
-    processes = one.processes()
-    assert one.stop(signal.SIGTERM, STOP_S) == 0, "\n".join(one.lines)
-    left = [pid for pid in processes if Path(f"/proc/{pid}").exists()]
-    assert not left, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
-
-
 async def two_rooms(client: Client, rooms: tuple[str, str] = ("one", "two")) -> list[Caller]:
     """Two callers in each of two rooms, all of whom are heard; once nobody else is there."""
-    while True:
-        async with client.http.get("/fleet") as reply:
-            if not (await reply.json())["calls"]:
-                break
-        await asyncio.sleep(0.05)
+    await idle(client, 2 * VOICES)
     callers = [Caller(client, room, lambda: VoiceTrack(TONE, loop=True)) for room in rooms for _ in range(2)]
     for one in callers:
         await one.start()
@@ -56,9 +40,9 @@ async def heard(callers: list[Caller], limit_s: float = AGAIN_S) -> None:
         await asyncio.sleep(0.05)
 
 
-async def home(client: Client, caller: Caller) -> str:
-    """Return the worker of a caller's room."""
-    async with client.http.post(f"/fleet/rooms/{caller.room}") as reply:
+async def home(client: Client, room: str) -> str:
+    """Return the worker of a room."""
+    async with client.http.post(f"/fleet/rooms/{room}") as reply:
         return (await reply.json())["worker"]
 
 
@@ -106,14 +90,14 @@ def test_the_rooms_of_a_worker_that_is_drained_move(fleet: Fleet):
     async def run() -> None:
         async with Client(fleet.url) as client:
             callers = await two_rooms(client, ("drain", "stay"))
-            drained = await home(client, callers[0])
+            drained = await home(client, callers[0].room)
             done = await asyncio.to_thread(fleet.run, "drain", drained)  # it ends when the worker is empty
             assert (done.returncode, done.stderr) == (0, "")
             await heard(callers)
             assert [one.calls for one in callers] == [2, 2, 1, 1]
             worker = fleet.workers()[drained]
             assert (worker["calls"], worker["drains"]) == (0, 0)
-            assert await home(client, callers[0]) != drained
+            assert await home(client, callers[0].room) != drained
             done = await asyncio.to_thread(fleet.run, "drain", "x")
             assert (done.returncode, done.stderr.count("\n")) == (1, 1)
             assert drained in done.stderr, "it says which there are"
@@ -130,12 +114,12 @@ def test_the_calls_of_a_bridge_that_is_killed_are_heard_again(fleet: Fleet):
     async def run() -> None:
         async with Client(fleet.url) as client:
             callers = await two_rooms(client, ("kill", "other"))
-            os.kill(fleet.bridge(await home(client, callers[0])), signal.SIGKILL)
+            os.kill(fleet.bridge(await home(client, callers[0].room)), signal.SIGKILL)
             await heard(callers)
             assert [one.calls for one in callers] == [2, 2, 1, 1]
             for call in await client.room(callers[2].room):  # nothing happened to them
                 assert (call["speaker"]["lost"], call["listener"]["dropped"]) == (0, 0)
-            assert len({await home(client, one) for one in callers}) == 1
+            assert len({await home(client, one.room) for one in callers}) == 1
             assert (await metrics(client))["rtsr_fleet_workers_lost_total"] == 1
             await asyncio.gather(*(one.close() for one in callers))
 

@@ -80,6 +80,8 @@ class SipProxy:
         line = self.line
         known = line.transactions.find(request, "INVITE" if request.method == "ACK" else None)
         way, routes = self._routes.taken(request)
+        if way and way.sender != NEW and not request.recipient.tag:
+            way = None  # who has a route from an earlier call begins a new one as everybody does
         if request.method == "ACK":
             if known and known.response and known.response.status >= 300:
                 known.acknowledge()

@@ -47,6 +47,18 @@ def test_a_fleet_is_refused_where_its_gateway_cannot_listen(run, taken):
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_fleet_is_refused_where_its_line_of_sip_cannot_listen(run, tmp_path, kind):
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind(("127.0.0.1", 0))
+        taken = f"127.0.0.1:{one.getsockname()[1]}"
+        config = tmp_path / "fleet.toml"
+        config.write_text(f'[bridge]\nlisten = "127.0.0.1:0"\n[[bridge.sip]]\nlisten = "{taken}"\n')
+        code, _, printed = run("fleet", "run", "--voices", 2, "--config", config)
+    assert (code, printed.count("Traceback")) == (1, 0)
+    assert f"sip: cannot listen on {taken}" in printed
+
+
 def test_an_archive_and_a_fleet_say_that_there_is_no_cluster(run, tmp_path):
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "voice.wav", np.zeros(800, np.float32), 8000)

@@ -22,6 +22,7 @@ from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.log import to_stderr
 from ..bridge.sip.settings import read_tables
 from ..daemon.priority import be_less_nice
+from ..errors import RtsrError
 from .config import FleetSettings, as_json, check_bridge, from_json, make_settings
 from .forward import Answer, Asked, Forward, refuse
 from .nodes import HEAD, Nodes
@@ -102,7 +103,10 @@ def respond(answer: Answer) -> Response:
 
 
 def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
-    """Start Serve and the gateway on the Ray cluster of this process, and return the URL; takes seconds."""
+    """Start Serve and the gateway on the Ray cluster of this process, and return the URL; takes seconds.
+
+    Raises `InvalidSetting`, and `RtsrError` where the gateway does not start.
+    """
     host, port = address(bridge.listen, "listen")
     options = HTTPOptions(
         host=host,
@@ -115,7 +119,10 @@ def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
     asyncio.run(Nodes(settings, bridge, key).reconcile())  # workers begin now; the gateway finds them
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(proxy_location=ProxyLocation.HeadOnly, http_options=options, logging_config=QUIET)
-    serve.run(bind(settings, bridge, key), name="rtsr", route_prefix="/")
+    try:
+        serve.run(bind(settings, bridge, key), name="rtsr", route_prefix="/")
+    except RuntimeError as error:  # on a cluster that ran before, where its addresses cannot be tried from here
+        raise RtsrError(f"the gateway does not start: {error}") from error
     return f"{'https' if bridge.tls_cert else 'http'}://{bridge.listen}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -12,10 +13,13 @@ from typing import Any
 import ray
 from ray import serve
 
-from ..bridge.config import BridgeSettings
+from ..bridge.config import BridgeSettings, address
 from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.listener import bind
 from ..bridge.log import log_event, to_stderr
+from ..bridge.sip.paths import Paths
+from ..bridge.sip.settings import read_tables
+from ..errors import InvalidSetting
 from ..ray_cluster import join
 from .config import check_bridge, make_settings
 from .gateway import deploy
@@ -35,8 +39,7 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
     ending = threading.Event()
     log_event("preparing", workers=settings.workers, voices=settings.voices or "measured")
     if settings.address is None:
-        for one in bind(bridge.listen):  # that cannot be is said before Ray is started
-            one.close()
+        asyncio.run(check_free(bridge))  # before Ray is started, which takes seconds
         start_here(settings.voices or measured(bridge, settings.workers))
     else:
         join(settings.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING)
@@ -55,6 +58,19 @@ def run(config: Path | None, given: dict[str, Any], bridge_given: dict[str, Any]
             log_event("stopped", why="Ray did not end in time")
             os._exit(1)
         log_event("stopped")
+
+
+async def check_free(bridge: BridgeSettings) -> None:
+    """Raise `InvalidSetting` where the gateway could not listen."""
+    for one in bind(bridge.listen):
+        one.close()
+    for table in read_tables(bridge.sip):
+        paths = Paths(table.transport, lambda *_: None, lambda _: False)
+        try:
+            await paths.open(address(table.listen, "listen"))
+        except OSError as error:
+            raise InvalidSetting(f"sip: cannot listen on {table.listen} ({error.strerror}): choose another") from error
+        await paths.close()
 
 
 def _end() -> None:

@@ -122,7 +122,9 @@ def deploy(settings: FleetSettings, bridge: BridgeSettings) -> str:
     try:
         serve.run(bind(settings, bridge, key), name="rtsr", route_prefix="/")
     except RuntimeError as error:  # on a cluster that ran before, where its addresses cannot be tried from here
-        raise RtsrError(f"the gateway does not start: {error}") from error
+        message = serve.status().applications["rtsr"].deployments["gateway"].message  # ends with the exception
+        why = next((line for line in reversed(message.splitlines()) if line), str(error))
+        raise RtsrError(f"the gateway does not start: {why}") from error
     return f"{'https' if bridge.tls_cert else 'http'}://{bridge.listen}"
 
 

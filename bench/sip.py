@@ -1,4 +1,6 @@
-"""`python -m bench.sip`: calls of sipp in sequence and at once, how many failed, and what they leave in the bridge.
+"""`python -m bench.sip`: calls of sipp in sequence and at once, how many failed, and what they leave.
+
+They leave it in the bridge, or with --fleet in all processes of a fleet of two bridges, whose gateway is called.
 
 Prints the figures beside their bars and stores one row. With --check it ends with 1 where a figure is over its bar.
 """
@@ -15,18 +17,20 @@ import typer
 
 from bench.bars import finish, over_bars
 from tests.live.bridge.peers import Client
-from tests.live.bridge.server import Bridge
-from tests.live.bridge.sipp import call, pause, run
+from tests.live.bridge.server import Bridge, Process
+from tests.live.bridge.sipp import call, free_port, pause, run
+from tests.live.fleet.command import Fleet
 
 BARS = {"failed": 0, "left_calls": 0, "left_descriptors": 0, "left_threads": 0, "resident_kb": 8_192}
-SETTINGS = '[bridge]\npeers = 64\n[[bridge.sip]]\nname = "bench"\nlisten = "127.0.0.1:0"\n'
+LINE = '[[bridge.sip]]\nname = "bench"\nlisten = "127.0.0.1:PORT"\n'
+PEERS = 64
 SETTLED_S = 1.0
 HELD_MS = 3_000
 
 
-async def measure(bridge: Bridge, folder: Path, in_sequence: int, at_once: int) -> dict[str, float]:
-    """Return the figures of a bridge that has one line."""
-    port = int(bridge.wait_for(r"event=sip name=bench address=127.0.0.1:(\d+)"))
+async def measure(server: Process, folder: Path, in_sequence: int, at_once: int) -> dict[str, float]:
+    """Return the figures of a bridge or a fleet that has one line."""
+    port = int(server.wait_for(r"event=sip name=bench address=127.0.0.1:(\d+)"))
 
     async def calls(name: str, count: int, together: int, held_ms: int) -> int:
         steps = call(pause(held_ms))
@@ -40,17 +44,17 @@ async def measure(bridge: Bridge, folder: Path, in_sequence: int, at_once: int) 
         return count - done
 
     await calls("warm", at_once, at_once, 200)
+    await calls("warm-sequence", in_sequence // 4, 1, 50)
     await asyncio.sleep(SETTLED_S)
-    before = bridge.descriptors(), bridge.threads(), bridge.resident_kb()
+    before = server.descriptors(), server.threads(), server.resident_kb()
     began = time.monotonic()
     failed = await calls("sequence", in_sequence, 1, 50)
     took_s = time.monotonic() - began
     failed += await calls("together", at_once, at_once, HELD_MS)
     await asyncio.sleep(SETTLED_S)
-    after = bridge.descriptors(), bridge.threads(), bridge.resident_kb()
-    async with Client(bridge.url) as client:
-        metrics = await client.metrics()
-        left = int(metrics["rtsr_bridge_calls"])
+    after = server.descriptors(), server.threads(), server.resident_kb()
+    async with Client(server.url) as client, client.http.get("/rooms") as reply:
+        left = sum((await reply.json())["rooms"].values())
     grown = [b - a for a, b in zip(before, after, strict=True)]
     return {
         "in_sequence": in_sequence,
@@ -64,22 +68,30 @@ async def measure(bridge: Bridge, folder: Path, in_sequence: int, at_once: int) 
     }
 
 
+def start(folder: Path, calls: int, *, fleet: bool) -> Process:
+    """Start a bridge, or a fleet of two, that carries so many calls."""
+    if fleet:
+        return Fleet(folder, calls, LINE.replace("PORT", str(free_port())), peers=PEERS)
+    config = folder / "bridge.toml"
+    config.write_text(f"[bridge]\npeers = {PEERS}\n" + LINE.replace("PORT", "0"))
+    return Bridge("--config", str(config), calls=calls)
+
+
 def main(
     in_sequence: Annotated[int, typer.Option(help="Calls, one after the other.")] = 200,
     at_once: Annotated[int, typer.Option(help="Calls at the same time.")] = 20,
+    fleet: Annotated[bool, typer.Option("--fleet", help="Call through the gateway of a fleet.")] = False,
     save: Annotated[bool, typer.Option(help="Store a row.")] = True,
     check: Annotated[bool, typer.Option("--check", help="End with 1 where a figure is over its bar.")] = False,
 ) -> None:
     """Call, and print what failed and what is left."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = folder / "bridge.toml"
-        config.write_text(SETTINGS)
-        bridge = Bridge("--config", str(config), calls=2 * at_once)
+        server = start(folder, 2 * at_once, fleet=fleet)
         try:
-            row = asyncio.run(measure(bridge, folder, in_sequence, at_once))
+            row = {"fleet": fleet, **asyncio.run(measure(server, folder, in_sequence, at_once))}
         finally:
-            bridge.stop()
+            server.close()
     for key, value in row.items():
         print(f"  {key:22} {value:10}" + (f"   bar {BARS[key]:g}" if key in BARS else ""))
     finish("sip", [row], over_bars(row, BARS), check, save)

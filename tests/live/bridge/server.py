@@ -75,16 +75,20 @@ class Process:
         if self.process.stderr:
             self.process.stderr.close()
 
+    def processes(self) -> list[int]:
+        """Its processes."""
+        return [self.process.pid]
+
     def descriptors(self) -> int:
-        """How many files and sockets it holds."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        """How many files and sockets they hold."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self.processes())
 
     def threads(self) -> int:
-        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes())
 
     def resident_kb(self) -> int:
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self.processes()]
+        return sum(int(re.search(r"VmRSS:\s+(\d+)", text)[1]) for text in texts)
 
 
 class Bridge(Process):

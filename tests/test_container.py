@@ -5,10 +5,13 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+
+import pytest
 
 FOLDER = Path(__file__).parents[1] / "contrib" / "container"
 METRIC = re.compile(r"\brtsr_bridge_\w+")
@@ -26,12 +29,35 @@ def known() -> set[str]:
     return names | {f"{name}_total" for name in names}
 
 
-def test_the_dashboard_and_the_alerts_ask_for_metrics_that_there_are():
+def queries() -> list[str]:
     dashboard = json.loads((FOLDER / "grafana" / "dashboards" / "rtsr-bridge.json").read_text())
-    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    names = {name for text in (*asked, (FOLDER / "alerts.yml").read_text()) for name in METRIC.findall(text)}
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_the_dashboard_and_the_alerts_ask_for_metrics_that_there_are():
+    names = {name for text in (*queries(), (FOLDER / "alerts.yml").read_text()) for name in METRIC.findall(text)}
     assert len(names) > 20
     assert names <= known()
+
+
+def accepted(*command: object) -> None:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_services_fit_the_schema_of_compose():
+    pytest.importorskip("check_jsonschema")
+    schema = ("--builtin-schema", "vendor.compose-spec")
+    accepted(sys.executable, "-m", "check_jsonschema", *schema, FOLDER / "compose.yaml")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
+def test_prometheus_reads_its_settings_the_alerts_and_what_the_dashboard_asks(tmp_path):
+    accepted("promtool", "check", "config", "--syntax-only", FOLDER / "prometheus.yml")
+    accepted("promtool", "check", "rules", "--lint-fatal", FOLDER / "alerts.yml")
+    asked = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(queries())]
+    (tmp_path / "panels.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": asked}]}))
+    accepted("promtool", "check", "rules", tmp_path / "panels.yml")
 
 
 def health(url: str) -> int:

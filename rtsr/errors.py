@@ -72,7 +72,7 @@ class DeviceFailed(RtsrError):
 
 
 class AlreadyRunning(RtsrError):
-    """Another rtsr of this user holds the socket or the virtual devices."""
+    """Another rtsr holds the socket, the virtual devices or the folder to write to."""
 
 
 class ControlFailed(RtsrError):

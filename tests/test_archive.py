@@ -6,57 +6,33 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rtsr.archive.manifest import NAME
+from rtsr.errors import AlreadyRunning
+from tests.s3 import ended, free_port, s3_bucket
 
 PROMPT = Path(__file__).parents[1] / "rtsr" / "data" / "demo" / "prompt-8k.wav"
 FILES = 12
 MODEL = ("--model", "voice-16k-small")
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def ended(process: subprocess.Popen) -> None:
-    """End a server and what it started."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+SOON = """
+from rtsr.archive import lease
+lease.RENEW_S, lease.STALE_S = 0.2, 2.0
+from rtsr.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """An S3 server with a bucket, and the environment that says where it is."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-    keys = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_REGION": "us-east-1"}
-    before = dict(os.environ)
-    os.environ.update(keys, AWS_ENDPOINT_URL=url, AWS_EC2_METADATA_DISABLED="true")
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(urllib.request.Request(f"{url}/calls", method="PUT")).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        yield "s3://calls"
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        ended(process)
+    with s3_bucket() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +62,8 @@ def calls(tmp_path_factory) -> Path:
     return folder
 
 
-def start(*words: object) -> subprocess.Popen:
-    command = [sys.executable, "-m", "rtsr", "enhance", *map(str, words), *MODEL]
+def start(*words: object, program: tuple[str, ...] = ("-m", "rtsr")) -> subprocess.Popen:
+    command = [sys.executable, *program, "enhance", *map(str, words), *MODEL]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -130,15 +106,14 @@ def test_a_run_that_is_killed_goes_on_and_gives_what_the_ordinary_run_gives(call
 
 
 def test_a_second_run_into_the_same_folder_is_refused_while_the_first_lasts(calls, tmp_path, run):
+    from rtsr.archive.lease import held
     from rtsr.archive.store import Store
 
     wide = tmp_path / "wide"
-    with Store(str(wide)).locked():
+    with held(Store(str(wide)), print):
         code, _, printed = run("enhance", calls, wide, "--ray", *MODEL)
         assert (code, "another run writes to" in printed) == (1, True)
         assert list(wide.iterdir()) == [], "it has written nothing"
-    with Store(str(wide)).locked():
-        pass
 
 
 def test_from_a_bucket_to_a_bucket(calls, expected, bucket, address):
@@ -155,6 +130,38 @@ def test_from_a_bucket_to_a_bucket(calls, expected, bucket, address):
     assert there.read("monday/call 1.wav") == b"precious"
     assert there.read("0.wav") == expected["0.wav"]
     assert sorted(there.sizes()) == ["0.wav", "monday/call 1.wav", NAME]
+
+
+def test_a_bucket_is_one_run_s_and_a_killed_one_goes_on(calls, expected, bucket, address, monkeypatch):
+    from rtsr.archive import lease
+    from rtsr.archive.store import Store
+
+    monkeypatch.setattr(lease, "RENEW_S", 0.2)
+    monkeypatch.setattr(lease, "STALE_S", 60.0)
+    wide = Store(f"{bucket}/two")
+    command = (calls, wide.url, "--ray", "--ray-address", address)
+    first = start(*command, program=("-c", SOON))
+    while not wide.read(NAME):
+        assert first.poll() is None, first.stdout.read()
+        time.sleep(0.1)
+    with pytest.raises(AlreadyRunning, match=rf"process {first.pid} on"), lease.held(wide, print):
+        pass
+    while not wide.audio():
+        assert first.poll() is None, first.stdout.read()
+        time.sleep(0.01)
+    first.kill()
+    first.communicate()
+    times = {name: wide.fs.info(wide.path(name))["mtime"] for name in wide.audio()}
+    assert 0 < len(times) < FILES, "it was not killed in the middle"
+
+    again = start(*command, program=("-c", SOON))
+    said, _ = again.communicate(timeout=200)
+    assert again.returncode == 1
+    assert f"1 of {FILES + 1} files failed" in " ".join(said.split())
+    assert f"for a sign of process {first.pid} on" in " ".join(said.split())
+    assert {name: wide.fs.info(wide.path(name))["mtime"] for name in times} == times, "a file was made twice"
+    assert sorted(wide.sizes()) == sorted([*expected, NAME])
+    assert {name: wide.read(name) for name in expected} == expected
 
 
 def test_urls_need_ray(run):

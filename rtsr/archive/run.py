@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..errors import InvalidAudio, InvalidSetting, MissingDependency
 from ..io.file import FORMATS
 from ..net.weights import Weights
 from ..ray_cluster import join
+from .lease import held
 from .manifest import DONE, FAILED, NAME, REFUSED, Entry, Manifest, open_manifest
 from .store import Store
 from .worker import Archive, Worker
@@ -27,14 +28,20 @@ TRIES = 2  # more, of a file at which a worker's process ended
 
 
 def enhance_archive(
-    archive: Archive, address: str | None, *, force: bool, done: Callable[[Entry, Manifest], None]
+    archive: Archive,
+    address: str | None,
+    *,
+    force: bool,
+    done: Callable[[Entry, Manifest], None],
+    waits: Callable[[str], None],
 ) -> tuple[Manifest, list[Entry]]:
-    """Enhance all that is not done; `done` hears of each file. Returns the manifest and what this run had to do.
+    """Enhance all that is not done; returns the manifest and what this run had to do.
 
-    `address`: of a Ray cluster, or None for one on this machine that ends with the run. The manifest is written before
-    the first file, every `WRITE_EVERY_S`, and at the end however it comes. Raises `InvalidAudio`, `InvalidSetting`,
-    `MissingDependency`, and `AlreadyRunning` where another run writes to the same folder of a disk; a file that fails
-    is an entry of the manifest and no error.
+    `address`: of a Ray cluster, or None for one on this machine that ends with the run. `done` hears of each file,
+    `waits` of why nothing happens yet. The manifest is written before the first file, every `WRITE_EVERY_S`, and at the
+    end however it comes, unless another run has taken over. Raises `InvalidAudio`, `InvalidSetting`,
+    `MissingDependency`, and `AlreadyRunning` where another run writes to the same folder; a file that fails is an entry
+    and no error.
     """
     source, target = Store(archive.source), Store(archive.target)
     if f"{target.root}/".startswith(f"{source.root}/") and source.scheme == target.scheme:
@@ -42,21 +49,25 @@ def enhance_archive(
     sources = source.audio()
     if not sources:
         raise InvalidAudio(f"{source.url}: no such folder, or it holds no audio ({', '.join(FORMATS)})")
-    with target.locked():
+    with held(target, waits) as lease:
         manifest, todo = _plan(archive, target, sources, force)
-        target.write(manifest.encode(), NAME)
-        written_s = time.monotonic()
+
+        def write() -> float:
+            lease.check()
+            target.write(manifest.encode(), NAME)
+            return time.monotonic()
+
+        written_s = write()
         try:
             if todo:
                 with cluster(address) as cores:
-                    for entry in _results(archive, todo, cores):
+                    for entry in _results(replace(archive, lease=lease.name), todo, cores):
                         manifest.entries[entry.file] = entry
                         done(entry, manifest)
                         if time.monotonic() - written_s > WRITE_EVERY_S:
-                            target.write(manifest.encode(), NAME)
-                            written_s = time.monotonic()
+                            written_s = write()
         finally:
-            target.write(manifest.encode(), NAME)
+            write()
     return manifest, [manifest.entries[entry.file] for entry in todo]
 
 

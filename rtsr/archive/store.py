@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import fsspec
 
-from ..errors import AlreadyRunning, InvalidSetting, MissingDependency
+from ..errors import InvalidSetting, MissingDependency
 from ..io.file import FORMATS
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 OF_ARROW = ("s3", "gs")  # pyarrow, which Ray Data brings, reads and writes these without a further package
 WHOLE_BY_NATURE = ("s3", "gs", "gcs", "abfs", "az")  # an object appears when all of it is there
@@ -53,6 +45,15 @@ class Store:
             return {}
         start = len(self.path(""))
         return {str(path)[start:]: int(info["size"]) for path, info in found.items() if len(str(path)) > start}
+
+    def top(self) -> list[str]:
+        """Return the names of what lies in the folder itself."""
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(self.root, detail=False)
+        except FileNotFoundError:
+            return []
+        return [str(path).rpartition("/")[2] for path in found]
 
     def audio(self) -> dict[str, int]:
         """Return the size of every audio file, by name, sorted."""
@@ -99,31 +100,9 @@ class Store:
         if part != target:
             self.fs.mv(part, target)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs out of a folder on a disk; raises `AlreadyRunning`. An object store has no lock to give."""
-        if not self.is_local or fcntl is None:
-            yield
-            return
-        Path(self.root).mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.root, os.O_RDONLY)
-        try:
-            self._lock(folder)
-            yield
-        finally:
-            os.close(folder)
-
-    def _lock(self, folder: int) -> None:
-        assert fcntl is not None
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a process that is killed gives it back
-        except BlockingIOError:
-            raise AlreadyRunning(
-                f"another run writes to {self.url}: wait for its end, or choose another folder"
-            ) from None
-
     def read(self, name: str) -> bytes | None:
-        """Return a small file, or None where it is not there."""
+        """Return a small file as it is now, or None where it is not there."""
+        self.fs.invalidate_cache()
         try:
             with self.fs.open(self.path(name), "rb") as file:
                 return bytes(file.read())

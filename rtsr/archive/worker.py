@@ -12,26 +12,31 @@ import soundfile
 
 from ..backend import Backend, load
 from ..enhance import EnhanceSettings, enhance_file
+from .lease import check
 from .manifest import DONE, FAILED, Entry
 from .store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What every worker has to know: paths or URLs of two folders, the model, the backend's name and the settings."""
+    """What every worker has to know: paths or URLs of two folders, the model, the backend's name and the settings.
+
+    `lease`: the name of the run's lease on the target, if it has one; without it nothing is published.
+    """
 
     source: str
     target: str
     model: str
     backend: str
     settings: EnhanceSettings
+    lease: str = ""
 
 
 class Worker:
     """A model and two stores, opened once in a process of their own; Ray Data calls it with one file after another."""
 
     def __init__(self, archive: Archive) -> None:
-        self.settings = archive.settings
+        self.settings, self.lease = archive.settings, archive.lease
         self.model: Backend = load(archive.model, archive.backend)
         self.source, self.target = Store(archive.source), Store(archive.target)
 
@@ -57,6 +62,7 @@ class Worker:
             source = self.source.fetch(entry.file, received)
             output = self.target.place(entry.file, made)
             enhance_file(source, output, self.model, self.settings)
+            check(self.target, self.lease)
             self.target.publish(output, entry.file)
         with output.open("rb") as file:
             entry.sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,7 +64,10 @@ def enhance_by_ray(
                 shown += 1
                 fail(entry.error if entry.file in entry.error else f"{entry.file}: {entry.error}")
 
-        manifest, worked = enhance_archive(archive, address, force=force, done=done)
+        def waits(why: str) -> None:
+            errors.print(printable(why), markup=False, highlight=False, soft_wrap=True)
+
+        manifest, worked = enhance_archive(archive, address, force=force, done=done, waits=waits)
     took_s, failed, seconds = time.monotonic() - began_s, failures(manifest), seconds_done(worked)
     made = sum(entry.status == "done" for entry in worked)
     before = len(manifest.of("done")) - made

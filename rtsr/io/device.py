@@ -14,6 +14,7 @@ from .shared_block import SharedBlock
 
 LATENCY_BLOCKS = 4  # that a device may hold, as PortAudio's "low" is; a machine that stalls plays on from them
 ENDPOINT = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where libpulse looks for the endpoint of a new stream
+GROUP = "PULSE_PROP_node.link-group"  # and for the link group, which PipeWire's session manager reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Plan:
     sink: Device
     rate: int
     block: int
+    group: str | None = None  # of a smart filter: the session manager links what goes to the real device
 
 
 class Host(Protocol):
@@ -65,7 +67,7 @@ class SoundDeviceHost:
         self.latency_s = (reported[0] if reported[0] < 1 else guess, reported[1] if reported[1] < 1 else guess)
 
     def _start(self, sd: Any, device: Device, plan: Plan, shared: SharedBlock) -> Any:
-        point_server_at(device)
+        point_server_at(device, plan.group)
         native = capture_callback if device.kind == "input" else play_callback
         try:
             stream = sd._StreamBase(
@@ -93,12 +95,21 @@ class SoundDeviceHost:
             stream.close(ignore_errors=True)
 
 
-def point_server_at(device: Device) -> None:
-    """Point libpulse, by the environment that it reads at each new stream, which endpoint is meant."""
-    if device.host == PULSE:
-        os.environ[ENDPOINT[device.kind]] = device.name
-    else:
-        os.environ.pop(ENDPOINT[device.kind], None)
+def point_server_at(device: Device, group: str | None = None) -> None:
+    """Point libpulse, by the environment that it reads at each new stream, which endpoint is meant.
+
+    In the group of a smart filter, that of a device which rtsr has not made is the session manager's choice.
+    """
+    linked = group is not None and not device.made_by_rtsr
+    given = {
+        ENDPOINT[device.kind]: device.name if device.host == PULSE and not linked else None,
+        GROUP: group if linked else None,
+    }
+    for name, value in given.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def explain(error: Exception, device: Device, rate: int) -> DeviceFailed:

@@ -60,7 +60,7 @@ class PyAudioHost:
             thread.start()
 
     def _open(self, device: Device, plan: Plan, kind: int) -> None:
-        point_server_at(device)
+        point_server_at(device, plan.group)
         ways = {"input": True, "input_device_index": self._index(device)}
         if device.kind == "output":
             ways = {"output": True, "output_device_index": self._index(device)}

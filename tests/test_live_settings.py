@@ -54,6 +54,13 @@ def test_a_file_that_is_not_there_is_said():
         make_settings(Path("/nowhere.toml"), {})
 
 
+def test_a_smart_filter_is_a_virtual_device():
+    with pytest.raises(InvalidSetting, match="smart: expected virtual_mic or virtual_speaker"):
+        LiveSettings(smart=True)
+    paths = LiveSettings(smart=True, virtual_mic="m", virtual_speaker="s").paths()
+    assert [path.smart for path in paths.values()] == [True, True]
+
+
 def test_both_virtual_devices_are_two_paths():
     paths = LiveSettings(virtual_mic="m", virtual_speaker="s", input="i", output="o").paths()
     assert set(paths) == {"microphone", "speaker"}

@@ -137,7 +137,8 @@ def entry_command(entry: Path) -> list[str]:
 def test_without_a_device_it_is_a_microphone(unit, run):
     code, printed, _ = run("live", "--install")
     assert code == 0
-    assert read(command(unit))[4:] == ["--virtual-mic=rtsr microphone"]
+    assert read(command(unit))[4:] == ["--virtual-mic=rtsr microphone", "--smart"]
+    assert "no smart filter: " in printed  # tests have no sound server
     assert 'choose "rtsr microphone"' in printed
     code, printed, _ = run("live", "--uninstall")
     assert (code, unit.exists()) == (0, False)
@@ -172,7 +173,9 @@ def test_paths_are_absolute_as_the_unit_starts_elsewhere(unit, run, tmp_path, mo
     }
     assert set(read(command(unit))[4:]) == expected
     run("live", "--model", "voice-48k", "--install")
-    assert read(command(unit))[4:] == ["--virtual-mic=rtsr microphone", "--model=voice-48k"]
+    assert read(command(unit))[4:] == ["--virtual-mic=rtsr microphone", "--smart", "--model=voice-48k"]
+    run("live", "--virtual-mic", "--virtual-speaker", "--install")
+    assert read(command(unit))[4:] == ["--virtual-mic=rtsr microphone", "--virtual-speaker=rtsr speaker"]
 
 
 def test_every_option_reaches_the_unit(unit, run, tmp_path):
@@ -180,6 +183,6 @@ def test_every_option_reaches_the_unit(unit, run, tmp_path):
     numbers = {"rate": 48000, "gain": 1.0, "metrics": 0, "low-water": 9.0}
     values = {"config": tmp_path / "c.toml", "host": "jack", "worker": "python", "cutoff": "4000", **numbers}
     names = [n.replace("_", "-") for n in inspect.signature(live).parameters if n not in ("install", "uninstall")]
-    given = [f"--{n}={values.get(n, tmp_path / n)}" for n in names]
+    given = ["--smart" if n == "smart" else f"--{n}={values.get(n, tmp_path / n)}" for n in names]
     assert run("live", *given, "--install")[0] == 0
     assert sorted(read(command(unit))[4:]) == sorted(given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsons
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..backend import BACKENDS
-from ..daemon.config import MICROPHONE, SPEAKER, make_settings
+from ..daemon.config import MICROPHONE, SPEAKER, LiveSettings, make_settings
 from ..errors import InvalidSetting
 from . import app, parse_cutoff
 from .options import grouped
@@ -36,9 +36,10 @@ def with_default_names(arguments: list[str]) -> list[str]:
 
 
 def as_arguments(options: dict[str, Any]) -> list[str]:
-    """Return the arguments that give options of these names; paths become absolute, and what is None is left out."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return [f"--{name}={os.path.abspath(v) if isinstance(v, Path) else v}" for name, v in given.items()]
+    """Return the arguments that give options of these names, paths absolute, what is None or False left out."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    texts = {name: os.path.abspath(v) if isinstance(v, Path) else v for name, v in given.items()}
+    return [f"--{name}" if text is True else f"--{name}={text}" for name, text in texts.items()]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class LiveOptions:
     virtual_speaker: Annotated[
         str | None, typer.Option("--virtual-speaker", metavar="[NAME]", help="Make a speaker for call programs.")
     ] = None
+    smart: Annotated[
+        bool, typer.Option("--smart", help="Programs that use the real one get it too, where WirePlumber 0.5 runs.")
+    ] = False
     model: Annotated[str | None, typer.Option(help="A shipped model's name or a manifest's path.")] = None
     backend: Annotated[str | None, typer.Option(help=f"auto, {', '.join(BACKENDS)}.")] = None
     worker: Annotated[
@@ -67,7 +71,8 @@ class LiveOptions:
     metrics: Annotated[int | None, typer.Option(help="Serve /metrics and /healthz on this loopback port.")] = None
     socket: SocketPath = None
     install: Annotated[
-        bool, typer.Option("--install", help="Run it now and at each login, with these options; a microphone if none.")
+        bool,
+        typer.Option("--install", help="Run it now and at each login, so; without a device: --virtual-mic --smart."),
     ] = False
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Undo --install.")] = False
 
@@ -87,15 +92,15 @@ def live(options: LiveOptions) -> None:
 
         rtsr live --virtual-speaker     # choose "rtsr speaker" there: what others say comes out wideband
 
-        rtsr live --install             # the microphone, now and at each login; --uninstall undoes it
+        rtsr live --install             # --virtual-mic --smart, now and at each login; --uninstall undoes it
     """
     if options.uninstall:
         _uninstall()
         return
-    settings = make_settings(options.config, _given(options))
     if options.install:
         _install(options)
         return
+    settings = make_settings(options.config, _given(options))
     from ..daemon.background import Background
     from ..daemon.service import run
     from ..daemon.view import LogView, Terminal
@@ -125,6 +130,7 @@ def _given(options: LiveOptions) -> dict[str, Any]:
     )
     return {
         **{name: getattr(options, name) for name in same},
+        "smart": options.smart or None,
         **{"gain_db": options.gain, "low_water_ms": options.low_water},
         "socket": None if options.socket is None else str(options.socket),
         "cutoff": None if options.cutoff is None else parse_cutoff(options.cutoff),
@@ -135,16 +141,30 @@ def _install(options: LiveOptions) -> None:
     """Let `rtsr live` with these options run now and at each login: as a microphone where no device is chosen."""
     from ..daemon.unit import install
 
+    if not (options.config or options.input or options.output or options.virtual_mic or options.virtual_speaker):
+        options = replace(options, virtual_mic=MICROPHONE, smart=True)
+    settings = make_settings(options.config, _given(options))
     given = {field.name.replace("_", "-"): getattr(options, field.name) for field in fields(options)}
     del given["install"], given["uninstall"]
-    if not (options.config or options.input or options.output or options.virtual_mic or options.virtual_speaker):
-        given["virtual-mic"] = MICROPHONE
     if options.model and options.model.endswith(".json"):  # a manifest's path, and not one of the shipped names
         given["model"] = Path(options.model)
     lines = install(["live", *as_arguments(given)])
-    if given["virtual-mic"]:
-        lines.append(f'choose "{given["virtual-mic"]}" as the microphone of the call program')
-    _say([*lines, "to undo this: rtsr live --uninstall"])
+    _say([*lines, *_what_to_choose(settings), "to undo this: rtsr live --uninstall"])
+
+
+def _what_to_choose(settings: LiveSettings) -> list[str]:
+    """Say, of what was installed, what is to be chosen in the programs."""
+    from ..io.smart import find
+
+    version, reason = find() if settings.smart else (None, None)
+    if version:
+        return [
+            f"choose nothing in the call program: WirePlumber {version} has smart filters, and links whatever uses the "
+            "real device through rtsr",
+        ]
+    named = {"microphone": settings.virtual_mic, "speaker": settings.virtual_speaker}
+    lines = [f"no smart filter: {reason}"] if reason else []
+    return [*lines, *(f'choose "{name}" as the {kind} of the call program' for kind, name in named.items() if name)]
 
 
 def _uninstall() -> None:

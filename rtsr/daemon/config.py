@@ -30,6 +30,7 @@ class LiveSettings:
     output: str | None = None
     virtual_mic: str | None = None
     virtual_speaker: str | None = None
+    smart: bool = False  # programs that use the real device get the virtual one, where WirePlumber has smart filters
     model: str = "voice-16k"
     backend: str = "auto"
     worker: str = "auto"  # native: librtsr, outside the interpreter; python: any backend; auto: native if it can be
@@ -55,6 +56,8 @@ class LiveSettings:
         check(self, bounds)
         self._check_choice("host", HOSTS)
         self._check_choice("worker", WORKERS)
+        if self.smart and not (self.virtual_mic or self.virtual_speaker):
+            raise InvalidSetting("smart: expected virtual_mic or virtual_speaker beside it, got neither")
         if self.worker == "native" and self.backend not in ("auto", *NATIVE):
             raise InvalidSetting(
                 f"backend: expected {', '.join(NATIVE)} or auto with the native worker, got {self.backend!r}"

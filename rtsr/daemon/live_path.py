@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -10,12 +9,11 @@ from typing import Any
 
 from ..backend import load
 from ..backend.native import NAMES as NATIVE
-from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, RtsrError, UnknownName
+from ..errors import AlreadyRunning, DeviceFailed, InvalidSetting, UnknownName
 from ..io import layout as at
-from ..io import virtual
 from ..io.device import Host, Plan, SoundDeviceHost
-from ..io.devices import PULSE, Device, find_device, list_devices, list_served
 from .config import LiveSettings, OnEvent
+from .ends import Ends
 from .memory_lock import lock_memory
 from .native_worker import NativeWorker
 from .priority import ask_for_real_time, hurried
@@ -69,7 +67,7 @@ class LivePath:
     def __init__(self, settings: LiveSettings, on_event: OnEvent, mark: str | None = None) -> None:
         """`mark` is that of its virtual device; None: a new one."""
         self.settings, self.on_event = settings, on_event
-        self.virtual, self.holder = self._virtual(), virtual.Holder(mark or virtual.new_mark())
+        self.ends = Ends(settings, on_event, mark)
         self.worker = make_worker(settings)
         self.reported = self.worker.report()
         self.tuning = TuningHint(1000 * settings.low_water / settings.rate, 1000 * settings.block / settings.rate)
@@ -84,13 +82,6 @@ class LivePath:
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="rtsr worker", daemon=True)
-
-    def _virtual(self) -> virtual.Virtual | None:
-        if self.settings.virtual_mic:
-            return virtual.Virtual(self.settings.virtual_mic, "microphone")
-        if self.settings.virtual_speaker:
-            return virtual.Virtual(self.settings.virtual_speaker, "speaker")
-        return None
 
     def start(self, patient: bool = False) -> None:
         """Open the devices and start streaming.
@@ -115,11 +106,7 @@ class LivePath:
 
     def _open(self) -> None:
         """Find and open both ends, the virtual one made first if it is not there."""
-        if self.virtual is not None:
-            removed = virtual.ensure(self.virtual, self.settings.rate, self.holder)
-            if removed:
-                self.on_event("stale", f"removed {removed} virtual devices that a crash had left behind")
-        self.plan = self._make_plan(list_devices())
+        self.plan = self.ends.open()
         self.worker.shared.settle()
         self.host.open(self.plan, self.worker.shared)
         self._hurry()
@@ -133,21 +120,6 @@ class LivePath:
         before, self.priority = self.priority, ask_for_real_time(self._thread.native_id or 0)
         if self.priority != before:
             self.on_event("priority", self.priority)
-
-    def _make_plan(self, devices: list[Device]) -> Plan:
-        source, sink = self.settings.input, self.settings.output
-        if self.settings.host == "jack":
-            devices = [d for d in devices if d.host.startswith("JACK")]
-        sources = sinks = devices
-        if self.virtual is not None:  # its own ends are no candidates for the other side
-            ends = self.virtual.ends(self.settings.host == "jack")
-            others = [d for d in devices if d.name not in ends]
-            if self.virtual.kind == "microphone":
-                sink, sources = ends[0], others
-            else:
-                source, sinks = ends[1], others
-        found = find_device(source, "input", sources), find_device(sink, "output", sinks)
-        return Plan(*found, self.settings.rate, self.settings.block)
 
     def watch(self) -> None:
         """Look after the devices once; call it every `WATCH_S`. Mends what it can, raises what the worker raised."""
@@ -181,24 +153,7 @@ class LivePath:
         if now - self._looked > LOOK_S:
             self._looked = now
             with hurried():
-                return self._missing_end(self.plan)
-        return None
-
-    def _missing_end(self, plan: Plan) -> str | None:
-        """Say which end is gone, or is no longer the default that was asked for."""
-        ends = [d for d in (plan.source, plan.sink) if d.host == PULSE]
-        if not ends:
-            return None
-        there = list_served(ends[0].index)
-        if not there:
-            return "the sound server is gone"
-        for end in ends:
-            if (end.kind, end.name) not in {(d.kind, d.name) for d in there}:
-                return f"{end.name} is gone"
-            wanted = self.settings.input if end.kind == "input" else self.settings.output
-            chosen = next((d for d in there if d.kind == end.kind and d.default and not d.made_by_rtsr), end)
-            if wanted is None and not end.made_by_rtsr and chosen.name != end.name:
-                return f"the default {end.kind} is {chosen.name} now"
+                return self.ends.missing(self.plan)
         return None
 
     def _reconnect(self, trouble: str) -> None:
@@ -223,6 +178,7 @@ class LivePath:
 
     def _close(self, limit_s: float = CLOSE_S) -> None:
         """Close the devices; one that does not return is left to a thread of its own, and a new host takes over."""
+        self.ends.close()
         closing = threading.Thread(target=self.host.close, name="rtsr closing", daemon=True)
         closing.start()
         closing.join(limit_s)
@@ -237,10 +193,7 @@ class LivePath:
         self._close(CLOSE_LAST_S)
         if self._thread.is_alive():
             self._thread.join(CLOSE_LAST_S)
-        if self.virtual is not None:
-            with contextlib.suppress(RtsrError):
-                virtual.remove(self.holder.mark)
-            self.holder.release()
+        self.ends.remove()
 
     @property
     def flows(self) -> bool:

@@ -13,7 +13,7 @@ from ..errors import RtsrError
 NAME = "rtsr-live.service"
 UNIT = """[Unit]
 Description=rtsr live: real-time speech super-resolution
-After=pipewire-pulse.service pulseaudio.service
+After=pipewire-pulse.service wireplumber.service pulseaudio.service
 
 [Service]
 ExecStart={command}

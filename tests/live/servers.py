@@ -41,10 +41,14 @@ def hurry(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
 
 
 class Server:
-    """A PulseAudio, or a PipeWire with its PulseAudio and JACK faces, in a folder of its own; sinks A and B."""
+    """A PulseAudio, or a PipeWire with its PulseAudio and JACK faces, in a folder of its own; sinks A and B.
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    With `root` the programs are those of another system in that folder, where `folder` is to have the same path.
+    """
+
+    def __init__(self, kind: str, folder: Path, root: Path | None = None) -> None:
         self.kind, self.folder = kind, folder
+        self.inside = () if root is None else ("chroot", str(root))
         self.running: list[subprocess.Popen[bytes]] = []
         (folder / "pulse").mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
@@ -86,7 +90,9 @@ class Server:
 
     def _run(self, *command: str) -> None:
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*self.inside, *command], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         self.running.append(hurry(process))
 
     def stop(self, how: int = signal.SIGTERM) -> None:
@@ -122,11 +128,14 @@ class Server:
 
 
 class Recorder:
-    """`parec` on a source. `stop` returns (samples, moment of the first sample on the monotonic clock)."""
+    """`parec` on a source, without one (None) as a program in which nothing is chosen.
 
-    def __init__(self, server: Server, source: str) -> None:
+    `stop` returns (samples, moment of the first sample on the monotonic clock).
+    """
+
+    def __init__(self, server: Server, source: str | None) -> None:
         what = ("--format=float32le", f"--rate={RATE}", "--channels=1", f"--latency-msec={RECORDER_MS}")
-        command = ["parec", "-d", source, *what]
+        command = ["parec", *([] if source is None else ["-d", source]), *what]
         self.process = hurry(subprocess.Popen(command, env=server.env, stdout=subprocess.PIPE))
         self.raw = bytearray()
         self.began = np.inf

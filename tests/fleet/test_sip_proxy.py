@@ -8,67 +8,16 @@ from typing import Any
 
 import pytest
 
-from rtsr.bridge.faults import Faults
 from rtsr.bridge.sip import transactions
 from rtsr.bridge.sip.message import Request, answer, parse
 from rtsr.bridge.sip.outgoing import dial
-from rtsr.bridge.sip.settings import SipSettings
 from rtsr.errors import CallRefused
 from rtsr.fleet import sip_proxy
-from rtsr.fleet.placement import Fleet, Worker
-from rtsr.fleet.sip_proxy import SipProxy
-from rtsr.fleet.sip_routes import NEW, TELEPHONE, WORKER, Routes, Way, passed_on, returned
+from rtsr.fleet.sip_routes import NEW, TELEPHONE, Routes, Way
 from tests.bridge.sip_phone import SDP, TURN_S, Bench, Phone
+from tests.fleet.proxied import HOST, KEY, Proxied
 
 pytestmark = pytest.mark.realtime
-
-KEY = b"key"
-HOST = "127.0.0.1"
-
-
-class Proxied:
-    """A proxy, two bridges behind it, and a telephone in front."""
-
-    def __init__(self, null, **settings: Any) -> None:
-        self.fleet, self.lost = Fleet(), list[str]()
-        own = SipSettings(**{"listen": f"{HOST}:0", **settings})
-        self.faults = Faults()
-        self.proxy = SipProxy(own, self.fleet, Routes(KEY), self._lost, self.faults)
-        self._null, self._settings = null, settings
-        self.benches: dict[str, Bench] = {}
-
-    def _lost(self, worker: Worker) -> None:
-        self.lost.append(worker.name)
-        self.fleet.gone(worker.name)
-
-    @property
-    def port(self) -> int:
-        return self.proxy.line.paths.place[1]
-
-    async def open(self) -> None:
-        await self.proxy.open()
-        for name in ("a", "b"):
-            route = Routes(KEY).uri(Way(NEW, name), (HOST, self.port), "udp")
-            kept = {name: value for name, value in self._settings.items() if name in ("server", "sources", "ring_s")}
-            bench = Bench(self._null, proxies=(HOST,), outbound_proxy=route, **kept)
-            bench.media.start()
-            await bench.agent.open()
-            self.benches[name] = bench
-            self.fleet.workers[name] = Worker(name, "node", f"http://{HOST}:1", limit=4, sip={"sip": bench.port})
-
-    async def settled(self) -> None:
-        for bench in self.benches.values():
-            await bench.settled()
-            assert bench.media.faults.counts["sip"] == 0
-        assert self.faults.counts["sip"] == 0
-        assert not any(one.arriving for one in self.fleet.workers.values())
-
-    async def close(self) -> None:
-        for bench in self.benches.values():
-            await bench.calls.drain(0)
-            await bench.agent.close()
-            bench.media.stop()
-        await self.proxy.close()
 
 
 @pytest.fixture
@@ -309,31 +258,3 @@ def test_a_caller_that_gives_up_leaves_nothing(proxied):
             phone.send("BYE")
 
     proxied(test)
-
-
-def test_routes_say_what_was_written_and_no_others_are_read():
-    routes, way = Routes(KEY), Way(WORKER, "abc-0", "tls", "2001:db8::7", 5061)
-    uri = routes.uri(way, ("2001:db8::1", 5061), "tls")
-    assert uri.endswith("@[2001:db8::1]:5061;transport=tls;lr")
-    assert routes.read(f"<{uri}>") == way
-    for other in (uri.replace(uri[8:12], "AAAA"), "sip:desk@192.0.2.1", "sip:@", "<>", "sip:AA@192.0.2.1", "tel:5"):
-        assert routes.read(other) is None, other
-    assert Routes(b"another").read(uri) is None
-
-
-def test_what_is_passed_on_comes_back_without_a_trace():
-    vias = "SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa, SIP/2.0/UDP 192.0.2.8;branch=z9hG4bKb"
-    text = (
-        f"INVITE sip:7@192.0.2.1 SIP/2.0\r\nVia: {vias}\r\nMax-Forwards: 3\r\nRoute: <sip:192.0.2.1;lr>\r\n"
-        "From: <sip:a@x>;tag=1\r\nTo: <sip:7@x>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContact: <sip:a@192.0.2.9>\r\n\r\n"
-    )
-    request = parse(text.encode())
-    routes, record = ["<sip:192.0.2.3;lr>"], ["sip:r@192.0.2.1;lr"]
-    onward = parse(passed_on(request, ("192.0.2.1", 5060), "udp", routes, record).write())
-    assert onward.all("via")[1:] == request.all("via")
-    assert (onward.get("max-forwards"), onward.all("route")) == ("2", ["<sip:192.0.2.3;lr>"])
-    assert onward.all("record-route") == ["<sip:r@192.0.2.1;lr>"]
-    back = onward.write().replace(b"INVITE sip:7@192.0.2.1 SIP/2.0", b"SIP/2.0 200 OK")
-    assert returned(parse(back)).all("via") == request.all("via")
-    folded = back.replace(b", SIP/2.0/UDP 192.0.2.8", b"\r\nVia: SIP/2.0/UDP 192.0.2.8")
-    assert returned(parse(folded)).all("via") == request.all("via")

@@ -205,8 +205,10 @@ class SipProxy:
             log_event("sip cannot be passed on", name=self.line.settings.name, method=request.method, why=error)
             transaction.respond(answer(request, status, tag=new_tag()))
             return
-        inner, outer = self._record(way.worker, onward, transaction.path)
-        record = [outer, inner] if way.sender == NEW else []
+        record: list[str] = []
+        if way.sender == NEW:
+            inner, outer = self._record(way.worker, onward, transaction.path)
+            record, routes = [outer, inner], [*self.line.settings.first_route, *routes]
         if self._send(transaction, onward, routes, record, take, way) is None:
             transaction.respond(answer(request, 503, [RETRY_AFTER], tag=new_tag()))
 

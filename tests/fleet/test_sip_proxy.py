@@ -197,6 +197,20 @@ def test_a_worker_calls_a_telephone_through_the_gateway(proxied):
     proxied(test, sources=("127.0.0.0/8",))
 
 
+def test_calls_go_out_by_way_of_a_proxy_before_the_gateway(proxied):
+    async def test(one: Proxied, phone: Phone) -> None:
+        before = f"sip:{HOST}:{phone.own};lr"
+        object.__setattr__(one.proxy.line.settings, "outbound_proxy", before)  # its port is known only now
+        calling = asyncio.ensure_future(dial(one.benches["a"].line, "desk", "sip:bob@192.0.2.9", ""))
+        invite = await phone.wait("INVITE")
+        assert (invite.all("route"), invite.uri.host) == ([f"<{before}>"], "192.0.2.9")
+        phone.answer(invite, 486)
+        with pytest.raises(CallRefused, match="486"):
+            await calling
+
+    proxied(test, sources=("192.0.2.0/24", "127.0.0.0/8"))
+
+
 def test_a_call_of_a_worker_that_nobody_answers_is_cancelled(proxied):
     async def test(one: Proxied, phone: Phone) -> None:
         line = one.benches["a"].line

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from ..errors import PoolFull, UnknownName
 
@@ -32,6 +33,11 @@ class Worker:
     expected: dict[str, tuple[int, float]] = field(default_factory=dict)  # calls of rooms that move here; until when
     changes: int = 0  # calls that began to be set up or were, so that an older report is known
     sip: dict[str, int] = field(default_factory=dict)  # the port of each of its lines, by the line's name
+
+    @property
+    def host(self) -> str:
+        """The machine of its bridge, "" while that does not listen."""
+        return urlsplit(self.url).hostname or ""
 
     @property
     def calls(self) -> int:

@@ -13,13 +13,12 @@ from typing import Any
 import ray
 from ray import serve
 
-from ..bridge.config import BridgeSettings, address
+from ..bridge.config import BridgeSettings
 from ..bridge.config import make_settings as make_bridge_settings
 from ..bridge.listener import bind
 from ..bridge.log import log_event, to_stderr
 from ..bridge.sip.paths import Paths
 from ..bridge.sip.settings import read_tables
-from ..errors import InvalidSetting
 from ..ray_cluster import join
 from .config import check_bridge, make_settings
 from .gateway import deploy
@@ -66,10 +65,7 @@ async def check_free(bridge: BridgeSettings) -> None:
         one.close()
     for table in read_tables(bridge.sip):
         paths = Paths(table.transport, lambda *_: None, lambda _: False)
-        try:
-            await paths.open(address(table.listen, "listen"))
-        except OSError as error:
-            raise InvalidSetting(f"sip: cannot listen on {table.listen} ({error.strerror}): choose another") from error
+        await paths.open(table.listen)
         await paths.close()
 
 

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-from yarl import URL
-
 from ..bridge.faults import Faults
 from ..bridge.log import log_event
 from ..bridge.sip.dialog import ALLOW, new_tag
@@ -45,7 +43,7 @@ class ProxyLine(Line):
 
     def admits(self, host: str) -> bool:
         """Whether a host may send anything."""
-        return super().admits(host) or any(URL(one.url).host == host for one in self._fleet.workers.values())
+        return super().admits(host) or any(one.host == host for one in self._fleet.workers.values())
 
 
 class SipProxy:
@@ -181,7 +179,9 @@ class SipProxy:
         except OSError:
             return None
         inner, outer = self._record(worker.name, path, onward)
-        client = self._send(transaction, onward, routes, [inner, outer], take)
+        local = self._local(onward, to_worker=True)
+        request = passed_on(transaction.request, local, onward.transport, routes, [inner, outer])
+        client = self._send(transaction, request, onward, take)
         if client is None:
             return answer(transaction.request, 503)
         while not final.done() and worker.url:
@@ -209,25 +209,21 @@ class SipProxy:
         if way.sender == NEW:
             inner, outer = self._record(way.worker, onward, transaction.path)
             record, routes = [outer, inner], [*self.line.settings.first_route, *routes]
-        if self._send(transaction, onward, routes, record, take, way) is None:
+        local = self._local(onward, to_worker=way.sender == TELEPHONE)
+        if self._send(transaction, passed_on(request, local, onward.transport, routes, record), onward, take) is None:
             transaction.respond(answer(request, 503, [RETRY_AFTER], tag=new_tag()))
 
     async def _acknowledge(self, request: Request, way: Way, routes: list[str]) -> None:
         """Send on the ACK of a 2xx, which is no transaction."""
         try:
             onward = await self._path(request, way, routes)
-            onward.send(passed_on(request, self._local(onward, way), onward.transport, routes, []).write())
+            local = self._local(onward, to_worker=way.sender == TELEPHONE)
+            onward.send(passed_on(request, local, onward.transport, routes, []).write())
         except (OSError, ValueError) as error:
             log_event("sip cannot be passed on", name=self.line.settings.name, method="ACK", why=error)
 
     def _send(
-        self,
-        transaction: ServerTransaction,
-        onward: Path,
-        routes: list[str],
-        record: list[str],
-        take: Callable[[Response], None],
-        way: Way | None = None,
+        self, transaction: ServerTransaction, request: Request, onward: Path, take: Callable[[Response], None]
     ) -> ClientTransaction | None:
         """Send a request on; its CANCEL is to follow it. None where there are too many transactions."""
 
@@ -237,7 +233,6 @@ class SipProxy:
             if response.status != 100:
                 take(response)
 
-        request = passed_on(transaction.request, self._local(onward, way), onward.transport, routes, record)
         client = self.line.transactions.begin(request, onward, passed)
         if client is not None:
             self._onward[transaction] = client
@@ -266,21 +261,20 @@ class SipProxy:
         return await paths.to((host, port), way.transport)
 
     async def _to_worker(self, worker: Worker) -> Path:
-        host, port = worker.url and URL(worker.url).host, worker.sip.get(self.line.settings.name)
-        if not host or port is None:
+        port = worker.sip.get(self.line.settings.name)
+        if not worker.host or port is None:
             raise OSError(f"worker {worker.name} does not listen")
-        return await self.line.paths.to((host, port), self._inner, self._inner_tls)
+        return await self.line.paths.to((worker.host, port), self._inner, self._inner_tls)
 
     def _record(self, worker: str, outer: Path, inner: Path) -> tuple[str, str]:
         """Return the routes of a call: that of the worker's requests, and that of the telephone's."""
         to_telephone = outer.transport, *outer.peer
+        inside, outside = self._local(inner, to_worker=True), self._local(outer, to_worker=False)
         return (
-            self._routes.uri(Way(WORKER, worker, *to_telephone), self._local(inner, None), inner.transport),
-            self._routes.uri(Way(TELEPHONE, worker, *to_telephone), self.line.place(outer), outer.transport),
+            self._routes.uri(Way(WORKER, worker, *to_telephone), inside, inner.transport),
+            self._routes.uri(Way(TELEPHONE, worker, *to_telephone), outside, outer.transport),
         )
 
-    def _local(self, onward: Path, way: Way | None) -> Place:
-        """Return our address as the other end of a path knows it; without a way that is a worker."""
-        if way is None or way.sender == TELEPHONE:
-            return self.line.paths.local_to(onward.peer)
-        return self.line.place(onward)
+    def _local(self, onward: Path, *, to_worker: bool) -> Place:
+        """Return our address as the other end of a path knows it."""
+        return self.line.paths.local_to(onward.peer) if to_worker else self.line.place(onward)

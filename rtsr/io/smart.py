@@ -62,7 +62,7 @@ def why_not(pulse: Any, patience_s: float = 0.0) -> str | None:
     if version is None:
         return "no WirePlumber runs"
     least = ".".join(map(str, LEAST))
-    return None if has_smart_filters(version) else f"WirePlumber {version} is older than {least}".replace("  ", " ")
+    return None if has_smart_filters(version) else f"{f'WirePlumber {version}'.strip()} is older than {least}"
 
 
 def find() -> tuple[str | None, str | None]:

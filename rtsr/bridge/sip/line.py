@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import InvalidSetting
-from ..config import Network, address, contains, networks
+from ..config import Network, contains, networks
 from ..faults import Faults
 from ..log import log_event
 from ..tasks import Tasks
@@ -49,11 +49,8 @@ class Line:
         settings = self.settings
         self.paths = Paths(settings.transport, self.take, self.admits, self._server_tls, self._client_tls)
         self.is_open = True
-        try:
-            await self.look_up_server()
-            await self.paths.open(address(settings.listen, "listen"))
-        except OSError as error:
-            raise InvalidSetting(f"sip: cannot listen on {settings.listen} ({error})") from error
+        await self.look_up_server()
+        await self.paths.open(settings.listen)
         host, port = self.paths.place
         log_event("sip", name=settings.name, address=f"{host}:{port}", transport=settings.transport)
 

@@ -13,6 +13,8 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 
+from ...errors import InvalidSetting
+from ..config import address
 from ..limits import TokenBucket
 from ..log import log_event
 from .message import LONGEST
@@ -47,19 +49,20 @@ class Paths:
         self.refused = 0  # messages and connections
         self._buckets: dict[str, TokenBucket] = {}  # by host, the one that was heard last at the end
 
-    async def open(self, place: Place) -> None:
-        """Listen: on UDP and TCP, or on TLS; raises `OSError`.
+    async def open(self, listen: str) -> None:
+        """Listen on HOST:PORT: on UDP and TCP, or on TLS; raises `InvalidSetting` where that cannot be.
 
         A port that the system chose for one of UDP and TCP may be taken for the other: then it chooses again.
         """
+        place = address(listen, "listen")
         for left in reversed(range(TRIES if place[1] == 0 else 1)):
             try:
                 await self._open(place)
                 return
-            except OSError:
+            except OSError as error:
                 await self.close()
                 if not left:
-                    raise
+                    raise InvalidSetting(f"sip: cannot listen on {listen} ({error}): choose another") from error
 
     async def _open(self, place: Place) -> None:
         loop = asyncio.get_running_loop()

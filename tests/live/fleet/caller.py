@@ -92,3 +92,9 @@ async def idle(client: Client, voices: int) -> None:
         if (said["calls"], said["voices"]) == (0, voices):
             break
         await asyncio.sleep(0.05)
+
+
+async def home(client: Client, room: str) -> str:
+    """Return the worker of a room."""
+    async with client.http.post(f"/fleet/rooms/{room}") as reply:
+        return (await reply.json())["worker"]

@@ -16,6 +16,8 @@ from tests.live.bridge.server import ROOT, Process
 from tests.live.fleet.cluster import START_S, Gateway, descendants, free_port
 
 STOP_S = 20.0
+VOICES = 4  # of each worker: the other one has room for those of one that is gone
+SECRET = "correct-horse"
 
 
 class Fleet(Process, Gateway):

@@ -21,15 +21,12 @@ NEEDED = ("aiortc", "aiohttp", "prometheus_client", "ray")
 if os.environ.get("CI") != "true" and not all(map(importlib.util.find_spec, NEEDED)):
     collect_ignore_glob = ["test_*.py"]  # with CI=true the missing import is an error
 
-VOICES = 4  # of each worker: the other one has room for those of one that is gone
-SECRET = "correct-horse"
-
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Two bridges behind a gateway, with a line for all telephones of this machine and one that is encrypted."""
     from tests.live.bridge.sip_lines import write_certificate
-    from tests.live.fleet.command import STOP_S, Fleet
+    from tests.live.fleet.command import SECRET, STOP_S, VOICES, Fleet
 
     folder, ports = tmp_path_factory.mktemp("fleet"), [free_port(), free_port()]
     certificate, key = write_certificate(folder)

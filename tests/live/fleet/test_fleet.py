@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from tests.live.bridge.peers import RATE, Client, VoiceTrack
-from tests.live.fleet.caller import Caller, idle
-from tests.live.fleet.command import Fleet
-from tests.live.fleet.conftest import VOICES
+from tests.live.fleet.caller import Caller, home, idle
+from tests.live.fleet.command import VOICES, Fleet
 
 pytestmark = pytest.mark.alone
 
@@ -38,12 +37,6 @@ async def heard(callers: list[Caller], limit_s: float = AGAIN_S) -> None:
     while not all(one.heard_s and one.heard_s[-1] > since_s + 0.2 for one in callers):
         assert time.monotonic() - since_s < limit_s, [one.calls for one in callers]
         await asyncio.sleep(0.05)
-
-
-async def home(client: Client, room: str) -> str:
-    """Return the worker of a room."""
-    async with client.http.post(f"/fleet/rooms/{room}") as reply:
-        return (await reply.json())["worker"]
 
 
 async def metrics(client: Client) -> dict[str, float]:

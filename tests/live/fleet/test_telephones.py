@@ -12,10 +12,8 @@ from tests.live.bridge.listening import at_48k, demo_voice
 from tests.live.bridge.peers import Client, VoiceTrack
 from tests.live.bridge.sip_lines import voice_file
 from tests.live.bridge.sipp import answered, call, free_port, pause, play, run
-from tests.live.fleet.caller import LOUD, idle
-from tests.live.fleet.command import Fleet
-from tests.live.fleet.conftest import SECRET, VOICES
-from tests.live.fleet.test_fleet import home
+from tests.live.fleet.caller import LOUD, home, idle
+from tests.live.fleet.command import SECRET, VOICES, Fleet
 
 pytestmark = pytest.mark.alone
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,21 +24,36 @@ def least(model: NullBackend, calls: int) -> float:
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """More programs that never wait than there are processors."""
+    """Two programs that never wait for each processor."""
     command = [sys.executable, "-c", "while True: pass"]
-    started = [subprocess.Popen(command) for _ in range(1 + len(os.sched_getaffinity(0)))]
+    started = [subprocess.Popen(command) for _ in range(2 * len(os.sched_getaffinity(0)))]
     yield
     for one in started:
         one.kill()
         one.wait()
 
 
-@pytest.mark.skipif(not capacity.WAITED.exists(), reason="this system does not say how long a thread waits")
-def test_other_programs_do_not_count(null: NullBackend, busy, monkeypatch):
+says_it = pytest.mark.skipif(not capacity.WAITED.exists(), reason="this system does not say how long a thread waits")
+
+
+@says_it
+def test_other_programs_do_not_count(null: NullBackend, busy):
     p99_of(null, CALLS, seconds=0.1)  # what is compiled at its first use
     assert least(null, CALLS) < SHARE
-    monkeypatch.setattr(capacity, "WAITED", Path("/nowhere"))
-    assert least(null, CALLS) > SHARE, "they are in the way of what waits for them"
+
+
+@says_it
+def test_how_long_this_thread_had_no_processor_is_seen(busy):
+    began_s, used_s = capacity.waited_s(), time.thread_time()
+    while time.thread_time() - used_s < 0.3:
+        pass
+    assert capacity.waited_s() - began_s > 0.1
+
+
+def test_the_time_without_a_processor_is_taken_off_each_tick(null: NullBackend, monkeypatch):
+    assert p99_of(null, CALLS, seconds=0.1) > 0
+    monkeypatch.setattr(capacity, "waited_s", time.perf_counter)  # no processor at all
+    assert p99_of(null, CALLS, seconds=0.1) <= 0
 
 
 def test_more_calls_take_longer(null: NullBackend):

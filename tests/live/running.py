@@ -24,7 +24,9 @@ SETTLED_S = 1.2  # until the ring has learnt how little it needs
 MOST_S = 0.2  # by which anything may be late
 LEAD_S, STARTED_S = 0.5, 0.3  # of silence before a sound, and when its player has started
 KEPT_S = 0.06  # of that silence: a recorder may lose some as it starts
-JACK_BLOCK_MS = 512 / 48  # in JACK all take the same, and a recorder of 64 samples at a time loses some itself
+JACK_BLOCK = {"block_ms": 512 / 48}  # all take the same, and a recorder of 64 samples at a time loses some itself
+SLACK = {"block_ms": 10.0, "low_water_ms": 40.0}  # that what is heard be whole where the machine stops for 25 ms
+JACK_SLACK = {"block_ms": 2048 / 48, "low_water_ms": 40.0}
 START_S = 90.0  # until an event comes, where that is not what is tested: a start compiles, and is in no hurry
 LOOK_S = 0.2  # between two looks at what is lost
 STOP_S, ANY_S = 1.0, 15.0  # from a signal to the end; where that is not what is tested
@@ -109,10 +111,10 @@ def rtsr(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, printed, error)
 
 
-def in_large_blocks(folder: Path) -> tuple[str, str]:
-    """Arguments with which JACK's callbacks take blocks that its recorders keep up with."""
+def configured(folder: Path, settings: dict[str, float]) -> tuple[str, str]:
+    """Arguments with which `rtsr live` takes these settings from a file."""
     config = folder / "rtsr.toml"
-    config.write_text(f"[live]\nblock_ms = {JACK_BLOCK_MS}\n")
+    config.write_text("\n".join(["[live]", *(f"{name} = {value}" for name, value in settings.items())]))
     return "--config", str(config)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from rtsr.daemon.config import LiveSettings
 from rtsr.daemon.process import PathProcess
-from tests.live.running import SETTLED_S, THROUGH, TROUBLES, LossWatch, flows, voice
+from tests.live.running import SETTLED_S, SLACK, THROUGH, TROUBLES, LossWatch, flows, voice
 from tests.live.servers import RATE, Recorder, Server, play, wait_for
 from tests.live.stall_monitor import Losses
 from tests.signals import power_db, voice_like
@@ -195,7 +195,7 @@ def test_a_burning_interpreter_lock_costs_no_underrun(pulse, model_path, monkeyp
         while not burning.is_set():
             sorted(numbers)
 
-    settings = LiveSettings(input="A.monitor", output="B", model=str(model_path), cutoff=4000.0)
+    settings = LiveSettings(input="A.monitor", output="B", model=str(model_path), cutoff=4000.0, **SLACK)
     process = PathProcess(settings, lambda kind, line: None)
     process.start()
     threads = [threading.Thread(target=job) for job in (count, count, sort)]

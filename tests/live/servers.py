@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 RATE = 48_000
-RECORDER_MS = 50  # a recorder that asks for less makes PipeWire hurry everybody, and loses blocks itself
+RECORDER_MS = 50  # with less, a recorder loses blocks itself: at 20 where the machine stops for 25 ms
 PRIORITY = 4  # of a server and of what plays and records, real-time; under PulseAudio's own threads
 CONF = """load-module module-native-protocol-unix auth-anonymous=1
 load-module module-null-sink sink_name=A norewinds=1 format=float32le rate=48000 channels=1
